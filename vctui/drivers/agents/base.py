@@ -1,0 +1,116 @@
+"""Agent: what every guest agent promises (virtcontainers' agent interface)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vctui.drivers.hypervisors.base import Port, Share
+from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestNeeds:
+    """What the machine must have for the agent to be reached, before it boots."""
+
+    ports: tuple[Port, ...] = ()
+    shares: tuple[Share, ...] = ()
+    kernel_params: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMount:
+    """A bind mount whose host side lies in the pod's share at `shared` (relative path)."""
+
+    mount: Mount
+    shared: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """A container as the agent is to make it."""
+
+    config: ContainerConfig
+    hostname: str
+    rootfs: str
+    """Path of its root file system relative to the pod's share."""
+    mounts: tuple[SharedMount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInfo:
+    """Who answered."""
+
+    version: str
+    features: frozenset[str] = field(default_factory=frozenset)
+
+
+class Agent(ABC):
+    """One connection to one pod's agent. All calls raise AgentError or a subclass."""
+
+    @staticmethod
+    @abstractmethod
+    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds: ...
+
+    @abstractmethod
+    async def connect(self, url: str, *, timeout: float) -> None:
+        """`url` is `unix:///path` of a proxy's socket, "" for an agent that needs none.
+
+        Raises:
+            AgentUnreachable: nobody listens there.
+        """
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    async def info(self) -> AgentInfo: ...
+
+    @abstractmethod
+    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+        """Make the guest the pod's: share mounted, hostname, clock, entropy."""
+
+    @abstractmethod
+    async def stop_sandbox(self) -> None:
+        """A kata-agent that is PID 1 powers its guest off afterwards; a connection that
+        drops is an answer."""
+
+    @abstractmethod
+    async def create_container(self, spec: ContainerSpec) -> None:
+        """Raises CommandFailed where the command is not found or not executable."""
+
+    @abstractmethod
+    async def start_container(self, container_id: str) -> None:
+        """Raises CommandFailed where the command is not found or not executable."""
+
+    @abstractmethod
+    async def remove_container(self, container_id: str, *, timeout: float) -> None: ...
+
+    @abstractmethod
+    async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
+        """Raises CommandFailed as above."""
+
+    @abstractmethod
+    async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
+        """Signal the process `token`, or every process of the container. A process that is
+        already gone is no error."""
+
+    @abstractmethod
+    async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
+        """Raises AgentUnsupported where the agent has no such call."""
+
+    @abstractmethod
+    async def set_clock(self) -> None:
+        """Give the guest the host's time (after a pause)."""
+
+    @abstractmethod
+    async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStats:
+    cpu_ns: int
+    memory_bytes: int
+    pids: int

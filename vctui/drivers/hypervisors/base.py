@@ -1,0 +1,84 @@
+"""Hypervisor: what every hypervisor promises (virtcontainers' hypervisor interface)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from vctui.model.hypervisor import HypervisorConfig, Machine
+from vctui.model.kinds import Accelerator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A virtio-serial port: a name in the guest, a unix socket on the host."""
+
+    name: str
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A host folder that the guest can mount by tag (virtio-9p)."""
+
+    tag: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePlan:
+    """Everything a virtual machine is started from; nothing is looked up later."""
+
+    pod_id: str
+    uuid: str
+    run_dir: Path
+    """The pod's folder for sockets and logs: `ctl.sock`, `mon.sock`, `serial.sock`, `qemu.log`."""
+    config: HypervisorConfig
+    hypervisor_path: str
+    accelerator: Accelerator
+    """AUTO is settled by the hypervisor."""
+    kernel: Path | None
+    initrd: Path | None
+    kernel_params: tuple[str, ...]
+    """From guest and agent; those of `config` come after them."""
+    vcpus: int
+    memory: int
+    """MiB."""
+    min_memory: int
+    """MiB below which this guest does not boot; 0 where unknown."""
+    ports: tuple[Port, ...] = ()
+    shares: tuple[Share, ...] = ()
+
+
+class Hypervisor(ABC):
+    @abstractmethod
+    def check(self, plan: MachinePlan) -> None:
+        """Look for what can be wrong before anything is made.
+
+        Raises:
+            MissingProgram, InvalidConfig, GuestNotBuilt: each with its remedy.
+        """
+
+    @abstractmethod
+    async def start(self, plan: MachinePlan) -> Machine:
+        """Launch the machine; its sockets accept connections on return.
+
+        Raises:
+            MachineDied: with the last lines it wrote. Nothing is left running.
+        """
+
+    @abstractmethod
+    async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
+        """End the machine: politely over its control socket, then by signal. Idempotent."""
+
+    @abstractmethod
+    async def pause(self, plan_dir: Path, machine: Machine) -> None:
+        """Freeze the vCPUs."""
+
+    @abstractmethod
+    async def resume(self, plan_dir: Path, machine: Machine) -> None: ...
+
+    @abstractmethod
+    def alive(self, machine: Machine) -> bool:
+        """Whether the machine's process still is the one that was started. No waiting."""

@@ -1,0 +1,42 @@
+"""Proxy: what shares the agent's one channel among many host clients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyHandle:
+    pid: int
+    """0 where no process stands for the proxy."""
+    pid_started: float
+    url: str
+
+
+class Proxy(ABC):
+    @abstractmethod
+    async def start(self, *, pod_id: str, run_dir: Path) -> ProxyHandle:
+        """Start the proxy beside a machine that was launched; its URL accepts connections
+        on return. Raises MonitorError."""
+
+    @abstractmethod
+    def url(self, run_dir: Path) -> str:
+        """Where a started proxy is reached; "" for none."""
+
+    @abstractmethod
+    async def wait_agent(self, run_dir: Path, *, timeout: float) -> None:
+        """Return when the agent answers.
+
+        Raises:
+            AgentUnreachable: it did not within `timeout` seconds.
+            MachineDied: the machine ended meanwhile.
+        """
+
+    @abstractmethod
+    async def stop(self, run_dir: Path, *, pid: int, pid_started: float, timeout: float) -> None:
+        """Idempotent."""
+
+    @abstractmethod
+    def alive(self, pid: int, pid_started: float) -> bool: ...

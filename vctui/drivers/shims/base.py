@@ -1,0 +1,73 @@
+"""Shim: what stands on the host for a process in the guest: stdio, end, window size."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vctui.model.container import Process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Bytes that a process wrote. `stream` is 1 for stdout (or the terminal), 2 for stderr."""
+
+    stream: int
+    data: bytes
+
+
+class Attachment(ABC):
+    """Stdio of one process, or the serial console. Async-iterate it for Output.
+
+    Iteration ends when the process has ended and all its output was delivered,
+    or after `detach`.
+    """
+
+    exit_code: int | None = None
+    """Set when the iteration has ended because the process has; None after a detach or when
+    the machine went away."""
+    reason: str = ""
+    """Why there is no exit code, in words."""
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[Output]: ...
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Waits while the process does not read."""
+
+    @abstractmethod
+    async def resize(self, rows: int, columns: int) -> None: ...
+
+    @abstractmethod
+    async def close_stdin(self) -> None: ...
+
+    @abstractmethod
+    async def detach(self) -> None:
+        """Leave; the process goes on. Idempotent."""
+
+
+class Shim(ABC):
+    @abstractmethod
+    async def start(
+        self, run_dir: Path, *, container_id: str, token: str, terminal: bool, log: bool
+    ) -> Process:
+        """Stand for the process from now on (before a container's StartContainer, after an
+        ExecProcess). Raises MonitorError."""
+
+    @abstractmethod
+    async def wait(self, run_dir: Path, token: str) -> int | None:
+        """The exit code once the process has ended and the end is in the store;
+        None where it could not be learnt because the machine went away."""
+
+    @abstractmethod
+    async def attach(
+        self, run_dir: Path, token: str, *, replay: int = 0, rows: int = 0, columns: int = 0
+    ) -> Attachment:
+        """Raises NotFound for a process that is not running (any more)."""
+
+    @abstractmethod
+    async def console(self, run_dir: Path, *, replay: int = 0) -> Attachment:
+        """The guest's serial console."""

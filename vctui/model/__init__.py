@@ -1,0 +1,1 @@
+"""Pure data of the virtcontainers 1.0 API: no I/O, no asyncio."""

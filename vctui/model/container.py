@@ -1,0 +1,127 @@
+"""ContainerConfig, Cmd, Process, ContainerStatus (virtcontainers 1.0 API document)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from vctui.model.kinds import ProcessListFormat
+from vctui.model.state import State
+
+
+class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    var: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.var}={self.value}"
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: LinuxCapabilities; names like CAP_NET_ADMIN. None means: the usual container set."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: Cmd. A command to run in a container."""
+
+    args: tuple[str, ...]
+    envs: tuple[EnvVar, ...] = ()
+    work_dir: str = "/"
+    user: str = ""
+    """Name or number, also `USER:GROUP`; looked up in the container's own databases."""
+    primary_group: str = ""
+    supplementary_groups: tuple[str, ...] = ()
+    interactive: bool = False
+    """Keep standard input open and give the process a terminal."""
+    detach: bool = False
+    no_new_privileges: bool = False
+    capabilities: Capabilities | None = None
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: Mount. `bind` (a host folder or file) and `tmpfs` are supported types."""
+
+    destination: str
+    source: str = ""
+    type: str = "bind"
+    options: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: ContainerConfig."""
+
+    id: str
+    rootfs: str
+    """A host folder, or the name of a built-in root file system (`busybox`)."""
+    cmd: Cmd
+    readonly_rootfs: bool = False
+    mounts: tuple[Mount, ...] = ()
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """API: Process."""
+
+    token: str
+    """Unique in the pod: the container's id for its first process, random for others."""
+    pid: int
+    """Host process that stands for it: the shim; our monitor for the built-in shim."""
+    start_time: datetime
+
+
+class ProcessListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: ProcessListOptions. Empty `args` means `-ef`."""
+
+    format: ProcessListFormat = ProcessListFormat.TABLE
+    args: tuple[str, ...] = ()
+
+
+class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """API: ContainerStatus, and what an operator asks next."""
+
+    id: str
+    state: State
+    pid: int
+    start_time: datetime | None
+    rootfs: str
+    annotations: dict[str, str]
+    pod_id: str
+    args: tuple[str, ...]
+    terminal: bool
+    exit_code: int | None
+    """As a shell gives it: 0-255, 128+N for signal N."""
+    reason: str
+    finished_time: datetime | None
+
+
+class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a container."""
+
+    config: ContainerConfig
+    state: State = State.READY
+    process: Process | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    finished: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+
+class ExecRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a process that was added with exec (API: EnterContainer)."""
+
+    container_id: str
+    cmd: Cmd
+    process: Process
+    exit_code: int | None = None
+    finished: datetime | None = None

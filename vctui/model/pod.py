@@ -1,0 +1,79 @@
+"""PodConfig, Resources, PodStatus (virtcontainers 1.0 API document)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from vctui.model.container import ContainerConfig, ContainerRecord, ContainerStatus
+from vctui.model.hypervisor import HypervisorConfig, Machine
+from vctui.model.kinds import AgentType, HypervisorType, NetworkModel, ProxyType, ShimType
+from vctui.model.state import State
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: Resources. 0 means: the hypervisor's default."""
+
+    vcpus: int = 0
+    memory: int = 0
+    """MiB."""
+
+
+class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: PodConfig. What is left out comes from config.toml."""
+
+    id: str
+    hostname: str = ""
+    vm_config: Resources = Resources()
+    hypervisor_type: HypervisorType = HypervisorType.QEMU
+    hypervisor_config: HypervisorConfig = HypervisorConfig()
+    agent_type: AgentType = AgentType.KATA
+    proxy_type: ProxyType | None = None
+    """None: the built-in one, or noop for the noop agent."""
+    shim_type: ShimType | None = None
+    network_model: NetworkModel = NetworkModel.NOOP
+    containers: tuple[ContainerConfig, ...] = ()
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """API: PodStatus, and what an operator asks next."""
+
+    id: str
+    state: State
+    hypervisor: HypervisorType
+    hypervisor_config: HypervisorConfig
+    agent: AgentType
+    containers_status: tuple[ContainerStatus, ...]
+    annotations: dict[str, str]
+    hostname: str
+    vm_config: Resources
+    reason: str
+    """Why the pod is in this state, where that is not plain; "" otherwise."""
+    operation: str
+    """What is being done to it at the moment ("start", "stop", …); "" when nothing."""
+    created_time: datetime
+    start_time: datetime | None
+    machine: Machine | None
+    monitor_pid: int
+
+
+class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a pod. `containers` stand in the order of their creation."""
+
+    config: PodConfig
+    created: datetime
+    state: State = State.READY
+    reason: str = ""
+    operation: str = ""
+    """Set while an engine changes the pod; one that is left over tells recovery to clean up."""
+    started: datetime | None = None
+    machine: Machine | None = None
+    monitor_pid: int = 0
+    monitor_started: float = 0.0
+    containers: tuple[ContainerRecord, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.config.id

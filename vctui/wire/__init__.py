@@ -1,0 +1,1 @@
+"""Protocol codecs: bytes in, frames and messages out; no sockets, no asyncio."""

@@ -1,0 +1,23 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ListProcessesRequest(_message.Message):
+    __slots__ = ("container_id", "format", "args")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    format: str
+    args: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, container_id: _Optional[str] = ..., format: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListProcessesResponse(_message.Message):
+    __slots__ = ("process_list",)
+    PROCESS_LIST_FIELD_NUMBER: _ClassVar[int]
+    process_list: bytes
+    def __init__(self, process_list: _Optional[bytes] = ...) -> None: ...
