@@ -1,0 +1,148 @@
+"""What a configuration must be beyond its types, whoever made it: a pod file, a library's caller.
+
+Pure: what only this host can tell (does the folder exist, is there room) is checked where
+it is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from vctui.errors import InvalidConfig
+from vctui.model import ids
+from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.pod import PodConfig
+
+MAX_VCPUS: Final = 240
+"""What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
+MAX_MEMORY: Final = 16 * 1024 * 1024
+"""MiB. More is a slip of the unit."""
+MOUNT_TYPES: Final = ("bind", "tmpfs")
+
+_HOSTNAME: Final = re.compile(
+    r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
+)
+_CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
+
+
+def check_pod(config: PodConfig) -> PodConfig:
+    """Return `config` if it can be a pod.
+
+    Raises:
+        InvalidId: of the pod or one of its containers.
+        InvalidConfig: naming the key's path.
+    """
+    _no_nul(config)
+    ids.check("pod", config.id)
+    if config.hostname and not _HOSTNAME.match(config.hostname):
+        raise InvalidConfig(
+            f"hostname {config.hostname!r} is not a host name; use letters, digits and '-', "
+            "64 characters at most"
+        )
+    _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
+    _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
+    hypervisor = config.hypervisor_config
+    _in_range("hypervisor_config.default_vcpus", hypervisor.default_vcpus, MAX_VCPUS)
+    _in_range("hypervisor_config.default_mem_sz", hypervisor.default_mem_sz, MAX_MEMORY)
+    seen: dict[str, int] = {}
+    for index, container in enumerate(config.containers):
+        check_container(container, where=f"containers[{index}].")
+        if container.id in seen:
+            raise InvalidConfig(
+                f"containers[{index}].id {container.id!r} is taken by "
+                f"containers[{seen[container.id]}]; give each container of a pod its own id"
+            )
+        seen[container.id] = index
+    return config
+
+
+def check_container(config: ContainerConfig, *, where: str = "") -> ContainerConfig:
+    """Return `config` if it can be a container. `where` precedes the keys in errors.
+
+    Raises:
+        InvalidId, InvalidConfig: as `check_pod`.
+    """
+    _no_nul(config, where)
+    ids.check("container", config.id)
+    if not config.rootfs:
+        raise InvalidConfig(
+            f"{where}rootfs is empty; name a folder of the host, or busybox for the built-in one"
+        )
+    check_cmd(config.cmd, where=f"{where}cmd.")
+    for index, mount in enumerate(config.mounts):
+        _check_mount(mount, f"{where}mounts[{index}].")
+    return config
+
+
+def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
+    """Return `cmd` if it can be run. Raises InvalidConfig."""
+    _no_nul(cmd, where)
+    if not cmd.args or not cmd.args[0]:
+        raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
+    if not cmd.work_dir.startswith("/"):
+        raise InvalidConfig(f"{where}work_dir {cmd.work_dir!r} is not absolute; begin it with '/'")
+    for index, env in enumerate(cmd.envs):
+        if not env.var or "=" in env.var:
+            raise InvalidConfig(
+                f"{where}envs[{index}].var {env.var!r} is no name of a variable; it must be "
+                "there and have no '='"
+            )
+    if cmd.capabilities is not None:
+        for name in cmd.capabilities.__struct_fields__:
+            for index, capability in enumerate(getattr(cmd.capabilities, name)):
+                if not _CAPABILITY.match(capability):
+                    raise InvalidConfig(
+                        f"{where}capabilities.{name}[{index}] {capability!r} is no capability; "
+                        "use names like CAP_NET_ADMIN"
+                    )
+    return cmd
+
+
+def _check_mount(mount: Mount, where: str) -> None:
+    if not mount.destination.startswith("/") or not mount.destination.strip("/"):
+        raise InvalidConfig(
+            f"{where}destination {mount.destination!r} is not an absolute path below '/'; "
+            "it is a path in the container"
+        )
+    if ".." in mount.destination.split("/"):
+        raise InvalidConfig(f"{where}destination {mount.destination!r} has '..'; write it without")
+    if mount.type not in MOUNT_TYPES:
+        raise InvalidConfig(
+            f"{where}type {mount.type!r} is not supported; use {' or '.join(MOUNT_TYPES)}"
+        )
+    if mount.type == "bind" and not mount.source:
+        raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")
+
+
+def _in_range(where: str, value: int, largest: int) -> None:
+    if value < 0:
+        raise InvalidConfig(f"{where} is {value} but cannot be negative; 0 means the default")
+    if value > largest:
+        raise InvalidConfig(f"{where} is {value} but can be {largest} at most")
+
+
+def _no_nul(value: object, where: str = "") -> None:
+    """No string of a kernel interface can hold a NUL byte."""
+    for path, text in _strings(value, where.rstrip(".")):
+        if "\0" in text:
+            raise InvalidConfig(f"{path} holds a NUL character; remove it")
+
+
+def _strings(value: object, path: str) -> Iterable[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _strings(getattr(value, name), f"{path}.{name}" if path else name)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(key, path)
+            yield from _strings(item, f"{path}.{key}")
+    elif isinstance(value, Sequence):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{path}[{index}]")
