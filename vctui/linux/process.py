@@ -1,0 +1,275 @@
+"""Start processes that outlive us, run short commands, and end exactly the process that is meant.
+
+A process is named by its pid *and* its start time, as a pid alone may be given again.
+Signals go through a pidfd that was opened before the start time was compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+_REMEMBERED_EXITS: Final = 256
+_KILL_PATIENCE: Final = 10.0
+"""Seconds for a process to go after SIGKILL; one in uninterruptible sleep may take long."""
+
+File = int | IO[bytes] | None
+"""What a standard stream is connected to; None is /dev/null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process, so that it cannot be mistaken for another one."""
+
+    pid: int
+    started: float
+    """Seconds since boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a short command left behind."""
+
+    returncode: int
+    """Exit status, or minus the signal's number."""
+    stdout: bytes
+    stderr: bytes
+
+
+def spawn_detached(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: File = None,
+    stdout: File = None,
+    stderr: File = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
+    cwd: str | os.PathLike[str] = "/",
+) -> Spawned:
+    """Start `argv` in a session of its own; it lives on when we end.
+
+    Descriptors in `pass_fds` keep their numbers there, all others are closed.
+    While we live, a thread of ours reaps it, so that no zombie is left in a long-lived console.
+
+    Raises:
+        OSError: the program cannot be executed.
+    """
+    child = subprocess.Popen(
+        [os.fspath(argument) for argument in argv],
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=subprocess.DEVNULL if stdout is None else stdout,
+        stderr=subprocess.DEVNULL if stderr is None else stderr,
+        env=None if env is None else dict(env),
+        pass_fds=tuple(pass_fds),
+        cwd=cwd,
+        start_new_session=True,
+    )
+    spawned = Spawned(child.pid, start_time(child.pid))
+    _reaper.adopt(child, spawned)
+    return spawned
+
+
+async def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> Completed:
+    """Run a command to its end and take what it writes.
+
+    It is killed when it takes longer than `timeout` seconds, or when we are cancelled.
+
+    Raises:
+        OSError: the program cannot be executed.
+        TimeoutError: it was killed.
+    """
+    child = await asyncio.create_subprocess_exec(
+        *(os.fspath(argument) for argument in argv),
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=None if env is None else dict(env),
+        cwd=cwd,
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await child.communicate(stdin or None)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+        raise
+    return Completed(child.returncode or 0, stdout, stderr)
+
+
+def start_time(pid: int) -> float:
+    """When the process began, in seconds since boot (hundredths).
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    return _stat(pid)[1]
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether this very process runs; a zombie does not."""
+    try:
+        state, began = _stat(pid)
+    except ProcessLookupError:
+        return False
+    return began == started and state not in {"Z", "X"}
+
+
+async def wait_end(pid: int, started: float) -> int | None:
+    """Return when the process has ended.
+
+    Gives its exit status (or minus the signal's number) if it was a child of ours, else None.
+    """
+    with _opened(pid, started) as pidfd:
+        if pidfd is not None:
+            await _readable(pidfd)
+    return _reaper.exit_status(Spawned(pid, started))
+
+
+async def terminate(pid: int, started: float, *, timeout: float) -> None:
+    """SIGTERM, and SIGKILL after `timeout` seconds; return when it is gone. Idempotent.
+
+    Raises:
+        TimeoutError: it does not even go after SIGKILL (it hangs in the kernel).
+    """
+    with _opened(pid, started) as pidfd:
+        if pidfd is None:
+            return
+        if timeout > 0:
+            _send(pidfd, signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await _readable(pidfd)
+                    return
+        _send(pidfd, signal.SIGKILL)
+        async with asyncio.timeout(_KILL_PATIENCE):
+            await _readable(pidfd)
+
+
+def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
+    """Processes of our user, but not ourselves, one of whose arguments is `argument`,
+    or a path below it."""
+    wanted = os.fsencode(argument)
+    below = wanted.rstrip(b"/") + b"/"
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):  # it may end while we look
+            if entry.stat().st_uid != os.geteuid():
+                continue
+            arguments = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+            if any(each == wanted or each.startswith(below) for each in arguments):
+                found.append(Spawned(int(entry.name), start_time(int(entry.name))))
+    return found
+
+
+def _stat(pid: int) -> tuple[str, float]:
+    """State letter and start time out of /proc/PID/stat (proc(5))."""
+    if pid <= 0:
+        raise ProcessLookupError(f"{pid} is no process")
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"there is no process {pid}") from None
+    fields = text[text.rindex(b")") + 2 :].split()  # the name before may hold anything
+    return fields[0].decode(), int(fields[19]) / _TICKS_PER_SECOND
+
+
+@contextmanager
+def _opened(pid: int, started: float) -> Iterator[int | None]:
+    """A pidfd of exactly this process, None if it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid) if pid > 0 else None
+    except ProcessLookupError:
+        pidfd = None
+    if pidfd is None:
+        yield None
+        return
+    try:
+        yield pidfd if is_alive(pid, started) else None
+    finally:
+        os.close(pidfd)
+
+
+def _send(pidfd: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+async def _readable(pidfd: int) -> None:
+    """A pidfd becomes readable when its process ends."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+
+
+class _Reaper:
+    """Waits for the children that `spawn_detached` left running, all in one daemon thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: dict[int, tuple[subprocess.Popen[bytes], Spawned]] = {}
+        self._statuses: OrderedDict[Spawned, int] = OrderedDict()
+        self._poll: select.epoll | None = None
+
+    def adopt(self, child: subprocess.Popen[bytes], spawned: Spawned) -> None:
+        pidfd = os.pidfd_open(child.pid)
+        with self._lock:
+            self._children[pidfd] = (child, spawned)
+            if self._poll is None:
+                self._poll = select.epoll()
+                watch = threading.Thread(
+                    target=self._watch, args=(self._poll,), name="reaper", daemon=True
+                )
+                watch.start()
+            self._poll.register(pidfd, select.EPOLLIN)
+
+    def exit_status(self, spawned: Spawned) -> int | None:
+        self._reap(only=spawned)
+        with self._lock:
+            return self._statuses.get(spawned)
+
+    def _watch(self, poll: select.epoll) -> None:
+        while True:
+            poll.poll()
+            self._reap()
+
+    def _reap(self, only: Spawned | None = None) -> None:
+        with self._lock:
+            for pidfd, (child, spawned) in list(self._children.items()):
+                if only not in {None, spawned} or child.poll() is None:
+                    continue
+                del self._children[pidfd]
+                os.close(pidfd)  # takes it out of the epoll set too
+                self._statuses[spawned] = child.returncode
+                if len(self._statuses) > _REMEMBERED_EXITS:
+                    self._statuses.popitem(last=False)
+
+
+_reaper: Final = _Reaper()

@@ -1,0 +1,85 @@
+"""Unix sockets with paths of any length, private from their first moment.
+
+The kernel takes 107 bytes of path. A longer one is reached through its opened folder:
+`/proc/self/fd/N/name`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PATH: Final = 107
+"""Bytes of a path in sockaddr_un."""
+
+
+@contextmanager
+def address(path: Path) -> Iterator[str]:
+    """A name for `path` that fits into sockaddr_un, valid within the block.
+
+    Raises:
+        OSError: the folder of `path` is missing or closed to us.
+    """
+    if len(os.fsencode(path)) <= MAX_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def listen(path: Path, *, backlog: int = 16) -> socket.socket:
+    """A non-blocking listening socket of mode 0600; replaces what stood at `path` before.
+
+    Raises:
+        OSError: the folder is missing or closed to us.
+    """
+    path.unlink(missing_ok=True)
+    server = _socket()
+    try:
+        os.fchmod(server.fileno(), 0o600)  # bind(2) makes the file with the socket's own mode
+        with address(path) as name:
+            server.bind(name)
+        server.listen(backlog)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+async def connect(path: Path) -> socket.socket:
+    """A connected non-blocking socket.
+
+    Raises:
+        FileNotFoundError, ConnectionRefusedError: nobody listens there.
+    """
+    client = _socket()
+    try:
+        with address(path) as name:
+            await asyncio.get_running_loop().sock_connect(client, name)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+async def open_connection(
+    path: Path, *, limit: int = 2**16
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Like asyncio.open_unix_connection, for paths of any length."""
+    return await asyncio.open_unix_connection(sock=await connect(path), limit=limit)
+
+
+def _socket() -> socket.socket:
+    created = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    created.setblocking(False)
+    return created
