@@ -1,0 +1,124 @@
+"""A pod's or container's status as sections of label and value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vctui.model.container import ContainerStatus
+from vctui.model.kinds import HypervisorType
+from vctui.model.pod import PodStatus
+from vctui.present import condition
+from vctui.present.humanize import age, moment, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    label: str
+    value: str
+    role: str = ""
+    """Name of a colour of the theme."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    fields: tuple[Field, ...]
+
+
+def _section(title: str, *fields: Field | None) -> Section:
+    return Section(title, tuple(field for field in fields if field and field.value))
+
+
+def _when(label: str, moment_: datetime | None, now: datetime) -> Field | None:
+    return Field(label, f"{moment(moment_)}  ({age(moment_, now)} ago)") if moment_ else None
+
+
+def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
+    """Everything that is known of a pod, without its containers."""
+    state = condition.of_pod(status)
+    sections = [
+        _section(
+            "Pod",
+            Field("id", status.id),
+            Field("state", str(state), state.role),
+            Field("reason", plain(status.reason, 1000), "warning"),
+            Field("hostname", status.hostname),
+            _when("created", status.created_time, now),
+            _when("started", status.start_time, now),
+        )
+    ]
+    machine = status.machine
+    config = status.hypervisor_config
+    sections.append(
+        _section(
+            "Machine",
+            Field("hypervisor", status.hypervisor.value),
+            Field("machine type", config.hypervisor_machine_type.value)
+            if status.hypervisor is HypervisorType.QEMU
+            else None,
+            Field("accelerator", _accelerator(machine.accelerator)) if machine else None,
+            Field("started by", plain(machine.boot)) if machine else None,
+            Field("process", f"pid {machine.pid}") if machine and machine.pid else None,
+            Field("virtual CPUs", _count(machine.vcpus if machine else status.vm_config.vcpus)),
+            Field("memory", _memory(machine.memory if machine else status.vm_config.memory)),
+            Field("kernel", machine.kernel if machine else config.kernel_path),
+            Field("initrd", machine.initrd if machine else config.initrd_path),
+            Field("kernel parameters", " ".join(map(str, config.kernel_params))),
+            Field("uuid", machine.uuid) if machine else None,
+            Field("debug", "on") if config.debug else None,
+        )
+    )
+    sections.append(
+        _section(
+            "Companions",
+            Field("agent", status.agent.value),
+            Field("monitor", f"pid {status.monitor_pid}" if status.monitor_pid else ""),
+        )
+    )
+    return (*sections, *_annotations(status.annotations))
+
+
+def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
+    state = condition.of_container(status)
+    return (
+        _section(
+            "Container",
+            Field("id", status.id),
+            Field("state", str(state), state.role),
+            Field("exit status", _exit(status.exit_code)),
+            Field("reason", plain(status.reason, 1000), "warning"),
+            Field("command", plain(" ".join(status.args), 2000)),
+            Field("terminal", "yes" if status.terminal else "no"),
+            Field("root file system", status.rootfs),
+            _when("started", status.start_time, now),
+            _when("finished", status.finished_time, now),
+            Field("process", f"pid {status.pid} (on the host)" if status.pid else ""),
+        ),
+        *_annotations(status.annotations),
+    )
+
+
+def _annotations(annotations: dict[str, str]) -> tuple[Section, ...]:
+    if not annotations:
+        return ()
+    fields = (Field(key, plain(value)) for key, value in sorted(annotations.items()))
+    return (_section("Annotations", *fields),)
+
+
+def _accelerator(name: str) -> str:
+    return {"kvm": "KVM", "tcg": "TCG (software emulation)"}.get(name, name)
+
+
+def _count(vcpus: int) -> str:
+    return str(vcpus) if vcpus else "default"
+
+
+def _memory(mebibytes: int) -> str:
+    return f"{mebibytes} MiB" if mebibytes else "default"
+
+
+def _exit(code: int | None) -> str:
+    if code is None:
+        return ""
+    return f"{code} (signal {code - 128})" if 128 < code <= 192 else str(code)

@@ -1,0 +1,136 @@
+"""Which key does what: the defaults of `actions` with the operator's changes, checked.
+
+Textual accepts clashing and misspelt keys silently, so everything is refused here, before
+it gets there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Final
+
+from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys
+
+from vctui.errors import InvalidConfig
+from vctui.tui.actions import ACTIONS, BY_ID, Action
+
+Keymap = Mapping[str, tuple[str, ...]]
+"""Action id → keys, as Textual names them."""
+
+_MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "meta", "hyper"})
+_NAMED: Final = frozenset(
+    {key.value for key in Keys if "+" not in key.value and "<" not in key.value}
+    | set(KEY_NAME_REPLACEMENTS.values())
+    | {"space", "delete", "insert", "colon", "slash", "question_mark"}
+)
+RESERVED: Final = frozenset(
+    {"up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape"}
+    | {"tab", "shift+tab", "j", "k", "g", "G", "ctrl+c"}
+)
+"""Move the cursor and the focus; the same everywhere."""
+
+
+def _named(character: str) -> str:
+    """Textual's name of a printable character's key."""
+    if character.isalnum():
+        return character
+    name = unicodedata.name(character, "").lower().replace("-", "_").replace(" ", "_")
+    return KEY_NAME_REPLACEMENTS.get(name, name)
+
+
+def normalize(key: str) -> str:
+    """`key` as Textual names it; `ctrl-k` and `?` are accepted too.
+
+    Raises:
+        ValueError: there is no such key.
+    """
+    text = key.strip()
+    if len(text) > 2:
+        text = re.sub(r"(?<=[a-z])-(?=.)", "+", text)
+    *modifiers, last = text.split("+") if len(text) > 1 and not text.endswith("+") else [text]
+    if any(modifier not in _MODIFIERS for modifier in modifiers) or not last:
+        raise ValueError(key)
+    if len(last) == 1 and last.isprintable():
+        last = _named(last)
+    elif not _is_named(last):
+        raise ValueError(key)
+    return "+".join([*modifiers, last])
+
+
+def _is_named(name: str) -> bool:
+    if name in _NAMED:
+        return True
+    try:
+        unicodedata.lookup(name.replace("_", " "))
+    except KeyError:
+        return False
+    return True
+
+
+def display(key: str) -> str:
+    """How a key is shown to an operator: `?`, `^p`, `Space`, `Del`."""
+    *modifiers, last = key.split("+")
+    prefix = "".join("^" if m == "ctrl" else f"{m.title()}+" for m in modifiers)
+    words = {"delete": "Del", "space": "Space", "question_mark": "?", "slash": "/", "colon": ":"}
+    if last in words:
+        return prefix + words[last]
+    if last in KEY_DISPLAY_ALIASES:
+        return prefix + KEY_DISPLAY_ALIASES[last]
+    if len(last) == 1:
+        return prefix + last
+    try:
+        return prefix + unicodedata.lookup(last.replace("_", " "))
+    except KeyError:
+        return prefix + last.title()
+
+
+def _meet(one: Action, other: Action) -> bool:
+    """Whether both could be meant by one key press."""
+    if not one.panes & other.panes:
+        return False
+    same = one.target is other.target
+    return not same or bool(one.states & other.states and one.pod_states & other.pod_states)
+
+
+def build(changes: Mapping[str, str]) -> Keymap:
+    """The keymap of the defaults with `[keys]` of config.toml.
+
+    Raises:
+        InvalidConfig: unknown action, unknown or reserved key, or two actions on one key.
+    """
+    keymap = {action.id: tuple(action.keys) for action in ACTIONS}
+    for name, text in changes.items():
+        if name not in BY_ID:
+            near = difflib.get_close_matches(name, BY_ID, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "the help screen lists them all"
+            raise InvalidConfig(f"keys.{name}: there is no such action; {hint}")
+        keys = []
+        for part in text.split(",") if text.strip() else ():
+            try:
+                key = normalize(part)
+            except ValueError as error:
+                raise InvalidConfig(
+                    f"keys.{name}: {part.strip()!r} is not a key; "
+                    "write it like 'k', 'ctrl+k', 'f5' or 'delete'"
+                ) from error
+            if key in RESERVED:
+                raise InvalidConfig(
+                    f"keys.{name}: {display(key)!r} moves the cursor and cannot be given to "
+                    "an action; choose another key"
+                )
+            keys.append(key)
+        keymap[name] = tuple(keys)
+    for one, other in combinations(ACTIONS, 2):
+        for key in set(keymap[one.id]) & set(keymap[other.id]):
+            if _meet(one, other):
+                changed = one.id if one.id in changes else other.id
+                kept = other.id if changed == one.id else one.id
+                raise InvalidConfig(
+                    f"keys.{changed}: {display(key)!r} is already the key of {kept}; "
+                    f'choose another, or give {kept} another one ("" for none)'
+                )
+    return keymap
