@@ -1,0 +1,132 @@
+"""Pods in QEMU virtual machines: a lifecycle engine and a console.
+
+The library's names are looked up when they are first used, so that importing the package
+costs nothing:
+
+    from vctui import PodConfig, Runtime, load_settings
+
+    async with Runtime(load_settings()) as runtime:
+        for pod in await runtime.list_pods():
+            print(pod.id, pod.state)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vctui.engine.podfile import load_container, load_pod
+    from vctui.engine.runtime import Runtime
+    from vctui.errors import VctuiError
+    from vctui.model.container import (
+        Capabilities,
+        Cmd,
+        ContainerConfig,
+        ContainerStatus,
+        EnvVar,
+        Mount,
+        Process,
+        ProcessListOptions,
+    )
+    from vctui.model.doctor import Check
+    from vctui.model.events import Event, EventKind
+    from vctui.model.hypervisor import HypervisorConfig, Machine, Param
+    from vctui.model.kinds import (
+        AgentType,
+        HypervisorType,
+        NetworkModel,
+        ProcessListFormat,
+        ProxyType,
+        ShimType,
+    )
+    from vctui.model.logs import LogLine, LogSource
+    from vctui.model.pod import PodConfig, PodStatus, Resources
+    from vctui.model.state import State
+    from vctui.settings import Settings
+    from vctui.settings import load as load_settings
+
+_HOMES: Final = {
+    "vctui.engine.podfile": ("load_container", "load_pod"),
+    "vctui.engine.runtime": ("Runtime",),
+    "vctui.errors": ("VctuiError",),
+    "vctui.model.container": (
+        "Capabilities",
+        "Cmd",
+        "ContainerConfig",
+        "ContainerStatus",
+        "EnvVar",
+        "Mount",
+        "Process",
+        "ProcessListOptions",
+    ),
+    "vctui.model.doctor": ("Check",),
+    "vctui.model.events": ("Event", "EventKind"),
+    "vctui.model.hypervisor": ("HypervisorConfig", "Machine", "Param"),
+    "vctui.model.kinds": (
+        "AgentType",
+        "HypervisorType",
+        "NetworkModel",
+        "ProcessListFormat",
+        "ProxyType",
+        "ShimType",
+    ),
+    "vctui.model.logs": ("LogLine", "LogSource"),
+    "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
+    "vctui.model.state": ("State",),
+    "vctui.settings": ("Settings", "load_settings"),
+}
+_THERE: Final = {"load_settings": "load"}
+"""Names that are longer here than at home."""
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AgentType",
+    "Capabilities",
+    "Check",
+    "Cmd",
+    "ContainerConfig",
+    "ContainerStatus",
+    "EnvVar",
+    "Event",
+    "EventKind",
+    "HypervisorConfig",
+    "HypervisorType",
+    "LogLine",
+    "LogSource",
+    "Machine",
+    "Mount",
+    "NetworkModel",
+    "Param",
+    "PodConfig",
+    "PodStatus",
+    "Process",
+    "ProcessListFormat",
+    "ProcessListOptions",
+    "ProxyType",
+    "Resources",
+    "Runtime",
+    "Settings",
+    "ShimType",
+    "State",
+    "VctuiError",
+    "__version__",
+    "load_container",
+    "load_pod",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME_OF[name]), _THERE.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,51 @@
+"""What the shell offers for an ID; a completion never fails."""
+
+from __future__ import annotations
+
+import contextlib
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def pod_ids(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The ids of the pods that begin with what was typed."""
+    return _items(_pods(context), incomplete)
+
+
+def container_ids(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The ids of the containers of the pod that was named before."""
+    from vctui.model.ids import resolve
+
+    pods = _pods(context)
+    with contextlib.suppress(Exception):
+        pod = resolve("pod", str(context.params.get("pod_id", "")), pods)
+        return _items(pods[pod], incomplete)
+    return []
+
+
+def _items(names: object, incomplete: str) -> list[CompletionItem]:
+    known = names if isinstance(names, list | dict) else []
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+def _pods(context: click.Context) -> dict[str, list[str]]:
+    """Pod id → ids of its containers, from the store, without touching any pod."""
+    from vctui.cli.call import Call
+    from vctui.engine.runtime import Runtime
+
+    found: dict[str, list[str]] = {}
+
+    async def collect(runtime: Runtime) -> None:
+        for pod in await runtime.list_pods():
+            found[pod.id] = [container.id for container in pod.containers_status]
+
+    with contextlib.suppress(Exception):
+        call = context.find_object(Call) or Call()
+        call.set("read_only", True)
+        call.run(collect)
+    return found

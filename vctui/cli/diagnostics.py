@@ -1,0 +1,85 @@
+"""Everything on standard error, and the exit statuses."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+BY_SIGNAL: Final = 128
+"""Added to the number of the signal that ended the program, as a shell tells it."""
+
+
+class Ended(Exception):
+    """The command is over and this is its exit status; everything was said."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Diagnostics:
+    """Notes, progress and errors. A standard error that is gone is no error."""
+
+    def __init__(self) -> None:
+        self.verbose = False
+        self._line_open = False
+
+    def note(self, sentence: str) -> None:
+        self._write(f"{sentence}\n")
+
+    def error(self, sentence: str) -> None:
+        self._write(f"error: {sentence}\n")
+
+    @contextlib.contextmanager
+    def progress(self, *, lines: bool = False) -> Iterator[Callable[[str], None]]:
+        """Yield a function that is told what is going on.
+
+        On a terminal one line is rewritten and taken away at the end; elsewhere each phase
+        is a line where `lines` is set or the operator asked for more words.
+        """
+        terminal = _is_terminal()
+        last = ""
+
+        def show(phase: str) -> None:
+            nonlocal last
+            if phase == last:
+                return
+            last = phase
+            if terminal:
+                self._write(f"\r\x1b[2K\x1b[2m{_clip(phase)}…\x1b[0m", keep_line=True)
+            elif lines or self.verbose:
+                self._write(f"{phase}\n")
+
+        try:
+            yield show
+        finally:
+            self._clear()
+
+    def _clear(self) -> None:
+        if self._line_open:
+            self._write("\r\x1b[2K")
+
+    def _write(self, text: str, *, keep_line: bool = False) -> None:
+        if self._line_open and not text.startswith("\r"):
+            text = f"\r\x1b[2K{text}"
+        self._line_open = keep_line
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _is_terminal() -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return sys.stderr.isatty()
+    return False
+
+
+def _clip(phase: str) -> str:
+    import shutil
+
+    return phase[: max(shutil.get_terminal_size().columns - 2, 10)]

@@ -1,0 +1,82 @@
+"""`vctui guest …`: the image that pods boot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from vctui.cli.call import Call, Group
+
+if TYPE_CHECKING:
+    from vctui.image.manifest import Manifest
+    from vctui.present.columns import Column
+
+
+@click.group(cls=Group, short_help="Build and list the guests that pods boot.")
+def guest() -> None:
+    """Build the guest from Debian packages, and list what was built."""
+
+
+@guest.command()
+@click.option("--force", is_flag=True, help="Build again what is there.")
+@click.pass_obj
+def build(call: Call, force: bool) -> None:
+    """Build the guest; what is there and up to date is kept."""
+    manifest = build_guest(call, force=force)
+    call.output.done(f"guest {manifest.key} is built", manifest)
+
+
+@guest.command("list")
+@click.pass_obj
+def list_(call: Call) -> None:
+    """List the guests that were built."""
+    from vctui.image import builder
+
+    found = builder.list_guests(call.settings)
+    if call.output.json:
+        call.output.document(found)
+    elif found:
+        call.output.table(_columns(), found)
+    else:
+        call.diagnostics.note("no guest is built; build one with: vctui guest build")
+
+
+def build_guest(call: Call, *, force: bool = False) -> Manifest:
+    """Build with progress on standard error. Raises GuestBuildFailed."""
+    from vctui.cli import interrupts
+    from vctui.image import builder
+
+    built: list[Manifest] = []
+    with call.diagnostics.progress(lines=True) as show:
+
+        def progress(step: builder.Progress) -> None:
+            part = f" ({step.done}/{step.total})" if step.total else ""
+            show(f"{step.phase}{part}")
+
+        async def work() -> None:
+            built.append(await builder.build(call.settings, force=force, progress=progress))
+
+        interrupts.run(work(), call.diagnostics)
+    return built[0]
+
+
+def _columns() -> tuple[Column[Manifest], ...]:
+    from vctui.present.columns import Cell, Column
+    from vctui.present.humanize import moment
+
+    def column(title: str, text: Callable[[Manifest], str]) -> Column[Manifest]:
+        return Column(
+            id=title.lower(),
+            title=title,
+            cell=lambda manifest, now: Cell(text(manifest)),
+            sort_key=text,
+            width=8,
+        )
+
+    return (
+        column("KEY", lambda manifest: manifest.key),
+        column("BUILT", lambda manifest: moment(manifest.created)),
+        column("KERNEL", lambda manifest: str(manifest.kernel)),
+    )

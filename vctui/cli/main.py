@@ -1,0 +1,121 @@
+"""The root command, and how each way to fail becomes words and an exit status."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import vctui
+from vctui.cli import containers, demo, doctor, guest, logs, pods, processes
+from vctui.cli.call import Call, Group, OpenConsole
+from vctui.cli.diagnostics import BY_SIGNAL, DONE, FAILED, USAGE, Ended
+from vctui.cli.interrupts import Interrupted
+from vctui.cli.output import OutputFailed
+from vctui.errors import CommandFailed, VctuiError
+
+PROGRAM = "vctui"
+_BROKEN_PIPE = BY_SIGNAL + 13
+
+
+@click.group(
+    PROGRAM,
+    cls=Group,
+    root=True,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(vctui.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Run pods in QEMU virtual machines, and look after them.
+
+    Without a command the console opens.
+    """
+    call = context.ensure_object(Call)
+    if context.invoked_subcommand is None:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise click.UsageError("the console needs a terminal; name a command here", context)
+        raise Ended(call.console())
+
+
+for command in (
+    pods.pod,
+    containers.container,
+    logs.logs,
+    processes.console,
+    logs.events,
+    guest.guest,
+    doctor.doctor,
+    demo.demo,
+):
+    root.add_command(command)
+
+
+def run(argv: Sequence[str], *, open_console: OpenConsole | None = None) -> int:
+    """Run one command line; its exit status."""
+    call = Call(open_console)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        status = _run(argv, call)
+        call.output.flush()
+    except BrokenPipeError:
+        # Nobody reads any more. Python must not find that out once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OutputFailed as error:
+        call.diagnostics.error(str(error))
+        return FAILED
+    return status
+
+
+def _run(argv: Sequence[str], call: Call) -> int:
+    try:
+        result = root.main(list(argv), PROGRAM, standalone_mode=False, obj=call)
+    except Ended as end:
+        return end.status
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        return BY_SIGNAL + (interrupt.number if isinstance(interrupt, Interrupted) else 2)
+    except click.UsageError as error:
+        _report(call, argv, "usage", _usage(error))
+        return USAGE
+    except click.ClickException as error:
+        _report(call, argv, "usage", error.format_message())
+        return error.exit_code
+    except CommandFailed as error:
+        _report(call, argv, error.kind, str(error))
+        return error.exit_code
+    except VctuiError as error:
+        _report(call, argv, error.kind, str(error))
+        return FAILED
+    except (BrokenPipeError, OutputFailed):
+        raise
+    except Exception as error:
+        from vctui.present import problems
+
+        if call.diagnostics.verbose:
+            import traceback
+
+            traceback.print_exc()
+        _report(call, argv, "defect", problems.describe(error).sentence)
+        return FAILED
+    return result if isinstance(result, int) else DONE
+
+
+def _report(call: Call, argv: Sequence[str], kind: str, message: str) -> None:
+    """In JSON mode the error is the command's document, elsewhere a line on standard error."""
+    ours = list(argv)[: list(argv).index("--")] if "--" in argv else argv
+    if call.output.json or "--json" in ours:
+        call.output.line({"error": {"kind": kind, "message": message}})
+    else:
+        call.diagnostics.error(message)
+
+
+def _usage(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else PROGRAM
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
