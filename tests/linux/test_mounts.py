@@ -108,7 +108,7 @@ def test_bind_does_not_follow_a_link_planted_by_the_guest(place, planted):
     link = place / planted
     link.parent.mkdir(parents=True)
     link.symlink_to(place / "elsewhere")
-    with pytest.raises(OSError, match="directory|symbolic"):
+    with pytest.raises(OSError, match=r"directory|symbolic"):
         mounts.bind(place / "source", place / "share/pod/rootfs", root=place / "share")
     assert mounts.mounts_below(place) == ()
 

@@ -10,8 +10,8 @@ import asyncio
 import fcntl
 import os
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 
@@ -45,12 +45,27 @@ async def try_exclusive(path: Path) -> AsyncIterator[bool]:
         os.close(held)
 
 
+@contextmanager
+def exclusive_blocking(path: Path) -> Iterator[None]:
+    """Like `exclusive`, for code without an event loop that holds the lock for an instant."""
+    while True:
+        held = _open(path)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if _is_current(held, path):
+            break
+        os.close(held)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
 async def _acquire(path: Path, operation: int) -> int:
     """A descriptor that holds the lock until it is closed."""
     while True:
         held = _open(path)
         if not _flock(held, operation):
-            await _wait(held, operation)
+            await _wait(held, operation)  # closes it where it fails
         if _is_current(held, path):
             return held
         os.close(held)
@@ -78,19 +93,20 @@ def _is_current(fd: int, path: Path) -> bool:
 
 
 async def _wait(fd: int, operation: int) -> None:
-    """flock(2) in a thread of its own; cancelled, `fd` is closed as soon as the kernel lets us.
+    """flock(2) in a thread of its own.
 
     A daemon thread, so that neither Ctrl-C nor the end of the program waits for it.
+    Without success `fd` is closed, after a cancellation as soon as the kernel lets us.
     """
     loop = asyncio.get_running_loop()
     locked: asyncio.Future[None] = loop.create_future()
 
     def settle(failure: OSError | None) -> None:
-        if locked.cancelled():
-            os.close(fd)
-        elif failure is None:
+        if failure is None and not locked.cancelled():
             locked.set_result(None)
-        else:
+            return
+        os.close(fd)
+        if failure is not None and not locked.cancelled():
             locked.set_exception(failure)
 
     def block() -> None:

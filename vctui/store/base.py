@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
 
+from vctui.errors import AlreadyExists, NotFound
 from vctui.model.container import ContainerRecord, ExecRecord
 from vctui.model.events import Event
 from vctui.model.pod import PodRecord
+
+ENDED_EXECS_KEPT: Final = 32
+"""Of one pod."""
+EVENTS_KEPT: Final = 100_000
+"""Newest of all pods; about 20 MB."""
 
 
 class Transaction(ABC):
@@ -51,7 +59,8 @@ class Transaction(ABC):
 
     @abstractmethod
     def save_exec(self, pod_id: str, record: ExecRecord) -> None:
-        """Add, or replace by token. Only the newest few ended ones of a pod are kept."""
+        """Add, or replace by token. Only the newest few ended ones of a pod are kept.
+        Raises NotFound where there is no such container (any more)."""
 
     @abstractmethod
     def emit(self, event: Event) -> None:
@@ -92,5 +101,34 @@ class Store(ABC):
     def last_seq(self) -> int:
         """Seq of the newest event; 0 when there is none. Cheap."""
 
+    @property
+    @abstractmethod
+    def watch_path(self) -> Path | None:
+        """A file whose times change after each commit by anybody, to be watched with inotify;
+        None where only this process can write. A writer that is killed between its commit and
+        this leaves it unchanged: look at `last_seq` now and then, too."""
+
     @abstractmethod
     def close(self) -> None: ...
+
+
+def no_such_pod(pod_id: str) -> NotFound:
+    return NotFound(f"there is no pod {pod_id!r}; `vctui pod list` shows those there are")
+
+
+def no_such_container(pod_id: str, container_id: str) -> NotFound:
+    return NotFound(
+        f"pod {pod_id!r} has no container {container_id!r}; "
+        f"`vctui container list {pod_id}` shows those it has"
+    )
+
+
+def pod_exists(pod_id: str) -> AlreadyExists:
+    return AlreadyExists(f"pod {pod_id!r} already exists; delete it first or choose another id")
+
+
+def container_exists(pod_id: str, container_id: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"pod {pod_id!r} already has a container {container_id!r}; "
+        "delete it first or choose another id"
+    )
