@@ -22,6 +22,14 @@ class Ended(Exception):
         self.status = status
 
 
+class Interrupted(BaseException):
+    """A signal ended the operation."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class Diagnostics:
     """Notes, progress and errors. A standard error that is gone is no error."""
 

@@ -12,15 +12,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from vctui.cli.diagnostics import Diagnostics
-
-
-class Interrupted(BaseException):
-    """A signal ended the operation."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+from vctui.cli.diagnostics import Diagnostics, Interrupted
 
 
 def run(main: Coroutine[Any, Any, None], diagnostics: Diagnostics) -> None:

@@ -12,8 +12,7 @@ import click
 import vctui
 from vctui.cli import containers, demo, doctor, guest, logs, pods, processes
 from vctui.cli.call import Call, Group, OpenConsole
-from vctui.cli.diagnostics import BY_SIGNAL, DONE, FAILED, USAGE, Ended
-from vctui.cli.interrupts import Interrupted
+from vctui.cli.diagnostics import BY_SIGNAL, DONE, FAILED, USAGE, Ended, Interrupted
 from vctui.cli.output import OutputFailed
 from vctui.errors import CommandFailed, VctuiError
 
@@ -80,6 +79,12 @@ def _run(argv: Sequence[str], call: Call) -> int:
         return end.status
     except (Interrupted, KeyboardInterrupt) as interrupt:
         return BY_SIGNAL + (interrupt.number if isinstance(interrupt, Interrupted) else 2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if call.output.json:
+            _report(call, argv, "usage", "a command is missing; see --help")
+        else:
+            call.diagnostics.note(error.format_message())
+        return USAGE
     except click.UsageError as error:
         _report(call, argv, "usage", _usage(error))
         return USAGE
