@@ -11,7 +11,7 @@ from typing import Final
 _BLOCK: Final = 64 * 1024
 
 
-def private_folder(path: Path) -> Path:
+def private_dir(path: Path) -> Path:
     """Make the folder and its missing parents with mode 0700; leave one that exists as it is.
 
     Raises:
@@ -51,7 +51,7 @@ def draft_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}")
 
 
-def tail(path: Path, *, lines: int, limit: int = 256 * 1024) -> list[bytes]:
+def tail(path: Path, lines: int, *, limit: int = 256 * 1024) -> list[bytes]:
     """The last `lines` lines, without their ends, out of the last `limit` bytes at most.
 
     A file that is missing has none.

@@ -50,7 +50,7 @@ class SqliteStore(base.Store):
         self._connections: list[sqlite3.Connection] = []
         try:
             with _explained(self._path):
-                files.private_folder(state_dir)
+                files.private_dir(state_dir)
                 self._prepare()
         except BaseException:
             self.close()

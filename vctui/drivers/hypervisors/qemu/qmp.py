@@ -1,0 +1,97 @@
+"""The one door to qemu.qmp: a QMP session, and errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from qemu.qmp import QMPClient, QMPError
+
+from vctui.errors import HypervisorError
+from vctui.linux import sockets
+
+_PATIENCE: Final = 10.0
+
+# A connection that ends when its machine does is no error; qemu.qmp logs it as one.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+
+
+class Session:
+    """A connection on which QEMU's capabilities were negotiated."""
+
+    def __init__(self, client: QMPClient, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """The command's return value.
+
+        Raises:
+            HypervisorError: QEMU refused, did not answer in time, or went away.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._client.execute(command, arguments)
+        except TimeoutError as error:
+            raise HypervisorError(
+                f"QEMU did not answer {command!r} within {self._timeout:g} s; "
+                "stop the pod if it stays so"
+            ) from error
+        except QMPError as error:
+            raise HypervisorError(f"QEMU did not do {command!r}: {error}; try again") from error
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Events since the connection was made, each as QMP has it; ends with the connection."""
+        events = self._client.events
+        dropped = asyncio.create_task(self._client.runstate_changed())
+        heard: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                while not events.empty():
+                    yield dict(await events.get())
+                if dropped.done():
+                    return
+                heard = asyncio.create_task(events.get())
+                await asyncio.wait({heard, dropped}, return_when=asyncio.FIRST_COMPLETED)
+                if heard.done():
+                    yield dict(heard.result())
+                else:
+                    heard.cancel()
+        finally:
+            dropped.cancel()
+            if heard is not None:
+                heard.cancel()
+
+
+@asynccontextmanager
+async def connect(path: Path, *, timeout: float = _PATIENCE) -> AsyncIterator[Session]:
+    """A session with the QEMU that serves `path`. It serves one client, others wait their turn.
+
+    Args:
+        timeout: seconds for the greeting, and for each answer.
+
+    Raises:
+        HypervisorError: nobody listens there, or no greeting came in time.
+    """
+    client = QMPClient()
+    try:
+        async with asyncio.timeout(timeout):
+            await client.connect(await sockets.connect(path))
+    except TimeoutError as error:
+        raise HypervisorError(
+            f"QEMU did not greet on {path} within {timeout:g} s; stop the pod if it stays so"
+        ) from error
+    except (OSError, QMPError) as error:
+        raise HypervisorError(
+            f"cannot reach QEMU on {path}: {error}; look whether its machine still runs"
+        ) from error
+    try:
+        yield Session(client, timeout)
+    finally:
+        with contextlib.suppress(EOFError, OSError, QMPError):
+            await client.disconnect()
