@@ -16,7 +16,8 @@ import msgspec
 import platformdirs
 import tomli
 
-from vctui.errors import FileProblem, InvalidConfig
+from vctui.errors import FileProblem
+from vctui.model.documents import convert
 from vctui.model.kinds import Accelerator, AgentType, HypervisorType, MachineType
 
 
@@ -108,7 +109,10 @@ def _default_paths() -> dict[str, str]:
     else:
         dirs = platformdirs.PlatformDirs("vctui")
         config = Path(dirs.user_config_dir)
-        roots = (f"{dirs.user_runtime_dir}", dirs.user_state_dir, dirs.user_cache_dir)
+        session = os.environ.get("XDG_RUNTIME_DIR", "")
+        # Without a session there is no private folder but in the home: never one in /tmp.
+        run = f"{session}/vctui" if session else f"{dirs.user_state_dir}/run"
+        roots = (run, dirs.user_state_dir, dirs.user_cache_dir)
     return {
         "run_dir": roots[0],
         "state_dir": roots[1],
@@ -146,10 +150,7 @@ def load(config: Path | None = None, overrides: Mapping[str, str] | None = None)
             ) from error
         except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FileProblem(f"{file} is not valid TOML: {error}; correct it") from error
-    try:
-        settings = msgspec.convert(data, Settings)
-    except msgspec.ValidationError as error:
-        raise InvalidConfig(f"{file}: {error}; config.toml lists every key") from error
+    settings = convert(data, Settings, source=str(file))
     chosen = {
         name: value for name, value in msgspec.structs.asdict(settings.paths).items() if value
     }
