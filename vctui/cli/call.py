@@ -58,11 +58,12 @@ class Call:
 
     def run(self, body: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
         """Run `body` with the engine; a signal cancels it and lets the engine undo."""
+        settings, read_only = self.settings, self.read_only
         from vctui.cli import interrupts
         from vctui.engine.runtime import Runtime
 
         async def whole() -> None:
-            async with Runtime(self.settings, read_only=self.read_only) as runtime:
+            async with Runtime(settings, read_only=read_only) as runtime:
                 await body(runtime)
 
         interrupts.run(whole(), self.diagnostics)

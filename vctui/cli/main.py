@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
@@ -16,8 +17,11 @@ from vctui.cli.diagnostics import BY_SIGNAL, DONE, FAILED, USAGE, Ended, Interru
 from vctui.cli.output import OutputFailed
 from vctui.errors import CommandFailed, VctuiError
 
-PROGRAM = "vctui"
-_BROKEN_PIPE = BY_SIGNAL + 13
+PROGRAM: Final = "vctui"
+
+_BROKEN_PIPE: Final = BY_SIGNAL + 13
+_COMPLETION: Final = "_VCTUI_COMPLETE"
+"""click's shell completion asks through this variable."""
 
 
 @click.group(
@@ -74,9 +78,16 @@ def run(argv: Sequence[str], *, open_console: OpenConsole | None = None) -> int:
 
 def _run(argv: Sequence[str], call: Call) -> int:
     try:
-        result = root.main(list(argv), PROGRAM, standalone_mode=False, obj=call)
+        if instruction := os.environ.get(_COMPLETION):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(root, {}, PROGRAM, _COMPLETION, instruction)
+        with root.make_context(PROGRAM, list(argv), obj=call) as context:
+            root.invoke(context)
     except Ended as end:
         return end.status
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except (Interrupted, KeyboardInterrupt) as interrupt:
         return BY_SIGNAL + (interrupt.number if isinstance(interrupt, Interrupted) else 2)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -108,7 +119,7 @@ def _run(argv: Sequence[str], call: Call) -> int:
             traceback.print_exc()
         _report(call, argv, "defect", problems.describe(error).sentence)
         return FAILED
-    return result if isinstance(result, int) else DONE
+    return DONE
 
 
 def _report(call: Call, argv: Sequence[str], kind: str, message: str) -> None:
