@@ -53,29 +53,32 @@ def test_wide_characters_keep_the_alignment(capsys: pytest.CaptureFixture[str]) 
     assert shown(capsys)[1:] == ["日本    1  x", "abcd    2  x"]
 
 
-@pytest.fixture
-def terminal(capsys: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def pretend_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((24, 80)))
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_terminal_gets_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_gets_what_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_a_terminal(monkeypatch)
     Output().table(COLUMNS, ROWS)
     lines = shown(capsys)
     assert lines[0] == "NAME           CPU"
     assert all(len(line) <= 24 for line in lines)
 
 
-@pytest.mark.usefixtures("terminal")
-def test_what_cannot_go_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_go_is_shortened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_a_terminal(monkeypatch)
     Output().table(COLUMNS, [("n" * 60, "1", "")])
     assert shown(capsys)[1] == f"{'n' * 18}…    1"
 
 
-@pytest.mark.usefixtures("terminal")
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_a_terminal(monkeypatch)
     assert Output.painted("running", "state-running") == "running"
     monkeypatch.delenv("NO_COLOR")
     assert Output.painted("running", "state-running") == "\x1b[32mrunning\x1b[0m"
