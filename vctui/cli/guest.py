@@ -64,7 +64,7 @@ def build_guest(call: Call, *, force: bool = False) -> Manifest:
 
 def _columns() -> tuple[Column[Manifest], ...]:
     from vctui.present.columns import Cell, Column
-    from vctui.present.humanize import moment
+    from vctui.present.humanize import moment, size
 
     def column(title: str, text: Callable[[Manifest], str]) -> Column[Manifest]:
         return Column(
@@ -78,5 +78,6 @@ def _columns() -> tuple[Column[Manifest], ...]:
     return (
         column("KEY", lambda manifest: manifest.key),
         column("BUILT", lambda manifest: moment(manifest.created)),
-        column("KERNEL", lambda manifest: str(manifest.kernel)),
+        column("KERNEL", lambda manifest: manifest.kernel_release),
+        column("SIZE", lambda manifest: size(sum(one.size for one in manifest.outputs.values()))),
     )
