@@ -6,7 +6,7 @@ So a command needs a single connection for both.
 
 Payloads of SERVICE are JSON of the structures here (there is no foreign peer to please);
 Attach and Console are ttrpc streams: after the request, both sides send Data frames whose
-first byte is a channel.
+first byte is a channel. The monitor's first one is empty output and says: you are attached.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""`python -m vctui.companions.monitor`: started by the built-in proxy, one for each pod.
+
+Every option has a value and must be given; --listen-fd is the inherited number of the socket
+that listens on `monitor.sock` already.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# A pod's monitor is small because it leaves out what it does not use: OpenSSL alone would cost
+# a quarter of its memory. asyncio and hashlib do without; qemu.qmp only wants the name of a type.
+sys.modules["ssl"] = None  # type: ignore[assignment]
+sys.modules["_hashlib"] = None  # type: ignore[assignment]
+
+import asyncio  # noqa: E402
+import gc  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+from pathlib import Path  # noqa: E402
+from types import ModuleType  # noqa: E402
+
+_OPTIONS = (
+    "--pod-id",
+    "--run-dir",
+    "--state-dir",
+    "--max-log-bytes",
+    "--replay-bytes",
+    "--listen-fd",
+)
+
+
+def main(arguments: list[str]) -> int:
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) % 2 or set(options) != set(_OPTIONS):
+        sys.stderr.write(
+            f"usage: python -m vctui.companions.monitor {' VALUE '.join(_OPTIONS)} VALUE\n"
+        )
+        return 2
+    _stand_in_for_ssl()
+    from vctui.errors import VctuiError
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asyncio.run(_run(options))
+    except VctuiError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+async def _run(options: dict[str, str]) -> None:
+    from vctui.companions.monitor.core import Config, Monitor
+    from vctui.drivers.agents.kata.ports import CHANNEL
+    from vctui.drivers.hypervisors.qemu import qmp
+    from vctui.store.sqlite import SqliteStore
+
+    monitor = Monitor(
+        Config(
+            pod_id=options["--pod-id"],
+            run_dir=Path(options["--run-dir"]),
+            max_log_bytes=int(options["--max-log-bytes"]),
+            replay_bytes=int(options["--replay-bytes"]),
+            agent_chardev=CHANNEL,
+        ),
+        lambda: SqliteStore(Path(options["--state-dir"])),
+        qmp.connect,
+    )
+    listening = socket.socket(fileno=int(options["--listen-fd"]))
+    listening.setblocking(False)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, monitor.leave)
+    gc.collect()
+    gc.freeze()
+    await monitor.run(listening)
+
+
+def _stand_in_for_ssl() -> None:
+    stand_in = ModuleType("ssl")
+    stand_in.SSLContext = object  # type: ignore[attr-defined]
+    sys.modules["ssl"] = stand_in
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""The one channel to the guest's agent: when it is open, who answers, what is garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from vctui.companions.monitor.resync import Resync
+from vctui.drivers.ttrpc_client import ConnectionLost, Receive, Session, request
+from vctui.linux import sockets
+from vctui.wire import ttrpc
+
+_PROBE_EVERY: Final = 3.0
+"""Seconds after which an unanswered health check is repeated."""
+_STRAY_LIMIT: Final = 64
+"""Frames that answer nothing, from one connection, before it is taken for garbage."""
+_RESETS: Final = 3
+"""Times that a garbled channel is opened again."""
+
+
+class AgentLink:
+    """Keeps one session with the agent for as long as the machine lives.
+
+    Bytes sent before the guest has opened its port are lost, so nothing is said before
+    `port_opened` was called, and the agent counts as there when it answered a health check.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self._path = path
+        self._adopting = False
+        self._warn = warn
+        self._session: Session | None = None
+        self._port = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._strays = 0
+        self.given_up = ""
+        """Why the agent will not be talked to any more; "" while it may."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    def port_opened(self) -> None:
+        self._port.set()
+
+    def port_closed(self) -> None:
+        """The agent has closed its end: whatever it was asked will not be answered."""
+        if not self._port.is_set():
+            return
+        self._port.clear()
+        if self._session is not None:
+            self._session.abort("the agent has closed its channel")
+
+    async def ready(self) -> None:
+        await self._ready.wait()
+
+    async def call(self, service: str, method: str, payload: bytes) -> bytes:
+        """Raises CallFailed, ConnectionLost."""
+        return await self._current().call(service, method, payload)
+
+    def begin(self, body: bytes, flags: int, receive: Receive) -> int:
+        """Pass a request on. Raises CallFailed, ConnectionLost."""
+        return self._current().begin(body, receive, flags=flags)
+
+    def send(self, stream_id: int, body: bytes, flags: int) -> None:
+        if self._session is not None:
+            self._session.send(stream_id, body, flags=flags)
+
+    @property
+    def is_writable(self) -> bool:
+        return self._session is None or self._session.is_writable
+
+    async def drain(self) -> None:
+        if self._session is not None:
+            await self._session.drain()
+
+    async def run(self, *, adopting: bool) -> None:
+        """Connect, and connect again, until cancelled or the guest has sent too much garbage.
+
+        With `adopting`, somebody has talked to the agent before us.
+        """
+        self._adopting = adopting
+        resets = 0
+        while True:
+            await self._port.wait()
+            self._broken.clear()
+            try:
+                await self._converse()
+            except OSError:
+                await asyncio.sleep(0.05)  # QEMU serves the next client when it saw the last leave
+            finally:
+                self._ready.clear()
+            if self._strays > _STRAY_LIMIT:
+                resets += 1
+                again = resets <= _RESETS
+                self._warn(
+                    "the guest sent garbage on the agent's channel; "
+                    + ("it was opened anew" if again else "it stays closed, restart the pod")
+                )
+                if not again:
+                    self.given_up = "the guest sends garbage on the agent's channel"
+                    return
+                self._adopting = True
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _converse(self) -> None:
+        """One connection, from its first health check to its end. Raises OSError."""
+        sock = await sockets.connect(self._path)
+        resync = Resync() if self._adopting else None
+        self._strays = 0
+
+        def make() -> Session:
+            return Session(
+                first_id=_first_id() if self._adopting else 1,
+                framer=resync,
+                on_lost=lambda _why: self._broken.set(),
+                on_stray=self._stray,
+            )
+
+        loop = asyncio.get_running_loop()
+        _, self._session = await loop.create_connection(make, sock=sock)
+        self._adopting = True  # whoever comes next must expect leftovers
+        try:
+            lost = asyncio.create_task(self._broken.wait())
+            greeting = asyncio.create_task(self._greet(self._session, resync))
+            try:
+                await asyncio.wait({lost, greeting}, return_when=asyncio.FIRST_COMPLETED)
+                if greeting.done() and not self._broken.is_set():
+                    self._ready.set()
+                    await lost
+            finally:
+                for task in (lost, greeting):
+                    task.cancel()
+                await asyncio.gather(lost, greeting, return_exceptions=True)
+        finally:
+            self._session.abort("the agent's channel was closed")
+
+    async def _greet(self, session: Session, resync: Resync | None) -> None:
+        """Ask for the agent's health until it answers anything at all."""
+        answered = asyncio.Event()
+
+        def receive(_frame: ttrpc.Frame | ConnectionLost) -> None:
+            answered.set()
+
+        body = request("grpc.Health", "Check")
+        while not answered.is_set():
+            stream_id = session.begin(body, receive)
+            if resync is not None:
+                resync.expect(stream_id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_EVERY):
+                    await answered.wait()
+
+    def _stray(self, _frame: ttrpc.Frame) -> None:
+        self._strays += 1
+        if self._strays > _STRAY_LIMIT and self._session is not None:
+            self._session.abort("the guest sent garbage")
+
+    def _current(self) -> Session:
+        if self._session is None or not self._ready.is_set():
+            why = self.given_up or "the agent has not opened its channel yet"
+            raise ConnectionLost(why)
+        return self._session
+
+
+def _first_id() -> int:
+    """Over every id that an earlier monitor of this machine is likely to have used, and odd."""
+    return (int(time.clock_gettime(time.CLOCK_BOOTTIME)) << 2 & 0x3FFFFFFF) | 1

@@ -1,0 +1,265 @@
+"""The monitor of one pod, put together: what it watches, whom it serves, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from vctui.companions.monitor.agent_link import AgentLink
+from vctui.companions.monitor.attachment import Target
+from vctui.companions.monitor.capture import Capture
+from vctui.companions.monitor.client import Client
+from vctui.companions.monitor.fanout import Fanout
+from vctui.companions.monitor.ledger import Ledger
+from vctui.companions.monitor.lines import LineSplitter, clean
+from vctui.companions.monitor.logfile import LogFile
+from vctui.companions.monitor.machine_watch import ConnectQmp, MachineWatch
+from vctui.companions.monitor.processes import Processes
+from vctui.companions.monitor.service import MonitorService
+from vctui.companions.monitor.verdict import Evidence, explain
+from vctui.errors import MonitorError, VctuiError
+from vctui.linux import mounts
+from vctui.model.events import EventKind
+from vctui.model.state import State
+from vctui.store.base import Store
+from vctui.wire import crilog
+from vctui.wire.monitor import Exit, Size, StartShim
+
+_STORE_TRIES: Final = 30
+_STORE_RETRY: Final = 2.0
+"""Seconds; a full disk may be cleared while we wait."""
+_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    pod_id: str
+    run_dir: Path
+    max_log_bytes: int
+    replay_bytes: int
+    agent_chardev: str
+    """QEMU's name for the chardev of the agent's channel."""
+
+
+class Monitor:
+    """Runs until the machine ends or somebody tells it to leave."""
+
+    def __init__(
+        self, config: Config, open_store: Callable[[], Store], connect_qmp: ConnectQmp
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        run_dir, logs = config.run_dir, config.run_dir / "logs"
+        self._config = config
+        self._open_store = open_store
+        self._connect_qmp = connect_qmp
+        self._ledger: Ledger | None = None
+        # one thread, so that entries are made in the order of what they tell
+        self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._notes: set[asyncio.Task[None]] = set()
+        self._left = asyncio.Event()
+        self._prepared = asyncio.Event()
+        self._machine_ended: asyncio.Future[str] = loop.create_future()
+
+        self._console = _Console(
+            run_dir / "serial.sock",
+            LogFile(logs / "console.log", config.max_log_bytes, self.warn),
+            Fanout(config.replay_bytes),
+        )
+        self._agent_log = _AgentLog(
+            run_dir / "agentlog.sock",
+            LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
+        )
+        self._agent = AgentLink(run_dir / "agent.sock", self.warn)
+        self._processes = Processes(
+            agent=self._agent,
+            log_dir=logs / "containers",
+            max_log_bytes=config.max_log_bytes,
+            replay_bytes=config.replay_bytes,
+            on_end=self._process_ended,
+            warn=self.warn,
+        )
+        self._service = MonitorService(
+            pod_id=config.pod_id,
+            agent=self._agent,
+            processes=self._processes,
+            console=self._console,
+            console_output=self._console.output,
+            prepared=self._prepared,
+            machine_ended=self._machine_ended,
+            quit=self.leave,
+        )
+
+    def leave(self) -> None:
+        """Stop watching; the machine goes on."""
+        self._left.set()
+
+    def warn(self, message: str) -> None:
+        """One WARNING event, as soon as the store takes it."""
+        self._note(EventKind.WARNING, message)
+
+    async def run(self, listening: socket.socket) -> None:
+        """Serve on `listening`. Raises VctuiError when there is nothing to watch."""
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Client(self._service, self._agent), sock=listening
+        )
+        try:
+            ledger = self._ledger = await self._in_store_thread(
+                lambda: Ledger(self._open_store(), self._config.pod_id)
+            )
+            await self._watch(ledger)
+        finally:
+            server.close()
+            await self._close()
+
+    async def _watch(self, ledger: Ledger) -> None:
+        record = await self._in_store_thread(ledger.pod)
+        if record is None or record.machine is None:
+            raise MonitorError(
+                f"pod {self._config.pod_id!r} has no virtual machine to watch; start it"
+            )
+        adopting = record.state in _LIVE
+        watch = MachineWatch(
+            self._config.run_dir,
+            record.machine,
+            self._connect_qmp,
+            port_chardev=self._config.agent_chardev,
+            on_port=self._port_changed,
+        )
+        machine = asyncio.create_task(watch.run())
+        companions = [
+            asyncio.create_task(self._console.capture.run()),
+            asyncio.create_task(self._agent_log.capture.run()),
+            asyncio.create_task(self._agent.run(adopting=adopting)),
+        ]
+        left = asyncio.create_task(self._left.wait())
+        try:
+            if adopting:
+                await self._adopt(ledger)
+            self._prepared.set()
+            await asyncio.wait({machine, left}, return_when=asyncio.FIRST_COMPLETED)
+            if machine.done():
+                await self._machine_is_gone(machine.result())
+            else:
+                await self._processes.leave_all()
+        finally:
+            for task in (machine, left, *companions):
+                task.cancel()
+            await asyncio.gather(machine, left, *companions, return_exceptions=True)
+
+    async def _adopt(self, ledger: Ledger) -> None:
+        """Stand for what ran under a monitor that is no more."""
+        for process in await self._in_store_thread(ledger.live_processes):
+            self._processes.start(process)
+        self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
+
+    async def _machine_is_gone(self, evidence: Evidence) -> None:
+        """Record it, answer everybody who waits, and clean up below the share."""
+        reason = explain(replace(evidence, console=self._console.recent()))
+        await self._in_store(lambda ledger: ledger.machine_ended(reason))
+        self._machine_ended.set_result(reason)
+        await self._processes.end_all(Exit(None, reason))
+        self._console.output.finish()
+        with contextlib.suppress(OSError):  # not root: nothing was mounted
+            await asyncio.to_thread(mounts.unmount_below, self._config.run_dir / "share")
+
+    async def _close(self) -> None:
+        for task in tuple(self._notes):
+            await asyncio.wait({task}, timeout=_STORE_RETRY)
+        await asyncio.gather(*(client.close() for client in tuple(self._service.clients)))
+        await self._agent.close()
+        self._console.close()
+        self._agent_log.close()
+        if self._ledger is not None:
+            with contextlib.suppress(VctuiError):
+                await self._in_store_thread(self._ledger.close)
+        self._store_thread.shutdown(wait=False, cancel_futures=True)
+        (self._config.run_dir / "monitor.sock").unlink(missing_ok=True)
+
+    async def _process_ended(self, which: StartShim, how: Exit) -> None:
+        await self._in_store(lambda ledger: ledger.process_ended(which, how))
+
+    def _port_changed(self, is_open: bool) -> None:
+        if is_open:
+            self._agent.port_opened()
+        else:
+            self._agent.port_closed()
+
+    def _note(self, kind: EventKind, message: str) -> None:
+        work: Coroutine[Any, Any, None] = self._in_store(lambda ledger: ledger.note(kind, message))
+        task = asyncio.create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _in_store(self, entry: Callable[[Ledger], object]) -> None:
+        """Make an entry; try for a minute where the store refuses, then go on without it."""
+        for attempt in range(_STORE_TRIES):
+            if attempt:
+                await asyncio.sleep(_STORE_RETRY)
+            if self._ledger is None:
+                continue
+            with contextlib.suppress(VctuiError):
+                await self._in_store_thread(functools.partial(entry, self._ledger))
+                return
+
+    async def _in_store_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+
+
+class _Console(Target):
+    """The guest's serial console: kept, logged, and typed at."""
+
+    def __init__(self, path: Path, log: LogFile, output: Fanout) -> None:
+        self.capture = Capture(path, self._take)
+        self.output = output
+        self._log = log
+
+    def recent(self) -> bytes:
+        return self.output.recent()
+
+    async def write(self, data: bytes) -> None:
+        await self.capture.write(data)
+
+    async def resize(self, size: Size) -> None:
+        """A serial line has no size."""
+
+    async def close_stdin(self) -> None:
+        """A serial line has no end."""
+
+    def close(self) -> None:
+        self.output.finish()
+        self._log.close()
+
+    def _take(self, data: bytes) -> None:
+        self._log.write(data)
+        self.output.publish(1, data)
+
+
+class _AgentLog:
+    """The agent's log: lines of bounded length, each with the time of its arrival."""
+
+    def __init__(self, path: Path, log: LogFile) -> None:
+        self.capture = Capture(path, self._take)
+        self._log = log
+        self._lines = LineSplitter()
+
+    def close(self) -> None:
+        self._write(self._lines.flush())
+        self._log.close()
+
+    def _take(self, data: bytes) -> None:
+        self._write(self._lines.feed(data))
+
+    def _write(self, lines: list[bytes]) -> None:
+        if lines:
+            head = crilog.timestamp(time.time_ns()) + b" "
+            self._log.write(b"".join(head + clean(line).encode() + b"\n" for line in lines))

@@ -1,0 +1,207 @@
+"""The built-in shim: stands on the host for one process in the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vctui.companions.monitor.attachment import Target
+from vctui.companions.monitor.fanout import Fanout, Listener
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
+from vctui.wire import crilog, monitor, ttrpc
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from vctui.companions.monitor.logfile import LogFile
+
+CHUNK: Final = 128 * 1024
+"""Bytes asked for by one ReadStdout: large enough for 20 MB/s, small enough to hold in memory."""
+_INPUT_CHUNK: Final = 32 * 1024
+_ATTACH_PATIENCE: Final = 5.0
+"""Seconds that an unlogged process waits, its output held, for somebody to attach."""
+
+AGENT: Final = "grpc.AgentService"
+
+
+class Agent(Protocol):
+    """What a shim needs of the way to the guest's agent."""
+
+    async def call(self, service: str, method: str, payload: bytes) -> bytes:
+        """Raises CallFailed, ConnectionLost."""
+
+    async def ready(self) -> None:
+        """Return when the agent answers (again)."""
+
+
+OnEnd = Callable[[monitor.StartShim, monitor.Exit], Awaitable[None]]
+"""Records the end; attached clients and waiters hear of it afterwards."""
+
+
+class Shim(Target):
+    """Reads a process's output, waits for its end, passes input on.
+
+    Only one ReadStdout and one ReadStderr are ever outstanding: an answer to an abandoned one
+    would take output with it (kata-agent ttrpc sheet, §10.8). Both must have ended before
+    WaitProcess is asked, because an agent forgets the process with its answer.
+    """
+
+    def __init__(
+        self,
+        start: monitor.StartShim,
+        *,
+        agent: Agent,
+        log: LogFile | None,
+        replay_bytes: int,
+        on_end: OnEnd,
+    ) -> None:
+        self.start = start
+        self.output = Fanout(replay_bytes, chunk_bytes=CHUNK, lossless=not start.log)
+        self.exit: asyncio.Future[monitor.Exit] = asyncio.get_running_loop().create_future()
+        self._agent = agent
+        self._log = log
+        self._on_end = on_end
+        self._how: monitor.Exit | None = None
+        self._retired = False
+        # the agent registers a first process under an empty exec id in every generation
+        self._exec_id = "" if start.token == start.container_id else start.token
+
+    @property
+    def has_ended(self) -> bool:
+        return self.exit.done()
+
+    @property
+    def is_ending(self) -> bool:
+        """How it ended is known, and is just being recorded."""
+        return self._how is not None
+
+    @property
+    def is_attachable(self) -> bool:
+        """It runs, or has ended before its first client came for the output."""
+        return not (self.has_ended and (self._retired or self.output.was_joined))
+
+    async def run(self) -> None:
+        """Stand for the process until it has ended and the end is recorded."""
+        readers = [self._read("ReadStdout", monitor.STDOUT)]
+        if not self.start.terminal:
+            readers.append(self._read("ReadStderr", monitor.STDERR))
+        await asyncio.gather(*readers)
+        self._how = await self._wait()
+        await self._on_end(self.start, self._how)
+        self.finish(self._how)
+
+    def finish(self, how: monitor.Exit) -> None:
+        """Tell everybody that and how it has ended. Idempotent."""
+        if self.has_ended:
+            return
+        if self._log is not None:
+            self._log.close()
+        self.exit.set_result(how)
+        self.output.finish()
+
+    def retire(self) -> None:
+        """Nobody comes for the output of the ended process any more."""
+        self._retired = True
+        self.output.forget()
+
+    def join(self, listener: Listener, replay_bytes: int) -> None:
+        self.output.join(listener, replay_bytes)
+        if self.has_ended:
+            listener.finish()
+
+    async def write(self, data: bytes) -> None:
+        """Waits while the process does not read. Raises CallFailed."""
+        from vctui.wire.pb import agent_pb2
+
+        for offset in range(0, len(data), _INPUT_CHUNK):
+            rest = data[offset : offset + _INPUT_CHUNK]
+            while rest:
+                answer = await self._ask(
+                    "WriteStdin",
+                    agent_pb2.WriteStreamRequest(
+                        container_id=self.start.container_id, exec_id=self._exec_id, data=rest
+                    ),
+                )
+                taken = agent_pb2.WriteStreamResponse.FromString(answer).len
+                if not 0 < taken <= len(rest):
+                    raise CallFailed(ttrpc.INTERNAL, "the process takes no input")
+                rest = rest[taken:]
+
+    async def resize(self, size: monitor.Size) -> None:
+        """Raises CallFailed."""
+        from vctui.wire.pb import agent_pb2
+
+        await self._ask(
+            "TtyWinResize",
+            agent_pb2.TtyWinResizeRequest(
+                container_id=self.start.container_id,
+                exec_id=self._exec_id,
+                row=size.rows,
+                column=size.columns,
+            ),
+        )
+
+    async def close_stdin(self) -> None:
+        """Raises CallFailed."""
+        from vctui.wire.pb import agent_pb2
+
+        await self._ask(
+            "CloseStdin",
+            agent_pb2.CloseStdinRequest(
+                container_id=self.start.container_id, exec_id=self._exec_id
+            ),
+        )
+
+    async def _read(self, method: str, stream: int) -> None:
+        """Publish one stream until its end: empty data, or (older agents) an error."""
+        from google.protobuf.message import DecodeError
+
+        from vctui.wire.pb import agent_pb2
+
+        request = agent_pb2.ReadStreamRequest(
+            container_id=self.start.container_id, exec_id=self._exec_id, len=CHUNK
+        )
+        while True:
+            try:
+                answer = await self._ask_again(method, request)
+                data = agent_pb2.ReadStreamResponse.FromString(answer).data
+            except (CallFailed, DecodeError):
+                return
+            if not data:
+                return
+            if self._log is not None:
+                name = crilog.STREAMS[stream - monitor.STDOUT]
+                self._log.write(crilog.encode(name, data, time.time_ns()))
+            self.output.publish(stream, data)
+            await self.output.room(_ATTACH_PATIENCE)
+
+    async def _wait(self) -> monitor.Exit:
+        from google.protobuf.message import DecodeError
+
+        from vctui.wire.pb import agent_pb2
+
+        request = agent_pb2.WaitProcessRequest(
+            container_id=self.start.container_id, exec_id=self._exec_id
+        )
+        try:
+            answer = await self._ask_again("WaitProcess", request)
+            status = agent_pb2.WaitProcessResponse.FromString(answer).status
+        except (CallFailed, DecodeError) as error:
+            return monitor.Exit(None, f"the agent does not say how it ended: {error}")
+        return monitor.Exit(status & 0xFF)
+
+    async def _ask(self, method: str, request: Message) -> bytes:
+        return await self._agent.call(AGENT, method, request.SerializeToString())
+
+    async def _ask_again(self, method: str, request: Message) -> bytes:
+        """A call that may be repeated is, after the channel was lost.
+
+        If the channel does not come back the machine has ended, and so does this task.
+        """
+        while True:
+            try:
+                return await self._ask(method, request)
+            except ConnectionLost:
+                await self._agent.ready()

@@ -1,0 +1,227 @@
+"""The Kata agent of today (2.x and later), and our own, which speaks its protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from google.protobuf.empty_pb2 import Empty
+
+from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
+from vctui.drivers.agents.kata import answers, ports, requests
+from vctui.drivers.agents.kata.over_ttrpc import AGENT, GUEST, HEALTH, TtrpcCarrier
+from vctui.drivers.hypervisors.base import Port, Share
+from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
+from vctui.model.container import Cmd, ProcessListOptions
+from vctui.model.kinds import Signal
+from vctui.wire import ttrpc
+from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_ENTROPY: Final = 256
+"""Bytes of fresh randomness for a guest."""
+_GOODBYE: Final = 10.0
+"""Seconds for DestroySandbox; a guest that hangs is switched off anyway."""
+_VERSION_SHOWN: Final = 64
+_FEATURES_KEPT: Final = 64
+_NUMBER: Final = 2**63 - 1
+
+_Answer = TypeVar("_Answer", bound="Message")
+
+
+class KataAgent(Agent):
+    """Speaks for one pod.
+
+    Args:
+        timeout: seconds for one answer; WaitProcess has none and is the monitor's.
+    """
+
+    def __init__(self, *, timeout: float) -> None:
+        self._timeout = timeout
+        self._carrier: TtrpcCarrier | None = None
+        self._created: dict[str, Cmd] = {}
+
+    @staticmethod
+    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds:
+        return GuestNeeds(
+            ports=(
+                Port(name=ports.CHANNEL, socket=run_dir / "agent.sock"),
+                Port(name=ports.LOG, socket=run_dir / "agentlog.sock"),
+            ),
+            shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
+            kernel_params=("agent.log=debug", "agent.debug_console") if debug else (),
+        )
+
+    async def connect(self, url: str, *, timeout: float) -> None:
+        self._carrier = await TtrpcCarrier.connect(url, timeout=timeout)
+
+    async def close(self) -> None:
+        if self._carrier is not None:
+            await self._carrier.close()
+
+    async def info(self) -> AgentInfo:
+        version, details = await asyncio.gather(
+            self._call(
+                "Version",
+                health_pb2.CheckRequest(),
+                health_pb2.VersionCheckResponse,
+                service=HEALTH,
+            ),
+            self._call(
+                "GetGuestDetails",
+                agent_pb2.GuestDetailsRequest(),
+                agent_pb2.GuestDetailsResponse,
+            ),
+        )
+        features = details.agent_details.extra_features[:_FEATURES_KEPT]
+        return AgentInfo(
+            version=answers.sentence(version.agent_version)[:_VERSION_SHOWN],
+            features=frozenset(answers.sentence(each)[:_VERSION_SHOWN] for each in features),
+        )
+
+    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+        await asyncio.gather(
+            self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname)),
+            self.set_clock(),
+            self._do(
+                "ReseedRandomDev", agent_pb2.ReseedRandomDevRequest(data=os.urandom(_ENTROPY))
+            ),
+        )
+
+    async def stop_sandbox(self) -> None:
+        with suppress(AgentUnreachable):  # the guest may power off before it has answered
+            await self._do("DestroySandbox", agent_pb2.DestroySandboxRequest(), timeout=_GOODBYE)
+
+    async def create_container(self, spec: ContainerSpec) -> None:
+        container_id, cmd = spec.config.id, spec.config.cmd
+        self._created[container_id] = cmd
+        try:
+            await self._do("CreateContainer", requests.create_container(spec))
+        except AgentError as error:
+            raise answers.command_failed(cmd.args[0], container_id, error) from error
+
+    async def start_container(self, container_id: str) -> None:
+        cmd = self._created.pop(container_id, None)
+        try:
+            await self._do(
+                "StartContainer", agent_pb2.StartContainerRequest(container_id=container_id)
+            )
+        except AgentError as error:
+            if cmd is None:
+                raise
+            raise answers.command_failed(cmd.args[0], container_id, error) from error
+        if cmd is not None and not cmd.interactive:
+            with suppress(AgentError):  # it may have ended already
+                await self._do("CloseStdin", agent_pb2.CloseStdinRequest(container_id=container_id))
+
+    async def remove_container(self, container_id: str, *, timeout: float) -> None:
+        request = agent_pb2.RemoveContainerRequest(
+            container_id=container_id, timeout=max(1, math.ceil(timeout))
+        )
+        await self._do("RemoveContainer", request, timeout=self._timeout + timeout)
+
+    async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
+        try:
+            await self._do("ExecProcess", requests.exec_process(container_id, token, cmd))
+        except AgentError as error:
+            raise answers.command_failed(cmd.args[0], container_id, error) from error
+
+    async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
+        """An empty exec id means every process for SIGKILL, and the first one for any other
+        signal (sheet §7); so all others need our own agent's call."""
+        everybody = all and signal == Signal.KILL
+        request = agent_pb2.SignalProcessRequest(
+            container_id=container_id, exec_id="" if all else token, signal=signal
+        )
+        try:
+            if all and not everybody:
+                await self._do("SignalAll", request, service=GUEST)
+            else:
+                await self._do("SignalProcess", request)
+        except AgentUnsupported as error:
+            raise AgentUnsupported(
+                f"the agent sends only SIGKILL to all processes of container {container_id!r}; "
+                "send that, or send the signal to the first process",
+                code=error.code,
+            ) from error
+        except AgentError as error:
+            if not answers.is_gone(error):
+                raise
+
+    async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
+        answer = await self._call(
+            "ListProcesses",
+            guest_pb2.ListProcessesRequest(
+                container_id=container_id, format=options.format.value, args=options.args
+            ),
+            guest_pb2.ListProcessesResponse,
+            service=GUEST,
+        )
+        return answer.process_list
+
+    async def set_clock(self) -> None:
+        seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+        await self._do(
+            "SetGuestDateTime",
+            agent_pb2.SetGuestDateTimeRequest(Sec=seconds, Usec=fraction // 1000),
+        )
+
+    async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]:
+        """Containers of which the agent has no figures are left out."""
+        found = await asyncio.gather(*(self._stats(each) for each in container_ids))
+        return {
+            container_id: stats
+            for container_id, stats in zip(container_ids, found, strict=True)
+            if stats is not None
+        }
+
+    async def _stats(self, container_id: str) -> ContainerStats | None:
+        try:
+            answer = await self._call(
+                "StatsContainer",
+                agent_pb2.StatsContainerRequest(container_id=container_id),
+                agent_pb2.StatsContainerResponse,
+            )
+        except AgentUnreachable:
+            raise
+        except AgentError:
+            return None
+        figures = answer.cgroup_stats
+        return ContainerStats(
+            cpu_ns=min(figures.cpu_stats.cpu_usage.total_usage, _NUMBER),
+            memory_bytes=min(figures.memory_stats.usage.usage, _NUMBER),
+            pids=min(figures.pids_stats.current, _NUMBER),
+        )
+
+    async def _do(
+        self,
+        method: str,
+        request: Message,
+        *,
+        service: str = AGENT,
+        timeout: float | None = None,
+    ) -> None:
+        await self._call(method, request, Empty, service=service, timeout=timeout)
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        answer: type[_Answer],
+        *,
+        service: str = AGENT,
+        timeout: float | None = None,
+    ) -> _Answer:
+        if self._carrier is None:
+            raise AgentUnreachable("the agent is not connected", code=ttrpc.UNAVAILABLE)
+        return await self._carrier.call(
+            service, method, request, answer, timeout=timeout or self._timeout
+        )

@@ -1,0 +1,245 @@
+"""Model → messages of the Kata agent's protocol. Pure.
+
+The OCI spec is complete enough for any agent of that protocol, not only for ours
+(kata-agent ttrpc sheet §3, §4 and §7; what real agents insist on: real-peers).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vctui.drivers.agents.base import ContainerSpec
+from vctui.model.container import Capabilities, Cmd, Mount
+from vctui.wire.pb import agent_pb2 as agent
+from vctui.wire.pb import oci_pb2 as oci
+
+SHARE_TAG: Final = "kataShared"
+GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
+"""Where the guest mounts the pod's share."""
+MAX_HOSTNAME: Final = 64
+
+_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TERM: Final = "TERM=xterm"
+
+_CAPABILITIES: Final = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
+"""What containers usually have."""
+
+_MOUNTS: Final = (
+    ("/proc", "proc", "proc", ("nosuid", "noexec", "nodev")),
+    # a tmpfs: device nodes cannot be made on 9p
+    ("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
+    (
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    ),
+    ("/dev/shm", "tmpfs", "shm", ("nosuid", "noexec", "nodev", "mode=1777", "size=65536k")),  # noqa: S108
+    ("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev")),
+    # without it a kata-agent cannot exec
+    ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro")),
+    ("/sys/fs/cgroup", "cgroup", "cgroup", ("nosuid", "noexec", "nodev", "relatime", "ro")),
+)
+"""Destination, type, source, options."""
+
+_NAMESPACES: Final = ("ipc", "uts", "mount")
+"""The agent adds `pid` itself, and the network is the guest's (sheet §7)."""
+
+_MASKED: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+)
+_READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_ANY: Final = -1
+_DEVICE_RULES: Final = (
+    (False, "a", _ANY, _ANY, "rwm"),
+    (True, "c", _ANY, _ANY, "m"),
+    (True, "b", _ANY, _ANY, "m"),
+    (True, "c", 1, 3, "rwm"),  # null
+    (True, "c", 1, 5, "rwm"),  # zero
+    (True, "c", 1, 7, "rwm"),  # full
+    (True, "c", 1, 8, "rwm"),  # random
+    (True, "c", 1, 9, "rwm"),  # urandom
+    (True, "c", 5, 0, "rwm"),  # tty
+    (True, "c", 5, 1, "rwm"),  # console
+    (True, "c", 5, 2, "rwm"),  # ptmx
+    (True, "c", 136, _ANY, "rwm"),  # pts
+)
+"""Allow, type, major, minor, access. Resources must not be absent, or an agent falls over."""
+_OPEN_FILES: Final = 1024
+
+
+def create_sandbox(pod_id: str, hostname: str) -> agent.CreateSandboxRequest:
+    share = agent.Storage(
+        driver="9p",
+        source=SHARE_TAG,
+        fstype="9p",
+        options=["trans=virtio,version=9p2000.L,cache=mmap", "nodev", "msize=262144"],
+        mount_point=GUEST_SHARE,
+    )
+    return agent.CreateSandboxRequest(
+        hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share]
+    )
+
+
+def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
+    container_id = spec.config.id
+    return agent.CreateContainerRequest(
+        container_id=container_id,
+        exec_id=container_id,
+        string_user=string_user(spec.config.cmd),
+        OCI=oci_spec(spec),
+    )
+
+
+def exec_process(container_id: str, token: str, cmd: Cmd) -> agent.ExecProcessRequest:
+    return agent.ExecProcessRequest(
+        container_id=container_id,
+        exec_id=token,
+        string_user=string_user(cmd),
+        process=process(cmd),
+    )
+
+
+def oci_spec(spec: ContainerSpec) -> oci.Spec:
+    config = spec.config
+    return oci.Spec(
+        Version="1.0.2",
+        process=process(config.cmd),
+        root=oci.Root(Path=GUEST_SHARE + spec.rootfs, Readonly=config.readonly_rootfs),
+        Hostname=spec.hostname[:MAX_HOSTNAME],
+        Mounts=mounts(spec),
+        Annotations=config.annotations,
+        linux=oci.Linux(
+            Resources=oci.LinuxResources(
+                Devices=[
+                    oci.LinuxDeviceCgroup(
+                        Allow=allow, Type=kind, Major=major, Minor=minor, Access=access
+                    )
+                    for allow, kind, major, minor, access in _DEVICE_RULES
+                ]
+            ),
+            CgroupsPath=f"/vctui/{config.id}",
+            Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
+            MaskedPaths=_MASKED,
+            ReadonlyPaths=_READ_ONLY,
+        ),
+    )
+
+
+def process(cmd: Cmd) -> oci.Process:
+    return oci.Process(
+        Terminal=cmd.interactive,
+        user=user(cmd),
+        Args=cmd.args,
+        Env=environment(cmd),
+        Cwd=cmd.work_dir or "/",
+        Capabilities=capabilities(cmd.capabilities),
+        Rlimits=[oci.POSIXRlimit(Type="RLIMIT_NOFILE", Hard=_OPEN_FILES, Soft=_OPEN_FILES)],
+        NoNewPrivileges=cmd.no_new_privileges,
+    )
+
+
+def environment(cmd: Cmd) -> list[str]:
+    """What the command asks for, with defaults for PATH and, on a terminal, TERM."""
+    given = {each.var for each in cmd.envs}
+    defaults = [] if "PATH" in given else [_PATH]
+    if cmd.interactive and "TERM" not in given:
+        defaults.append(_TERM)
+    return defaults + [str(each) for each in cmd.envs]
+
+
+def identity(cmd: Cmd) -> tuple[str, str]:
+    """User and group as the operator wrote them; `primary_group` wins over `USER:GROUP`."""
+    name, _, group = cmd.user.partition(":")
+    return name, cmd.primary_group or group
+
+
+def user(cmd: Cmd) -> oci.User:
+    """Numbers where numbers were given; names are for the agent to look up in the container."""
+    name, group = identity(cmd)
+    return oci.User(
+        UID=_number(name),
+        GID=_number(group),
+        AdditionalGids=[int(each) for each in cmd.supplementary_groups if each.isdecimal()],
+        Username=name,
+    )
+
+
+def string_user(cmd: Cmd) -> agent.StringUser | None:
+    """None where the command asks for nobody in particular."""
+    name, group = identity(cmd)
+    if not (name or group or cmd.supplementary_groups):
+        return None
+    return agent.StringUser(uid=name, gid=group, additionalGids=cmd.supplementary_groups)
+
+
+def capabilities(wanted: Capabilities | None) -> oci.LinuxCapabilities:
+    if wanted is None:
+        return oci.LinuxCapabilities(
+            Bounding=_CAPABILITIES, Effective=_CAPABILITIES, Permitted=_CAPABILITIES
+        )
+    return oci.LinuxCapabilities(
+        Bounding=wanted.bounding,
+        Effective=wanted.effective,
+        Inheritable=wanted.inheritable,
+        Permitted=wanted.permitted,
+        Ambient=wanted.ambient,
+    )
+
+
+def mounts(spec: ContainerSpec) -> list[oci.Mount]:
+    """The usual ones, then the container's own in their order."""
+    own = {mount.destination for mount in spec.config.mounts}
+    shared = {each.mount: each.shared for each in spec.mounts}
+    usual = [
+        oci.Mount(destination=destination, type=kind, source=source, options=options)
+        for destination, kind, source, options in _MOUNTS
+        if destination not in own
+    ]
+    return usual + [_own_mount(mount, shared) for mount in spec.config.mounts]
+
+
+def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
+    access = "ro" if mount.read_only else "rw"
+    if mount.type == "tmpfs":
+        options = ("nosuid", "nodev", *mount.options, access)
+        source = "tmpfs"
+    else:
+        options = ("rbind", "rprivate", *mount.options, access)
+        source = GUEST_SHARE + shared[mount]
+    return oci.Mount(
+        destination=mount.destination,
+        type=mount.type,
+        source=source,
+        options=dict.fromkeys(options),
+    )
+
+
+def _number(text: str) -> int:
+    """A 32-bit id; 0 for a name."""
+    return int(text) if text.isdecimal() and int(text) < 2**32 else 0

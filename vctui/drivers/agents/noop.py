@@ -1,0 +1,55 @@
+"""An agent that is not there: every request is granted, nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
+from vctui.model.container import Cmd, ProcessListOptions
+from vctui.model.kinds import ProcessListFormat
+
+
+class NoopAgent(Agent):
+    @staticmethod
+    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds:
+        return GuestNeeds()
+
+    async def connect(self, url: str, *, timeout: float) -> None:
+        """Nobody listens, and nobody has to."""
+
+    async def close(self) -> None:
+        pass
+
+    async def info(self) -> AgentInfo:
+        return AgentInfo(version="noop")
+
+    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+        pass
+
+    async def stop_sandbox(self) -> None:
+        pass
+
+    async def create_container(self, spec: ContainerSpec) -> None:
+        pass
+
+    async def start_container(self, container_id: str) -> None:
+        pass
+
+    async def remove_container(self, container_id: str, *, timeout: float) -> None:
+        pass
+
+    async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
+        pass
+
+    async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
+        pass
+
+    async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
+        return b"[]" if options.format is ProcessListFormat.JSON else b"PID CMD\n"
+
+    async def set_clock(self) -> None:
+        pass
+
+    async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]:
+        return {}
