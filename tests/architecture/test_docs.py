@@ -1,0 +1,55 @@
+"""The documents say what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from vctui.cli.main import root
+from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
+from vctui.model.hypervisor import HypervisorConfig, Param
+from vctui.model.pod import PodConfig, Resources
+from vctui.model.podfile import Format, parse_pod
+
+ROOT = Path(__file__).parents[2]
+POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+STRUCTURES = (
+    *(PodConfig, Resources, HypervisorConfig, Param),
+    *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount),
+)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda structure: structure.__name__)
+def test_every_key_of_a_pod_file_is_explained(structure: type[msgspec.Struct]) -> None:
+    prose = re.sub(r"```.*?```", "", POD_FILE, flags=re.DOTALL)
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", prose))))
+    assert set(structure.__struct_fields__) <= words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pod_files_in_documents_are_valid(page: Path) -> None:
+    for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+        if re.search(r'^id = "', block, re.MULTILINE):
+            parse_pod(block, Format.TOML, source=page.name, base_dir=ROOT, defaults={})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_documents_exist(page: Path) -> None:
+    for line in re.findall(r"vctui ((?:[a-z]+ ?)+)", " ".join(code_of(page.read_text()))):
+        group: click.Command = root
+        for word in line.split():
+            if not isinstance(group, click.Group):
+                break
+            assert word in group.commands, f"`vctui {line}` in {page.name}"
+            group = group.commands[word]
+
+
+def code_of(text: str) -> list[str]:
+    """What stands in code blocks and between backticks."""
+    blocks = re.findall(r"```(?:console|sh)?\n(.*?)```", text, re.DOTALL)
+    return [*blocks, *re.findall(r"`(vctui [^`\n]+)`", text)]
