@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vctui.cli.diagnostics import Diagnostics
 from vctui.cli.output import Output
 from vctui.present.columns import Cell, Column
 
@@ -100,6 +101,26 @@ async def test_a_stream_is_one_array_or_lines_while_following(
     assert json.loads(capsys.readouterr().out) == [{"n": 0}, {"n": 1}, {"n": 2}]
     await output.stream(numbers(), print, lambda one: {"n": one}, following=True)
     assert [json.loads(line) for line in shown(capsys)] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_json_shows_a_terminal_nothing_that_it_would_obey(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "\x1b[2J\x9b2J\x7f\u202egnp.exe"
+    Output().line({"text": hostile})
+    written = capsys.readouterr().out
+    assert json.loads(written) == {"text": hostile}
+    assert written.isascii()
+    assert all(character.isprintable() for character in written.rstrip("\n"))
+
+
+def test_an_error_that_quotes_a_guest_is_one_harmless_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    diagnostics = Diagnostics()
+    diagnostics.error("it said \x1b]0;owned\x07\x1b[31mboo\nerror: no")
+    diagnostics.detail("\x9b2J")
+    assert capsys.readouterr().err == "error: it said boo error: no\n   2J\n"
 
 
 def test_a_full_disk_is_a_sentence() -> None:

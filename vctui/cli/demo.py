@@ -43,13 +43,13 @@ def demo(call: Call, text: bool) -> None:
 def _ready_guest(call: Call) -> None:
     from vctui.cli.guest import build_guest
     from vctui.errors import GuestNotBuilt
-    from vctui.image import builder
+    from vctui.image.current import current_guest
     from vctui.model.kinds import HypervisorType
 
     if call.settings.pod.hypervisor_type is HypervisorType.MOCK:
         return
     try:
-        builder.current_guest(call.settings)
+        current_guest(call.settings)
     except GuestNotBuilt:
         build_guest(call)
 

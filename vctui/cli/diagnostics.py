@@ -13,6 +13,9 @@ USAGE: Final = 2
 BY_SIGNAL: Final = 128
 """Added to the number of the signal that ended the program, as a shell tells it."""
 
+MAX_SENTENCE: Final = 4096
+"""Characters of an error."""
+
 
 class Ended(Exception):
     """The command is over and this is its exit status; everything was said."""
@@ -41,7 +44,12 @@ class Diagnostics:
         self._write(f"{sentence}\n")
 
     def error(self, sentence: str) -> None:
-        self._write(f"error: {sentence}\n")
+        """Say what went wrong. It may quote a guest, so it is made safe for a terminal."""
+        self._write(f"error: {_safe(sentence)}\n")
+
+    def detail(self, sentence: str) -> None:
+        """More about an error; made safe in the same way."""
+        self._write(f"  {_safe(sentence)}\n")
 
     @contextlib.contextmanager
     def progress(self, *, lines: bool = False) -> Iterator[Callable[[str], None]]:
@@ -79,6 +87,12 @@ class Diagnostics:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+def _safe(sentence: str) -> str:
+    from vctui.present.humanize import plain
+
+    return plain(sentence, MAX_SENTENCE)
 
 
 def _is_terminal() -> bool:

@@ -32,9 +32,9 @@ def build(call: Call, force: bool) -> None:
 @click.pass_obj
 def list_(call: Call) -> None:
     """List the guests that were built."""
-    from vctui.image import builder
+    from vctui.image.current import list_guests
 
-    found = builder.list_guests(call.settings)
+    found = list_guests(call.settings)
     if call.output.json:
         call.output.document(found)
     elif found:

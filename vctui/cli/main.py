@@ -13,7 +13,15 @@ import click
 import vctui
 from vctui.cli import containers, demo, doctor, guest, logs, pods, processes
 from vctui.cli.call import Call, Group, OpenConsole
-from vctui.cli.diagnostics import BY_SIGNAL, DONE, FAILED, USAGE, Ended, Interrupted
+from vctui.cli.diagnostics import (
+    BY_SIGNAL,
+    DONE,
+    FAILED,
+    MAX_SENTENCE,
+    USAGE,
+    Ended,
+    Interrupted,
+)
 from vctui.cli.output import OutputFailed
 from vctui.errors import CommandFailed, VctuiError
 
@@ -107,6 +115,8 @@ def _run(argv: Sequence[str], call: Call) -> int:
         return error.exit_code
     except VctuiError as error:
         _report(call, argv, error.kind, str(error))
+        for note in getattr(error, "__notes__", ()):
+            call.diagnostics.detail(note)
         return FAILED
     except (BrokenPipeError, OutputFailed):
         raise
@@ -124,9 +134,11 @@ def _run(argv: Sequence[str], call: Call) -> int:
 
 def _report(call: Call, argv: Sequence[str], kind: str, message: str) -> None:
     """In JSON mode the error is the command's document, elsewhere a line on standard error."""
+    from vctui.present.humanize import plain
+
     ours = list(argv)[: list(argv).index("--")] if "--" in argv else argv
     if call.output.json or "--json" in ours:
-        call.output.line({"error": {"kind": kind, "message": message}})
+        call.output.line({"error": {"kind": kind, "message": plain(message, MAX_SENTENCE)}})
     else:
         call.diagnostics.error(message)
 

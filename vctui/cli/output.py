@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,9 @@ _COLOURS: Final = {
     "warning": "33",
 }
 """Role → SGR. The operator's own palette gives the shades."""
+
+_CONTROLS: Final = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""DEL and C1, and what hides or reorders text; JSON itself escapes C0."""
 
 
 class OutputFailed(Exception):
@@ -61,13 +65,13 @@ class Output:
         """The one JSON document of a command."""
         import msgspec
 
-        self.text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        self.text(_escaped(msgspec.json.format(msgspec.json.encode(value), indent=2)))
 
     def line(self, value: Any) -> None:
         """One JSON document of several; the reader sees it at once."""
         import msgspec
 
-        self.text(msgspec.json.encode(value).decode())
+        self.text(_escaped(msgspec.json.encode(value)))
         self.flush()
 
     def done(self, sentence: str, value: Any) -> None:
@@ -162,6 +166,11 @@ def _writing() -> Iterator[None]:
         raise OutputFailed(
             f"cannot write the output: {error.strerror}; write it elsewhere"
         ) from error
+
+
+def _escaped(json: bytes) -> str:
+    """The same document, with what a terminal could obey written as escapes."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.decode())
 
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
