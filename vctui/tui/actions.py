@@ -251,6 +251,26 @@ def allowed(action: Action, context: Context) -> bool:
     return False
 
 
+def why_not(action: Action, context: Context) -> str:
+    """Why `allowed` says no, in a sentence."""
+    pod, container = context.pod, context.container
+    if action.changes and context.read_only:
+        return "Read-only: changes are switched off."
+    if action.changes and not context.connected:
+        return "The engine is not open yet."
+    if pod is None:
+        return f"Cannot {action.label}: no pod is selected."
+    if action.target is Target.CONTAINER and container is None:
+        return f"Cannot {action.label}: pod {pod.id} has no container."
+    if action.changes and pod.operation:
+        return f"Cannot {action.label}: {pod.id} is being changed ({pod.operation})."
+    if action.target is Target.CONTAINER and container is not None:
+        if pod.state not in action.pod_states:
+            return f"Cannot {action.label}: pod {pod.id} is {pod.state}."
+        return f"Cannot {action.label}: container {container.id} is {container.state}."
+    return f"Cannot {action.label}: pod {pod.id} is {pod.state}."
+
+
 def command_line(action: Action, context: Context, **more: str) -> str:
     """The command that does what `action` does here, ready to paste into a shell."""
     values = {

@@ -134,3 +134,12 @@ def build(changes: Mapping[str, str]) -> Keymap:
                     f'choose another, or give {kept} another one ("" for none)'
                 )
     return keymap
+
+
+def by_key(keymap: Keymap) -> dict[str, tuple[Action, ...]]:
+    """Key → the actions it may mean, in the order of the registry."""
+    found: dict[str, tuple[Action, ...]] = {}
+    for action in ACTIONS:
+        for key in keymap[action.id]:
+            found[key] = (*found.get(key, ()), action)
+    return found

@@ -46,6 +46,9 @@ ROLES: Final[dict[str, str]] = {
 }
 """Role → the colour that stands in for it."""
 
+FALLBACKS: Final = {"muted": "#888888", **{role: "#888888" for role in ROLES}}
+"""Stand in while no theme of ours is set, so that stylesheets always parse."""
+
 _OWN: Final = frozenset({"background", "foreground", "surface", "panel", "primary", "accent"})
 _THEME_ROLES: Final = ("secondary", "success", "warning", "error")
 

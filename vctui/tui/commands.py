@@ -1,0 +1,276 @@
+"""Does what the keys ask for: the dialogs before, the engine's call, progress, and the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from textual.content import Content
+
+from vctui.errors import AlreadyExists, NotFound
+from vctui.model.container import Cmd, EnvVar
+from vctui.model.events import Event, EventKind
+from vctui.model.pod import PodStatus
+from vctui.present import problems
+from vctui.present.humanize import plain
+from vctui.tui.actions import Action, Context, command_line, targets
+from vctui.tui.operations import Operations
+from vctui.tui.screens.ask import AskCommand
+from vctui.tui.screens.confirm import Confirm
+from vctui.tui.screens.kill import KillDialog
+from vctui.tui.screens.notice import Notice, findings
+from vctui.tui.screens.run_pod import RunPod
+
+if TYPE_CHECKING:
+    from vctui.tui.app import ConsoleApp
+    from vctui.tui.gateway import Gateway
+
+AT_ONCE: Final = 4
+"""Pods that are changed at the same time when many are marked."""
+
+_TERMINAL_ENV: Final = (EnvVar(var="TERM", value="xterm-256color"),)
+
+_NOTES: Final[dict[str, str]] = {
+    "pod.stop": "Containers get their stop signal and some time, then SIGKILL.",
+    "pod.restart": "What runs in it is stopped; the machine boots again.",
+    "pod.delete": "What runs is stopped. Nothing of the pod is left but its events.",
+    "container.stop": "It gets its stop signal and some time, then SIGKILL.",
+    "container.delete": "Its root file system and its log are removed.",
+}
+
+
+class Commands:
+    def __init__(self, app: ConsoleApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+        self.operations = Operations()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._last_command = ""
+        self._do: dict[str, Callable[[Action, Context], Awaitable[None]]] = {
+            "pod.run": self._run_pod,
+            "pod.start": self._change_pods,
+            "pod.stop": self._change_pods,
+            "pod.pause": self._change_pods,
+            "pod.resume": self._change_pods,
+            "pod.restart": self._change_pods,
+            "pod.delete": self._change_pods,
+            "container.start": self._change_container,
+            "container.stop": self._change_container,
+            "container.delete": self._change_container,
+            "container.kill": self._kill,
+            "container.shell": self._shell,
+            "container.exec": self._exec,
+            "container.attach": self._attach,
+            "guest.build": self._build_guest,
+            "app.doctor": self._doctor,
+        }
+
+    def knows(self, action: Action) -> bool:
+        return action.id in self._do
+
+    async def perform(self, action: Action, context: Context) -> None:
+        """Never raises: whatever goes wrong is reported."""
+        try:
+            await self._do[action.id](action, context)
+        except Exception as error:
+            self.report(error, context.pod.id if context.pod else "")
+
+    def report(self, error: BaseException, pod_id: str = "") -> None:
+        """A notification now, and an event to read later."""
+        problem = problems.describe(error)
+        if not problem.expected:
+            self._app.log.error(problem.sentence)
+        self._app.notify(
+            problem.sentence, title=problem.title, severity="error", timeout=10, markup=False
+        )
+        self._app.main.add_event(
+            Event(
+                kind=EventKind.FAILED,
+                pod_id=pod_id,
+                message=problem.sentence,
+                time=datetime.now(UTC),
+            )
+        )
+
+    # --- progress
+
+    async def _track(self, label: str, work: Callable[[int], Awaitable[None]]) -> None:
+        """Show `label` in the status bar while `work` goes on."""
+        number = self.operations.begin(label, monotonic())
+        self._show()
+        try:
+            await work(number)
+        finally:
+            self.operations.end(number)
+            self._show()
+
+    def enter_phase(self, number: int, phase: str) -> None:
+        self.operations.enter(number, phase)
+        self._show()
+
+    def _show(self) -> None:
+        self._app.main.status.operations = self.operations.running
+
+    def _tell_command(self, action: Action, context: Context, **more: str) -> None:
+        self._app.main.status.command = command_line(action, context, **more)
+
+    # --- pods
+
+    async def _change_pods(self, action: Action, context: Context) -> None:
+        pods = targets(action, context)
+        if action.asks and not await self._confirmed(action, context, [pod.id for pod in pods]):
+            return
+        self._tell_command(action, context)
+        if context.marked:
+            self._app.main.pods.clear_marks()
+        await asyncio.gather(*(self._change_pod(action, pod) for pod in pods))
+
+    async def _change_pod(self, action: Action, pod: PodStatus) -> None:
+        gateway = self._gateway
+
+        async def work(number: int) -> None:
+            async with self._slots:
+                match action.id:
+                    case "pod.start":
+                        await gateway.start_pod(number, pod.id)
+                    case "pod.stop":
+                        await gateway.stop_pod(number, pod.id)
+                    case "pod.restart":
+                        await gateway.restart_pod(number, pod.id)
+                    case "pod.delete":
+                        with suppress(NotFound):  # somebody else was quicker
+                            await gateway.delete_pod(number, pod.id)
+                    case "pod.pause":
+                        await gateway.pause_pod(pod.id)
+                    case "pod.resume":
+                        await gateway.resume_pod(pod.id)
+
+        try:
+            await self._track(f"{action.label} {pod.id}", work)
+        except Exception as error:
+            self.report(error, pod.id)
+
+    async def _confirmed(self, action: Action, context: Context, names: Sequence[str]) -> bool:
+        command = command_line(action, context) if len(names) == 1 else ""
+        dialog = Confirm(action.label, names, _NOTES.get(action.id, ""), command)
+        return bool(await self._app.push_screen_wait(dialog))
+
+    async def _run_pod(self, action: Action, context: Context) -> None:
+        app = self._app
+        taken = frozenset(pod.id for pod in app.main.pods.rows)
+        dialog = RunPod(self._gateway, app.settings.pods_dir, taken)
+        if (chosen := await app.push_screen_wait(dialog)) is None:
+            return
+        path, config = chosen
+        if config.id in taken:
+            raise AlreadyExists(
+                f"pod {config.id!r} exists already; start it, or delete it before it is run anew"
+            )
+        self._tell_command(action, context, file=str(path))
+        app.main.await_pod(config.id)
+        await self._track(
+            f"run {config.id}", lambda number: self._gateway.run_pod(number, config)
+        )
+
+    # --- containers
+
+    async def _change_container(self, action: Action, context: Context) -> None:
+        pod_id, container_id = _names(context)
+        name = f"{pod_id}/{container_id}"
+        if action.asks and not await self._confirmed(action, context, [name]):
+            return
+        self._tell_command(action, context)
+        call = {
+            "container.start": self._gateway.start_container,
+            "container.stop": self._gateway.stop_container,
+            "container.delete": self._gateway.delete_container,
+        }[action.id]
+        await self._track(f"{action.label} {name}", lambda number: call(pod_id, container_id))
+
+    async def _kill(self, action: Action, context: Context) -> None:
+        pod_id, container_id = _names(context)
+        if (kill := await self._app.push_screen_wait(KillDialog(pod_id, container_id))) is None:
+            return
+        everyone = " --all" if kill.everyone else ""
+        self._tell_command(action, context, signal=kill.signal.name, all=everyone)
+        await self._gateway.kill_container(
+            pod_id, container_id, kill.signal, everyone=kill.everyone
+        )
+
+    # --- terminals
+
+    async def _shell(self, action: Action, context: Context) -> None:
+        self._tell_command(action, context)
+        await self._enter(context, ("/bin/sh",))
+
+    async def _exec(self, action: Action, context: Context) -> None:
+        dialog = AskCommand(*_names(context), last=self._last_command)
+        if (words := await self._app.push_screen_wait(dialog)) is None:
+            return
+        self._last_command = shlex.join(words)
+        self._tell_command(action, context, args=self._last_command)
+        await self._enter(context, words)
+
+    async def _enter(self, context: Context, words: tuple[str, ...]) -> None:
+        pod_id, container_id = _names(context)
+        cmd = Cmd(args=words, interactive=True, envs=_TERMINAL_ENV)
+        token = await self._gateway.enter_container(pod_id, container_id, cmd)
+        await self._open_terminal(context, token, " ".join(words))
+
+    async def _attach(self, action: Action, context: Context) -> None:
+        self._tell_command(action, context)
+        assert context.container is not None
+        process = context.process
+        if context.pane.value == "processes" and process is not None and process.token:
+            await self._open_terminal(context, process.token, process.args)
+        else:
+            await self._open_terminal(context, "", " ".join(context.container.args))
+
+    async def _open_terminal(self, context: Context, token: str, what: str) -> None:
+        from vctui.tui.screens.terminal import TerminalScreen
+
+        pod_id, container_id = _names(context)
+        rows, columns = self._app.size.height - 2, self._app.size.width - 2
+        attachment = await self._gateway.attach(
+            pod_id, container_id, token, rows=rows, columns=columns
+        )
+        screen = TerminalScreen(
+            attachment,
+            f"{pod_id}/{container_id}  {plain(what, 60)}",
+            self._app.settings.console.detach_keys,
+            rows=rows,
+            columns=columns,
+        )
+        outcome = await self._app.push_screen_wait(screen)
+        if outcome:
+            self._app.notify(outcome, timeout=4, markup=False)
+
+    # --- the host
+
+    async def _build_guest(self, action: Action, context: Context) -> None:
+        self._tell_command(action, context)
+        await self._track("build guest", self._gateway.build_guest)
+        self._app.main.set_guest_built(await self._gateway.guest_built())
+        self._app.notify("The guest image is ready.", timeout=5)
+
+    async def _doctor(self, action: Action, context: Context) -> None:
+        self._tell_command(action, context)
+        found: list[Content] = []
+
+        async def work(number: int) -> None:
+            found.append(findings(await self._gateway.doctor()))
+
+        await self._track("examine this host", work)
+        await self._app.push_screen_wait(Notice("Doctor", found[0]))
+
+
+def _names(context: Context) -> tuple[str, str]:
+    assert context.pod is not None
+    assert context.container is not None
+    return context.pod.id, context.container.id
+

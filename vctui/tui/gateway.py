@@ -1,0 +1,383 @@
+"""The one door from the console to the engine.
+
+The engine runs on an event loop in a thread of its own, so that nothing it does can hold up
+the screen. Calls go in as coroutines, answers come back to the caller; what changes by itself
+comes as messages: snapshots of all pods, process lists of the selected container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from textual.message import Message
+
+from vctui.errors import GuestNotBuilt, ReadOnly, VctuiError
+from vctui.model.container import Cmd, ProcessListOptions
+from vctui.model.kinds import ProcessListFormat
+from vctui.model.logs import LogSource
+from vctui.model.pod import PodConfig, PodStatus
+from vctui.present import processes
+from vctui.settings import Settings
+from vctui.tui.messages import (
+    Changed,
+    Connected,
+    ConnectionFailed,
+    ProcessesSampled,
+    Progressed,
+    Snapshot,
+)
+from vctui.tui.streams import BridgedAttachment, LogStream, closing
+
+if TYPE_CHECKING:
+    from vctui.drivers.shims.base import Attachment
+    from vctui.engine.runtime import Runtime
+    from vctui.model.doctor import Check
+    from vctui.model.events import Event
+
+T = TypeVar("T")
+
+SNAPSHOT_INTERVAL: Final = 0.1
+"""Seconds between two snapshots, at least; several times their cost where that is more."""
+SAMPLE_INTERVAL: Final = 1.0
+"""Seconds between two process lists."""
+RETRY_INTERVAL: Final = 2.0
+KEPT_EVENTS: Final = 1000
+
+OpenRuntime = Callable[[Settings, bool], "AbstractAsyncContextManager[Runtime]"]
+
+
+def open_engine(settings: Settings, read_only: bool) -> AbstractAsyncContextManager[Runtime]:
+    """The real engine; imported in its own thread, after the first paint."""
+    from vctui.engine.runtime import Runtime
+
+    return Runtime(settings, read_only=read_only)
+
+
+class Gateway:
+    """Methods are called in the screen's loop unless they say otherwise."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        post: Callable[[Message], object],
+        *,
+        read_only: bool = False,
+        open_runtime: OpenRuntime = open_engine,
+    ) -> None:
+        self._settings = settings
+        self._receive = post
+        self._read_only = read_only
+        self._open = open_runtime
+        self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
+        self._ready: concurrent.futures.Future[Runtime] = concurrent.futures.Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leave: asyncio.Event | None = None
+        self._grace = 0.0
+        self._changes: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._watched: tuple[str, str] | None = None
+        self._watch_moved: asyncio.Event | None = None
+
+    # --- the engine's thread
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _post(self, message: Message) -> None:
+        with suppress(RuntimeError):  # the screen's loop has ended before us
+            self._receive(message)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # the thread must not die silently
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            self._post(ConnectionFailed(error))
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._leave, self._watch_moved = asyncio.Event(), asyncio.Event()
+        async with self._open(self._settings, self._read_only) as runtime:
+            self._ready.set_result(runtime)
+            self._post(Connected(self._guest_built()))
+            background = [
+                asyncio.create_task(self._follow_changes(runtime)),
+                asyncio.create_task(self._follow_processes(runtime)),
+            ]
+            await self._leave.wait()
+            await self._settle()
+            for task in (*background, *self._streams):
+                task.cancel()
+            await asyncio.gather(*background, *self._streams, return_exceptions=True)
+
+    async def _settle(self) -> None:
+        """Let changes under way complete for a while; then cancel them, which undoes them."""
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=self._grace)
+        for task in self._changes:
+            task.cancel()
+        while self._changes:
+            await asyncio.wait(self._changes)
+
+    async def _follow_changes(self, runtime: Runtime) -> None:
+        known: dict[str, PodStatus] = {}
+        events: deque[Event] = deque(runtime.recent_events(limit=KEPT_EVENTS), KEPT_EVENTS)
+        while True:
+            try:
+                async with closing(runtime.changes()) as changes:
+                    async for _ in changes:
+                        began = self._now()
+                        pods = tuple(_same(known, pod) for pod in await runtime.list_pods())
+                        known = {pod.id: pod for pod in pods}
+                        async with closing(runtime.events(after=_last(events))) as news:
+                            events.extend([event async for event in news])
+                        self._post(Changed(Snapshot(pods, tuple(events))))
+                        await asyncio.sleep(max(SNAPSHOT_INTERVAL, 3 * (self._now() - began)))
+            except VctuiError as error:
+                self._post(ConnectionFailed(error))
+            await asyncio.sleep(RETRY_INTERVAL)
+
+    async def _follow_processes(self, runtime: Runtime) -> None:
+        assert self._watch_moved is not None
+        while True:
+            self._watch_moved.clear()
+            if (watched := self._watched) is None:
+                await self._watch_moved.wait()
+                continue
+            began = self._now()
+            sample = await self._sample(runtime, *watched)
+            if watched == self._watched:
+                self._post(sample)
+            # A guest that answers slowly is asked less often.
+            pause = max(SAMPLE_INTERVAL, 2 * (self._now() - began))
+            try:
+                async with asyncio.timeout(pause):
+                    await self._watch_moved.wait()
+            except TimeoutError:
+                pass
+
+    async def _sample(self, runtime: Runtime, pod_id: str, container_id: str) -> ProcessesSampled:
+        options = ProcessListOptions(format=ProcessListFormat.JSON)
+        try:
+            data = await runtime.process_list_container(pod_id, container_id, options)
+            execs = runtime.execs(pod_id)
+        except VctuiError as error:
+            return ProcessesSampled(pod_id, container_id, (), error.message)
+        listed = processes.with_tokens(processes.parse(data), execs, container_id)
+        return ProcessesSampled(pod_id, container_id, listed)
+
+    def _now(self) -> float:
+        assert self._loop is not None
+        return self._loop.time()
+
+    def _guest_built(self) -> bool:
+        from vctui.image import current
+
+        try:
+            current.current_guest(self._settings)
+        except GuestNotBuilt:
+            return False
+        return True
+
+    # --- calls
+
+    async def _call(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        runtime = await asyncio.wrap_future(self._ready)
+        return await self._submit(work(runtime))
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        assert self._loop is not None
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _change(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """A call that changes something: it goes on when its caller is gone, and `stop` waits
+        for it."""
+
+        async def tracked(runtime: Runtime) -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            self._changes.add(task)
+            try:
+                return await work(runtime)
+            finally:
+                self._changes.discard(task)
+
+        return await asyncio.shield(asyncio.ensure_future(self._call(tracked)))
+
+    def _phases(self, number: int) -> Callable[[str], None]:
+        def tell(phase: str) -> None:
+            self._post(Progressed(number, phase))
+
+        return tell
+
+    async def run_pod(self, number: int, config: PodConfig) -> None:
+        await self._change(lambda it: it.run_pod(config, progress=self._phases(number)))
+
+    async def start_pod(self, number: int, pod_id: str) -> None:
+        await self._change(lambda it: it.start_pod(pod_id, progress=self._phases(number)))
+
+    async def stop_pod(self, number: int, pod_id: str) -> None:
+        await self._change(lambda it: it.stop_pod(pod_id, progress=self._phases(number)))
+
+    async def restart_pod(self, number: int, pod_id: str) -> None:
+        await self._change(lambda it: it.restart_pod(pod_id, progress=self._phases(number)))
+
+    async def delete_pod(self, number: int, pod_id: str) -> None:
+        await self._change(lambda it: it.delete_pod(pod_id, progress=self._phases(number)))
+
+    async def pause_pod(self, pod_id: str) -> None:
+        await self._change(lambda it: it.pause_pod(pod_id))
+
+    async def resume_pod(self, pod_id: str) -> None:
+        await self._change(lambda it: it.resume_pod(pod_id))
+
+    async def start_container(self, pod_id: str, container_id: str) -> None:
+        await self._change(lambda it: it.start_container(pod_id, container_id))
+
+    async def stop_container(self, pod_id: str, container_id: str) -> None:
+        await self._change(lambda it: it.stop_container(pod_id, container_id))
+
+    async def delete_container(self, pod_id: str, container_id: str) -> None:
+        await self._change(lambda it: it.delete_container(pod_id, container_id))
+
+    async def kill_container(
+        self, pod_id: str, container_id: str, signal: int, *, everyone: bool
+    ) -> None:
+        await self._change(
+            lambda it: it.kill_container(pod_id, container_id, signal, all=everyone)
+        )
+
+    async def enter_container(self, pod_id: str, container_id: str, cmd: Cmd) -> str:
+        """Start a process; its token."""
+        process = await self._change(lambda it: it.enter_container(pod_id, container_id, cmd))
+        return process.token
+
+    async def doctor(self) -> tuple[Check, ...]:
+        return await self._call(lambda it: it.doctor())
+
+    async def build_guest(self, number: int) -> None:
+        """Raises ReadOnly, GuestBuildFailed, MissingProgram."""
+        if self._read_only:
+            raise ReadOnly("cannot build a guest: changes are switched off")
+        from vctui.image import builder
+
+        def tell(progress: builder.Progress) -> None:
+            counted = f" {progress.done}/{progress.total}" if progress.total else ""
+            self._post(Progressed(number, progress.phase + counted))
+
+        await self._change(lambda it: builder.build(self._settings, progress=tell))
+
+    async def guest_built(self) -> bool:
+        return await asyncio.to_thread(self._guest_built)
+
+    # --- pod files
+
+    async def pod_files(self) -> tuple[Path, ...]:
+        from vctui.engine import podfile
+
+        return await asyncio.to_thread(podfile.pod_files, self._settings)
+
+    async def load_pod(self, path: Path) -> PodConfig:
+        """Raises FileProblem, InvalidConfig, InvalidId."""
+        from vctui.engine import podfile
+
+        return await asyncio.to_thread(podfile.load_pod, path, self._settings)
+
+    # --- streams
+
+    async def attach(
+        self, pod_id: str, container_id: str, token: str = "", *, rows: int, columns: int
+    ) -> Attachment:
+        replay = self._settings.logs.replay_bytes
+        return await self._bridge(
+            lambda it: it.attach(
+                pod_id, container_id, token, replay=replay, rows=rows, columns=columns
+            )
+        )
+
+    async def console(self, pod_id: str) -> Attachment:
+        replay = self._settings.logs.replay_bytes
+        return await self._bridge(lambda it: it.console(pod_id, replay=replay))
+
+    async def _bridge(
+        self, attach: Callable[[Runtime], Coroutine[Any, Any, Attachment]]
+    ) -> Attachment:
+        async def opened(runtime: Runtime) -> BridgedAttachment:
+            bridge = BridgedAttachment(await attach(runtime), self._submit)
+            self._keep_streaming(bridge.pump())
+            return bridge
+
+        return await self._call(opened)
+
+    async def logs(
+        self, pod_id: str, source: LogSource, container_id: str = "", *, tail: int, follow: bool
+    ) -> LogStream:
+        stream = LogStream()
+
+        async def opened(runtime: Runtime) -> None:
+            lines = runtime.logs(pod_id, source, container_id, follow=follow, tail=tail)
+            self._keep_streaming(stream.pump(aiter(lines)))
+
+        await self._call(opened)
+        return stream
+
+    def _keep_streaming(self, pump: Coroutine[Any, Any, None]) -> None:
+        """In the engine's loop."""
+        task = asyncio.create_task(pump)
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+
+    def watch_processes(self, watched: tuple[str, str] | None) -> None:
+        """From now on sample this (pod, container), or none."""
+        if watched != self._watched:
+            self._watched = watched
+            if self._loop is not None and self._watch_moved is not None:
+                self._loop.call_soon_threadsafe(self._watch_moved.set)
+
+    # --- the end
+
+    @property
+    def busy(self) -> int:
+        """How many changes are under way. Callable from any thread."""
+        return len(self._changes)
+
+    def stop(self, *, grace: float, limit: float) -> bool:
+        """Give changes under way `grace` seconds to complete, then undo them; close the engine.
+
+        Callable from any thread but the engine's. False where it took longer than `limit`.
+        """
+        if not self._thread.is_alive():
+            return True
+        self._grace = grace
+
+        def leave() -> None:
+            if self._leave is not None:
+                self._leave.set()
+
+        try:
+            self._ready.result(timeout=limit)
+        except BaseException:
+            return not self._thread.is_alive()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(leave)
+        self._thread.join(limit)
+        return not self._thread.is_alive()
+
+
+def _last(events: deque[Event]) -> int:
+    return events[-1].seq if events else 0
+
+
+def _same(known: dict[str, PodStatus], pod: PodStatus) -> PodStatus:
+    """The object that stood for this pod before, if nothing has changed: panes compare by
+    identity."""
+    old = known.get(pod.id)
+    return old if old == pod else pod

@@ -1,0 +1,35 @@
+"""What all dialogs share: a framed box in the middle, and Escape to leave."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+T = TypeVar("T")
+
+
+class Dialog(ModalScreen[T | None]):
+    """Dismissed with None when it is left without an answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "Close", show=False)]
+
+    title_text: str = ""
+    hint: str = ""
+    """The dialog's own keys, shown at its lower edge."""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = self.title_text
+            box.border_subtitle = self.hint
+            yield from self.body()
+
+    def body(self) -> ComposeResult:
+        """The widgets in the box."""
+        yield from ()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,74 @@
+"""Every key and what it does, from the registry of actions."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from vctui.tui.actions import ACTIONS
+from vctui.tui.keymap import Keymap, display
+from vctui.tui.screens.dialog import Dialog
+
+_MOVING: Final = (
+    ("↑ ↓  j k", "Move the cursor; g and G go to the first and the last row."),
+    ("Tab ⇧Tab", "Go to the next or the previous pane."),
+    ("Enter", "In a list: go on to the next pane. In events: the whole text."),
+    ("Esc", "Leave a filter, the marks, a zoomed pane, a dialog."),
+)
+_STATES: Final = (
+    ("● running", "state-running"),
+    ("◐ paused", "state-paused"),
+    ("○ ready", "state-ready"),
+    ("■ stopped", "state-stopped"),
+    ("✗ stopped by a problem", "state-failed"),
+    ("◌ being changed", "state-busy"),
+)
+
+
+class Help(Dialog[None]):
+    title_text = "Keys"
+    hint = "Esc close"
+
+    def __init__(self, keymap: Keymap, detach: str) -> None:
+        super().__init__()
+        self._keymap = keymap
+        self._detach_keys = detach
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static(self._text())
+
+    def _text(self) -> Content:
+        lines: list[Content] = []
+        ordered = sorted(ACTIONS, key=lambda action: _GROUPS.index(action.group))
+        for group, actions in groupby(ordered, key=lambda action: action.group):
+            lines.append(Content.styled(group, "bold $accent"))
+            for action in actions:
+                keys = "  ".join(display(key) for key in self._keymap[action.id]) or "-"
+                lines.append(_line(keys, f"{action.help}", action.id))
+            lines.append(Content(""))
+        lines.append(Content.styled("Moving about", "bold $accent"))
+        lines += [_line(keys, text) for keys, text in _MOVING]
+        if self._detach_keys:
+            lines.append(_line(self._detach_keys, "Leave an attached terminal; its process goes on."))
+        lines += [Content(""), Content.styled("States", "bold $accent")]
+        lines += [Content.styled(f"  {words}", f"${role}") for words, role in _STATES]
+        lines += [
+            Content(""),
+            Content.styled('Change keys in config.toml: [keys]  "pod.stop" = "x"', "$muted"),
+        ]
+        return Content("\n").join(lines)
+
+
+_GROUPS: Final = ("Pod", "Container", "View", "Console")
+
+
+def _line(keys: str, text: str, note: str = "") -> Content:
+    return Content.assemble(
+        (f"  {keys:<10} ", "bold $key"), text, (f"  {note}" if note else "", "$muted")
+    )

@@ -1,0 +1,451 @@
+"""The main screen: three lists that narrow down (pods, containers, processes) and, for what
+is selected in them, the detail pane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
+
+from vctui.model.container import ContainerStatus
+from vctui.model.pod import PodStatus
+from vctui.model.state import State
+from vctui.present.columns import CONTAINERS, PODS, PROCESSES
+from vctui.present.processes import GuestProcess
+from vctui.tui.actions import Action, Context, Pane, allowed
+from vctui.tui.messages import ProcessesSampled, Snapshot
+from vctui.tui.screens.choose import Choose
+from vctui.tui.widgets.bars import FooterBar, HeaderBar, StatusBar
+from vctui.tui.widgets.detail_pane import DetailPane
+from vctui.tui.widgets.filter_bar import FilterBar
+from vctui.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from vctui.model.events import Event
+    from vctui.tui.gateway import Gateway
+    from vctui.tui.keymap import Keymap
+
+WIDE: Final = 110
+"""Columns from which on the lists stand beside the details, not above."""
+SETTLE: Final = 0.12
+"""Seconds that a selection must last before its streams are opened."""
+
+_NO_PODS: Final = "No pods yet.\n\nPress {run} to run one from a pod file."
+_NO_GUEST: Final = "\n\nThe guest image is not built: press {build} to build it first."
+_NO_MATCH: Final = "Nothing matches the filter.\nEsc shows everything."
+
+
+class MainScreen(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab,right", "walk(1)", "Next pane", show=False),
+        Binding("shift+tab,left", "walk(-1)", "Previous pane", show=False),
+        Binding("escape", "step_back", "Back", show=False),
+    ]
+
+    def __init__(
+        self, gateway: Gateway, keymap: Keymap, *, read_only: bool, detach_keys: str
+    ) -> None:
+        super().__init__()
+        self._detach_keys = detach_keys
+        self._gateway = gateway
+        self._keymap = keymap
+        self._read_only = read_only
+        self._connected = False
+        self._guest_built = True
+        self._snapshot = Snapshot()
+        self._pane = Pane.PODS
+        self._sampled: tuple[str, str] | None = None
+        self._settle: Timer | None = None
+        self._awaited = ""
+        self._filtered: Table[Any] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield HeaderBar()
+        with Container(id="body"):
+            with Container(id="lists"):
+                yield self._list(Table(PODS, lambda pod: pod.id, id="pods"), "Pods")
+                yield self._list(
+                    Table(CONTAINERS, lambda container: container.id, id="containers"),
+                    "Containers",
+                )
+                yield self._list(
+                    Table(PROCESSES, lambda process: str(process.pid), id="processes"),
+                    "Processes",
+                )
+            yield DetailPane(
+                self._gateway,
+                read_only=self._read_only,
+                detach_keys=self._detach_keys,
+                id="detail",
+            )
+        yield FilterBar()
+        yield StatusBar()
+        yield FooterBar()
+
+    def _list(self, table: Table[Any], title: str) -> Table[Any]:
+        table.border_title = title
+        table.add_class("pane")
+        return table
+
+    def on_mount(self) -> None:
+        self.header.read_only = self._read_only
+        self.pods.focus()
+        self.set_interval(1.0, self._tick)
+        self._show_pods()
+        self.refresh_keys()
+
+    # --- its parts
+
+    @property
+    def pods(self) -> Table[PodStatus]:
+        return self.query_one("#pods", Table)
+
+    @property
+    def containers(self) -> Table[ContainerStatus]:
+        return self.query_one("#containers", Table)
+
+    @property
+    def processes(self) -> Table[GuestProcess]:
+        return self.query_one("#processes", Table)
+
+    @property
+    def detail(self) -> DetailPane:
+        return self.query_one(DetailPane)
+
+    @property
+    def header(self) -> HeaderBar:
+        return self.query_one(HeaderBar)
+
+    @property
+    def status(self) -> StatusBar:
+        return self.query_one(StatusBar)
+
+    @property
+    def footer(self) -> FooterBar:
+        return self.query_one(FooterBar)
+
+    @property
+    def context(self) -> Context:
+        """What is selected now."""
+        marks = self.pods.marked
+        return Context(
+            pane=self._pane,
+            pod=self.pods.current,
+            container=self.containers.current,
+            process=self.processes.current,
+            marked=tuple(pod for pod in self._snapshot.pods if pod.id in marks),
+            read_only=self._read_only,
+            connected=self._connected,
+        )
+
+    # --- what the engine tells
+
+    def await_pod(self, pod_id: str) -> None:
+        """Select this pod as soon as it appears."""
+        self._awaited = pod_id
+
+    def connect(self, *, guest_built: bool) -> None:
+        self._connected = self.header.connected = True
+        self.set_guest_built(guest_built)
+
+    def set_guest_built(self, built: bool) -> None:
+        self._guest_built = built
+        self._show_pods()
+        self.refresh_keys()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.header.pods = snapshot.pods
+        if used := {pod.machine.accelerator for pod in snapshot.pods if pod.machine} - {"mock"}:
+            self.header.accelerator = " ".join(sorted(used)).upper()
+        self._show_pods()
+        self.detail.show_events(snapshot.events)
+
+    def show_processes(self, sample: ProcessesSampled) -> None:
+        if (sample.pod_id, sample.container_id) == self._sampled:
+            self.processes.empty = sample.problem or "No processes."
+            self.processes.set_items(sample.processes)
+            self._count(self.processes, "Processes")
+
+    def add_event(self, event: Event) -> None:
+        """One of the console itself."""
+        self.detail.add_event(event)
+
+    def _show_pods(self) -> None:
+        pods = self.pods
+        if not self._connected:
+            pods.empty = "Opening the engine…"
+        elif pods.filter_text and self._snapshot.pods:
+            pods.empty = _NO_MATCH
+        else:
+            run, build = self.key_of("pod.run"), self.key_of("guest.build")
+            pods.empty = _NO_PODS.format(run=run)
+            if not self._guest_built:
+                pods.empty += _NO_GUEST.format(build=build)
+        pods.set_items(self._snapshot.pods)
+        if self._awaited and pods.select(self._awaited):
+            self._awaited = ""
+        self._count(pods, "Pods")
+        self._show_containers()
+
+    def _show_containers(self) -> None:
+        pod = self.pods.current
+        self.containers.empty = "No containers." if pod else ""
+        self.containers.set_items(pod.containers_status if pod else ())
+        self._count(self.containers, "Containers")
+        self._show_selection()
+
+    def _show_selection(self) -> None:
+        """The selection or its state may have changed."""
+        pod, container = self.pods.current, self.containers.current
+        sampled = None
+        if pod and container and _answers(pod, container):
+            sampled = (pod.id, container.id)
+        if sampled != self._sampled:
+            self._sampled = sampled
+            self.processes.set_items(())
+            self._count(self.processes, "Processes")
+            self.processes.empty = "Asking the guest…" if sampled else _why_no_processes(pod)
+        self._watch_processes()
+        if self._settle is not None:
+            self._settle.stop()
+        self._settle = self.set_timer(SETTLE, self._show_detail)
+        self.refresh_keys()
+
+    def _show_detail(self) -> None:
+        self.detail.show(self.pods.current, self.containers.current)
+
+    def _watch_processes(self) -> None:
+        """Sampling costs the guest work: only while somebody can see the result."""
+        seen = self.is_current and self.processes.is_on_screen
+        self._gateway.watch_processes(self._sampled if seen else None)
+
+    def _count(self, table: Table[Any], title: str) -> None:
+        shown, total = len(table.rows), table.total
+        number = f"{shown}/{total}" if shown != total else f"{total}"
+        table.border_title = f"{title} {number}" if total else title
+        table.border_subtitle = f"/{table.filter_text}" if table.filter_text else ""
+
+    def _tick(self) -> None:
+        for table in (self.pods, self.containers):
+            table.tick()
+        self.detail.tick()
+
+    def on_screen_suspend(self) -> None:
+        self._gateway.watch_processes(None)
+
+    def on_screen_resume(self) -> None:
+        self._watch_processes()
+
+    # --- selection and focus
+
+    @on(Table.Highlighted, "#pods")
+    def _pod_selected(self) -> None:
+        self._show_containers()
+
+    @on(Table.Highlighted, "#containers")
+    def _container_selected(self) -> None:
+        self._show_selection()
+
+    @on(Table.Highlighted, "#processes")
+    def _process_selected(self) -> None:
+        self.refresh_keys()
+
+    @on(Table.Marked)
+    def _marks_changed(self) -> None:
+        marked = len(self.pods.marked)
+        self.status.hint = f"{marked} marked" if marked else ""
+        self.refresh_keys()
+
+    @on(Table.Activated, "#pods")
+    def _pod_opened(self) -> None:
+        self.containers.focus()
+
+    @on(Table.Activated, "#containers")
+    def _container_opened(self) -> None:
+        self.run_worker(self.app.run_action("app.act('container.attach')"))
+
+    @on(Table.Activated, "#processes")
+    def _process_opened(self) -> None:
+        process = self.processes.current
+        if process and process.token:
+            self.run_worker(self.app.run_action("app.act('container.attach')"))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget.id in set(Pane):
+            self._pane = Pane(event.widget.id)
+        self.refresh_keys()
+
+    def refresh_keys(self) -> None:
+        """The footer: what is possible with the selection."""
+        if not self.is_mounted:
+            return
+        from vctui.tui.actions import ACTIONS
+
+        context = self.context
+        possible = [
+            (self._keymap[action.id][0], action)
+            for action in ACTIONS
+            if action.footer and self._keymap[action.id] and allowed(action, context)
+        ]
+        seen: set[str] = set()
+        chosen = [
+            item for item in possible if item[0] not in seen and not seen.add(item[0])  # type: ignore[func-returns-value]
+        ]
+        self.footer.actions = tuple(chosen)
+
+    def key_of(self, action_id: str) -> str:
+        from vctui.tui.keymap import display
+
+        keys = self._keymap[action_id]
+        return display(keys[0]) if keys else "(no key)"
+
+    def action_walk(self, step: int) -> None:
+        """Focus the next pane that is shown."""
+        panes: list[Widget] = [self.pods, self.containers, self.processes, self.detail.inner]
+        panes = [pane for pane in panes if pane.is_on_screen]
+        if not panes:
+            return
+        here = next((n for n, pane in enumerate(panes) if pane.has_focus_within), -1)
+        panes[(here + step) % len(panes)].focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= WIDE, "wide")
+        self.set_class(event.size.width < WIDE, "compact")
+
+    def action_step_back(self) -> None:
+        """Undo the innermost special state: filter, marks, zoom."""
+        self.step_back()
+
+    def step_back(self) -> bool:
+        table = self._filterable()
+        if table is not None and table.filter_text:
+            table.filter_text = ""
+            self._show_pods()
+        elif self.pods.marked:
+            self.pods.clear_marks()
+        elif self.has_class("zooming"):
+            self.zoom()
+        else:
+            return False
+        return True
+
+    # --- what the keys of the view do
+
+    def view_action(self, action: Action) -> bool:
+        """Do an action that only changes what is shown; False for any other."""
+        name = action.id
+        views: dict[str, Callable[[], object]] = {
+            "view.zoom": self.zoom,
+            "view.console": self._type_into_console,
+            "view.log": lambda: self.open_tab("log", focus=True),
+            "view.describe": lambda: self.open_tab("details", focus=True),
+            "view.copy": self._copy,
+            "list.filter": self._filter,
+            "list.sort": self._sort,
+            "list.mark": self.pods.toggle_mark,
+            "list.range": self.pods.mark_range,
+            "list.all": self.pods.mark_all,
+        }
+        if name.startswith("tab."):
+            self.open_tab(name.removeprefix("tab."))
+        elif name in views:
+            views[name]()
+        else:
+            return False
+        return True
+
+    def open_tab(self, tab: str, *, focus: bool = False) -> None:
+        inside = self.detail.has_focus_within
+        self.detail.active = tab
+        if focus or inside:
+            self.detail.inner.focus()
+
+    def _type_into_console(self) -> None:
+        self.detail.active = "console"
+        self.detail.type_into_console()
+
+    def zoom(self) -> None:
+        """The focused pane gets the whole body, or gives it back."""
+        zoomed = not self.has_class("zooming")
+        self.set_class(zoomed, "zooming")
+        focused = self.focused
+        inside = self.detail.has_focus_within
+        self.set_class(zoomed and inside, "zoom-detail")
+        for pane in (self.pods, self.containers, self.processes, self.detail):
+            pane.set_class(zoomed and (pane is focused or (pane is self.detail and inside)),
+                           "zoomed")  # fmt: skip
+        self.call_after_refresh(self._watch_processes)
+
+    def _copy(self) -> None:
+        context = self.context
+        chosen = {
+            Pane.PODS: context.pod and context.pod.id,
+            Pane.CONTAINERS: context.container and context.container.id,
+            Pane.PROCESSES: context.process and str(context.process.pid),
+        }[context.pane]
+        if chosen:
+            self.app.copy_to_clipboard(chosen)
+            self.notify(f"copied {chosen}", timeout=2)
+
+    def _filterable(self) -> Table[Any] | None:
+        if self.detail.has_focus_within:
+            return self.detail.table
+        return self.query_one(f"#{self._pane}", Table)
+
+    def _filter(self) -> None:
+        if (table := self._filterable()) is not None:
+            self.query_one(FilterBar).open(table.filter_text, str(table.border_title or "events"))
+            self._filtered = table
+
+    @on(FilterBar.Changed)
+    def _filter_typed(self, message: FilterBar.Changed) -> None:
+        if self._filtered is not None:
+            self._filtered.filter_text = message.text
+            self._show_pods()
+
+    @on(FilterBar.Closed)
+    def _filter_done(self) -> None:
+        if self._filtered is not None:
+            self._filtered.focus()
+
+    def _sort(self) -> None:
+        table = self._filterable()
+        if table is None:
+            return
+
+        def sort(chosen: str | None) -> None:
+            if chosen == "-":
+                table.sort_column = ""
+            elif chosen:
+                table.sort_by(chosen)
+
+        columns = [(column.id, column.title.lower()) for column in table.columns]
+        options = [("-", "as listed"), *columns]
+        self.app.push_screen(
+            Choose("Sort by", options, table.sort_column or "-"), sort
+        )
+
+
+def _answers(pod: PodStatus, container: ContainerStatus) -> bool:
+    return (
+        pod.state is State.RUNNING and container.state is State.RUNNING and not pod.operation
+    )
+
+
+def _why_no_processes(pod: PodStatus | None) -> str:
+    if pod is None:
+        return ""
+    if pod.state is State.PAUSED:
+        return "The machine is paused."
+    return "Nothing runs here." if pod.state is not State.RUNNING else "The container is down."
+
+

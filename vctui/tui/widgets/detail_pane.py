@@ -1,0 +1,133 @@
+"""What is to be seen of the selection, on five tabs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher
+
+from vctui.model.logs import LogSource
+from vctui.tui.widgets.console_tab import ConsoleTab
+from vctui.tui.widgets.details_tab import DetailsTab
+from vctui.tui.widgets.events_tab import EventsTab
+from vctui.tui.widgets.log_tab import LogTab
+from vctui.tui.widgets.tabs import TabStrip
+
+if TYPE_CHECKING:
+    from vctui.model.container import ContainerStatus
+    from vctui.model.events import Event
+    from vctui.model.pod import PodStatus
+    from vctui.tui.gateway import Gateway
+    from vctui.tui.widgets.table import Table
+
+
+class DetailPane(Vertical):
+    """Only the tab that is seen keeps up with the selection; the others catch up when opened."""
+
+    active: reactive[str] = reactive("console", init=False)
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        read_only: bool,
+        detach_keys: str,
+        id: str | None = None,  # noqa: A002 - Textual's word
+    ) -> None:
+        super().__init__(id=id, classes="pane")
+        self._gateway = gateway
+        self._read_only = read_only
+        self._detach_keys = detach_keys
+        self._pod: PodStatus | None = None
+        self._container: ContainerStatus | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TabStrip()
+        with ContentSwitcher(initial="console"):
+            yield ConsoleTab(
+                self._gateway,
+                read_only=self._read_only,
+                detach_keys=self._detach_keys,
+                id="console",
+            )
+            yield LogTab(self._gateway, LogSource.AGENT, id="agent")
+            yield LogTab(self._gateway, LogSource.CONTAINER, id="log")
+            yield EventsTab(id="events")
+            yield DetailsTab(id="details")
+
+    @property
+    def _events(self) -> EventsTab:
+        return self.query_one(EventsTab)
+
+    @property
+    def _console(self) -> ConsoleTab:
+        return self.query_one(ConsoleTab)
+
+    @property
+    def inner(self) -> Widget:
+        """What has the focus when this pane is focused."""
+        match self.active:
+            case "console":
+                return self._console
+            case "agent" | "log":
+                return self.query_one(f"#{self.active}", LogTab).view
+            case "events":
+                return self._events.table
+        return self.query_one(DetailsTab)
+
+    @property
+    def table(self) -> Table[Any] | None:
+        """The table on the tab, where it has one."""
+        return self._events.table if self.active == "events" else None
+
+    def watch_active(self, active: str) -> None:
+        self.query_one(TabStrip).active = active
+        self.query_one(ContentSwitcher).current = active
+        self._show()
+
+    def on_tab_strip_chosen(self, message: TabStrip.Chosen) -> None:
+        message.stop()
+        self.active = message.tab
+        self.inner.focus()
+
+    def show(self, pod: PodStatus | None, container: ContainerStatus | None) -> None:
+        """The selection, or something about it, has changed."""
+        self._pod, self._container = pod, container
+        self._show()
+
+    def _show(self) -> None:
+        pod, container = self._pod, self._container
+        names = [pod.id if pod else "", container.id if container else ""]
+        if self.active in ("console", "agent"):
+            names = names[:1]
+        self.border_title = "/".join(filter(None, names)) if self.active != "events" else "Events"
+        for tab in self.query(LogTab):
+            if tab.id == self.active:
+                tab.show(pod, container)
+            elif not tab.follows(pod, container):
+                tab.release()
+        if self.active == "console":
+            self._console.show(pod)
+        else:
+            self._console.release()
+        if self.active == "details":
+            self.query_one(DetailsTab).show(pod, container)
+
+    def tick(self) -> None:
+        """A second has passed: ages are older."""
+        if self.active == "details":
+            self.query_one(DetailsTab).show(self._pod, self._container)
+
+    def show_events(self, events: tuple[Event, ...]) -> None:
+        self._events.show(events)
+
+    def add_event(self, event: Event) -> None:
+        self._events.add(event)
+
+    def type_into_console(self) -> None:
+        """From now on keys go to the guest."""
+        self._console.type_into()
