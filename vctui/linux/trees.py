@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vctui.errors import DiskFull, HostProblem
-from vctui.linux import process
+from vctui.linux import mounts, process
 from vctui.linux.files import draft_path
 from vctui.linux.problems import host_problem
 
@@ -43,8 +43,11 @@ def remove_tree(path: Path) -> None:
     """Remove a folder with all below it, or a file; links are removed, not followed. Idempotent.
 
     Raises:
-        OSError: something could not be removed (EBUSY: it is mounted on).
+        OSError: EBUSY where something is mounted below, then nothing is removed: it would be
+            somebody else's files that go.
     """
+    if below := mounts.mounts_below(path):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), below[0])
     if path.is_dir() and not path.is_symlink():
         with suppress(FileNotFoundError):
             shutil.rmtree(path)

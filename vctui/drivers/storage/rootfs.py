@@ -1,0 +1,79 @@
+"""A container's root file system: a host folder as it is, or a private copy of a built-in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vctui.drivers.storage import share as shares
+from vctui.errors import FileProblem, GuestNotBuilt, PermissionProblem
+from vctui.linux import files, mounts, probe, trees
+from vctui.linux.problems import host_problem
+from vctui.model.container import ContainerConfig
+
+
+def check_rootfs(config: ContainerConfig, templates: Mapping[str, Path]) -> Path:
+    """The folder that the container's root file system comes from.
+
+    Args:
+        templates: built-in root file systems by name.
+
+    Raises:
+        FileProblem: it is missing or is no folder.
+        GuestNotBuilt: it is a built-in one that comes with the guest.
+        PermissionProblem: showing a host folder to a guest needs root.
+    """
+    if template := templates.get(config.rootfs):
+        if not template.is_dir():
+            raise GuestNotBuilt(
+                f"the root file system {config.rootfs!r} of container {config.id!r} comes with "
+                "the guest, which is not built; run `vctui guest build`"
+            )
+        return template
+    source = Path(config.rootfs)
+    built_in = ", ".join(sorted(templates)) or "none"
+    if not source.exists():
+        raise FileProblem(
+            f"the root file system {config.rootfs!r} of container {config.id!r} does not exist; "
+            f"give the path of a folder, or a built-in name ({built_in})"
+        )
+    if not source.is_dir():
+        raise FileProblem(
+            f"the root file system {config.rootfs!r} of container {config.id!r} is no folder; "
+            f"give the path of a folder, or a built-in name ({built_in})"
+        )
+    if not probe.is_root():
+        raise PermissionProblem(
+            f"showing the host folder {config.rootfs!r} to container {config.id!r} needs root; "
+            f"run vctui as root, or use a built-in root file system ({built_in})"
+        )
+    return source
+
+
+async def prepare_rootfs(
+    config: ContainerConfig, *, share: Path, copies: Path, templates: Mapping[str, Path]
+) -> str:
+    """Put the root file system into the pod's share; gives its path relative to the share.
+
+    A private copy that is there already is used again.
+    Host mounts of an earlier start of the container are taken away before. Idempotent.
+
+    Raises:
+        FileProblem, GuestNotBuilt, PermissionProblem: see `check_rootfs`.
+        DiskFull, HostProblem: nothing is left mounted.
+    """
+    source = check_rootfs(config, templates)
+    shares.release(config.id, share=share)
+    place = f"{config.id}/rootfs"
+    try:
+        if config.rootfs in templates:
+            own = copies / place
+            if not own.is_dir():
+                files.private_dir(own.parent)
+                await trees.copy_tree(source, own)
+            source = own
+        if not share.is_symlink():
+            mounts.bind(source, share / place, root=share, options=("nosuid", "nodev"))
+    except OSError as error:
+        raise host_problem(error, f"show {source} to container {config.id!r}") from error
+    return place

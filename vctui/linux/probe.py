@@ -1,0 +1,111 @@
+"""What this machine can do: facts for `doctor` and for choosing a way."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Final
+
+CNI_FOLDERS: Final = (Path("/opt/cni/bin"), Path("/usr/lib/cni"))
+_PROGRAM_FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin")
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def find_program(name: str) -> Path | None:
+    """The executable `name`: a path as it is, or looked up in PATH and the system's folders."""
+    if "/" in name:
+        candidates = [Path(name)]
+    else:
+        folders = [*os.environ.get("PATH", "").split(os.pathsep), *_PROGRAM_FOLDERS]
+        candidates = [Path(folder, name) for folder in folders if folder.startswith("/")]
+    for path in candidates:
+        if path.is_file() and os.access(path, os.X_OK):
+            return path.absolute()
+    return None
+
+
+@functools.cache
+def boot_id() -> str:
+    """Changes with every boot of this machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def kernel_version() -> tuple[int, int]:
+    """(6, 1) of 6.1.0-18-amd64."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(char for char in minor if char.isdigit()) or 0)
+
+
+def memory_mib() -> tuple[int, int]:
+    """Total and available memory in MiB."""
+    facts = {}
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        facts[name] = int(value.split()[0])
+    return facts["MemTotal"] // 1024, facts.get("MemAvailable", facts["MemFree"]) // 1024
+
+
+def has_module(name: str) -> bool:
+    """Whether the running kernel has a module of that name: loaded, built in, or on the disk."""
+    wanted = name.replace("-", "_")
+    if Path("/sys/module", wanted).is_dir():
+        return True
+    folder = Path("/lib/modules", os.uname().release)
+    for listing in ("modules.builtin", "modules.dep"):
+        try:
+            text = (folder / listing).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            file = line.partition(":")[0].rpartition("/")[2]
+            if file.partition(".")[0].replace("-", "_") == wanted:
+                return True
+    return False
+
+
+def can_use_netns() -> bool:
+    """Whether we may make network namespaces: root with the capability for it."""
+    return Path("/proc/self/ns/net").exists() and _has_capability(_CAP_SYS_ADMIN)
+
+
+def can_mount() -> bool:
+    return _has_capability(_CAP_SYS_ADMIN)
+
+
+def cni_plugins() -> tuple[str, ...]:
+    """Names of the CNI plugins that are installed."""
+    names = {
+        path.name
+        for folder in CNI_FOLDERS
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if path.is_file() and os.access(path, os.X_OK)
+    }
+    return tuple(sorted(names))
+
+
+def device_problem(path: Path) -> str:
+    """Why a device cannot be opened for reading and writing, in words; "" where it can."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return f"there is no {path}"
+    except PermissionError:
+        return f"{path} is closed to user {os.geteuid()}"
+    except OSError as error:
+        return f"{path} cannot be opened: {error.strerror}"
+    return ""
+
+
+_CAP_SYS_ADMIN: Final = 21
+
+
+def _has_capability(number: int) -> bool:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> number & 1)
+    return False
