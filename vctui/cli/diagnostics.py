@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -33,6 +33,12 @@ class Interrupted(BaseException):
         self.number = number
 
 
+class Show(Protocol):
+    """Told the phase of a long operation, and how far it has come in it."""
+
+    def __call__(self, phase: str, part: str = "") -> None: ...
+
+
 class Diagnostics:
     """Notes, progress and errors. A standard error that is gone is no error."""
 
@@ -52,8 +58,8 @@ class Diagnostics:
         self._write(f"  {_safe(sentence)}\n")
 
     @contextlib.contextmanager
-    def progress(self, *, lines: bool = False) -> Iterator[Callable[[str], None]]:
-        """Yield a function that is told what is going on.
+    def progress(self, *, lines: bool = False) -> Iterator[Show]:
+        """Yield a function that is told the phase, and how far it is.
 
         On a terminal one line is rewritten and taken away at the end; elsewhere each phase
         is a line where `lines` is set or the operator asked for more words.
@@ -61,15 +67,13 @@ class Diagnostics:
         terminal = _is_terminal()
         last = ""
 
-        def show(phase: str) -> None:
+        def show(phase: str, part: str = "") -> None:
             nonlocal last
-            if phase == last:
-                return
-            last = phase
             if terminal:
-                self._write(f"\r\x1b[2K\x1b[2m{_clip(phase)}…\x1b[0m", keep_line=True)
-            elif lines or self.verbose:
+                self._write(f"\r\x1b[2K\x1b[2m{_clip(phase)}… {part}\x1b[0m", keep_line=True)
+            elif phase != last and (lines or self.verbose):
                 self._write(f"{phase}\n")
+            last = phase
 
         try:
             yield show
@@ -104,4 +108,4 @@ def _is_terminal() -> bool:
 def _clip(phase: str) -> str:
     import shutil
 
-    return phase[: max(shutil.get_terminal_size().columns - 2, 10)]
+    return phase[: max(shutil.get_terminal_size().columns - 12, 10)]

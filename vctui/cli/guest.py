@@ -52,8 +52,7 @@ def build_guest(call: Call, *, force: bool = False) -> Manifest:
     with call.diagnostics.progress(lines=True) as show:
 
         def progress(step: builder.Progress) -> None:
-            part = f" ({step.done}/{step.total})" if step.total else ""
-            show(f"{step.phase}{part}")
+            show(step.phase, f"{step.done}/{step.total}" if step.total else "")
 
         async def work() -> None:
             built.append(await builder.build(call.settings, force=force, progress=progress))
