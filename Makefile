@@ -38,6 +38,7 @@ bench: install $(VENV)/.dev ## measure what the design promises
 
 gen: $(VENV)/.dev ## make the Python of the protocol files
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
+	@$(BIN)/python .ci/gen_tables.py
 
 clean: ## remove what was made here (not the pods, not the built guests)
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

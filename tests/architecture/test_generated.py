@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import tomllib
@@ -37,6 +38,15 @@ def test_protocol_modules_are_what_make_gen_makes(tmp_path: Path) -> None:
     assert len(made) == 2 * len(protos)
     for file in made:
         assert file.read_text() == (ROOT / PB / file.name).read_text(), file.name
+
+
+def test_the_guests_tables_are_what_make_gen_makes() -> None:
+    spec = importlib.util.spec_from_file_location("gen_tables", ROOT / ".ci" / "gen_tables.py")
+    assert spec
+    assert spec.loader
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    assert (ROOT / PB / "tables.py").read_text() == generator.source()
 
 
 def test_every_public_name_can_be_imported() -> None:

@@ -104,6 +104,8 @@ async def exec(  # noqa: A001 - the word of the command line
         rows=rows,
         columns=columns,
     )
+    if call.output.json or not (interactive or tty):
+        await attachment.close_stdin()
     if call.output.json:
         await _collect(call, attachment, token=process.token)
     outcome = await _join(call, attachment, terminal=tty, interactive=interactive)
@@ -252,7 +254,6 @@ def _end(outcome: Outcome, attachment: Attachment) -> NoReturn:
 
 async def _collect(call: Call, attachment: Attachment, *, token: str) -> NoReturn:
     """The whole of a process as one JSON document; nothing is passed to it."""
-    await attachment.close_stdin()
     streams = {1: bytearray(), 2: bytearray()}
     async for output in attachment:
         streams[output.stream].extend(output.data)
