@@ -1,0 +1,168 @@
+"""The guest's root file system, as the initrd that the kernel unpacks into memory.
+
+What the agent finds when its `main()` is called as process 1:
+
+- Everything stands below `/usr`; `/bin`, `/sbin`, `/lib`, `/lib64` are links into it. Programs:
+  `crun`, `python3`, `busybox`. Few applets have links of their own; busybox's `sh` knows all of
+  them without. `PATH` is `/usr/sbin:/usr/bin`, `HOME` is `/root`.
+- Mounted: `/proc`, `/sys`, `/dev` (devtmpfs), `/dev/pts`, `/dev/shm`, `/run` and `/tmp` (tmpfs),
+  `/sys/fs/cgroup` (cgroup2). `/dev/ptmx` is usable by everybody.
+- The root is a bind mount of the kernel's rootfs over itself, so that `pivot_root` works in a new
+  mount namespace (it fails on the rootfs itself): crun needs no `--no-pivot`.
+- `virtio_pci` and `virtio_console` are inserted. Ports appear a moment later.
+  9p, overlay and the network card are being inserted in the background, at low priority. Others
+  are there for `modprobe NAME`; file systems load theirs when they are mounted.
+- The standard streams are the serial console. Python runs isolated (`-I -S`): `sys.path` is its
+  own library only, where `vctui` and `google` stand beside the standard library, all as `.pyc`
+  without sources and docstrings.
+- When process 1 ends, the kernel panics and the machine is gone at once (`panic=-1`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from vctui.errors import GuestBuildFailed
+from vctui.image import cpio, elf, modules, recipe
+
+_INIT: Final = """\
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin HOME=/root
+mount -o bind / /mnt
+cd /mnt
+mount -o move . /
+exec chroot . /etc/init {entry}
+"""
+
+_SECOND_INIT: Final = """\
+#!/bin/sh
+mount -a
+modprobe -a {first}
+nice -n 19 modprobe -a {rest} &
+exec python3 -I -S -c 'from {entry} import main; main()'
+"""
+
+_FSTAB: Final = """\
+proc /proc proc nosuid,nodev,noexec 0 0
+sysfs /sys sysfs nosuid,nodev,noexec 0 0
+devtmpfs /dev devtmpfs nosuid,mode=755 0 0
+devpts /dev/pts devpts nosuid,noexec,gid=5,mode=620,ptmxmode=666 0 0
+tmpfs /dev/shm tmpfs nosuid,nodev,mode=1777 0 0
+tmpfs /run tmpfs nosuid,nodev,mode=755 0 0
+tmpfs /tmp tmpfs nosuid,nodev,mode=1777 0 0
+cgroup2 /sys/fs/cgroup cgroup2 nosuid,nodev,noexec 0 0
+"""
+
+_LINKS: Final = {
+    "bin": "usr/bin",
+    "sbin": "usr/sbin",
+    "lib": "usr/lib",
+    "lib64": "usr/lib64",
+    "etc/mtab": "/proc/mounts",
+    "var/run": "/run",
+}
+
+_FOLDERS: Final = {
+    "dev/pts": 0o755,
+    "dev/shm": 0o755,
+    "mnt": 0o755,
+    "proc": 0o555,
+    "root": 0o700,
+    "run": 0o755,
+    "sys": 0o555,
+    "tmp": 0o1777,
+}
+
+
+def base(
+    boot_modules: Iterable[str], more_modules: Iterable[str], python: str
+) -> dict[str, cpio.Node]:
+    """Folders, links, configuration and `/init`."""
+    tree = {path: cpio.folder(mode) for path, mode in _FOLDERS.items()}
+    tree |= {path: cpio.link(target) for path, target in _LINKS.items()}
+    tree |= {applet: cpio.link("/usr/bin/busybox") for applet in recipe.APPLETS}
+    tree |= {
+        "dev/console": cpio.character_device(5, 1),
+        "dev/null": cpio.character_device(1, 3, 0o666),
+        "etc/fstab": _text(_FSTAB),
+        "etc/group": _text("root:x:0:\ntty:x:5:\n"),
+        "etc/hosts": _text("127.0.0.1 localhost\n::1 localhost\n"),
+        "etc/passwd": _text("root:x:0:0:root:/root:/bin/sh\n"),
+        "init": cpio.file(_INIT.encode(), executable=True),
+        "etc/init": cpio.file(
+            _SECOND_INIT.format(
+                entry=recipe.ENTRY, first=" ".join(boot_modules), rest=" ".join(more_modules)
+            ).encode(),
+            executable=True,
+        ),
+        "usr/bin/python3": cpio.link(posixpath.basename(python)),
+    }
+    return tree
+
+
+def programs(root: Path, names: Iterable[str], linked: Iterable[bytes]) -> dict[str, cpio.Node]:
+    """Programs from unpacked packages, and the libraries that they and `linked` files need.
+
+    Raises:
+        GuestBuildFailed: a file is in none of the packages.
+    """
+    tree: dict[str, cpio.Node] = {}
+    for name in names:
+        tree[name] = cpio.file(_find(root, name).read_bytes(), executable=True)
+    pending = [*linked, *(node.data for node in tree.values())]
+    if any(elf.needed(data) for data in pending):
+        tree[recipe.LOADER] = cpio.file(_find(root, recipe.LOADER).read_bytes(), executable=True)
+    loader = posixpath.basename(recipe.LOADER)
+    while pending:
+        for library in elf.needed(pending.pop()):
+            path = f"{recipe.LIBRARY_FOLDER}/{library}"
+            if library != loader and path not in tree:
+                tree[path] = cpio.file(_find(root, path).read_bytes())
+                pending.append(tree[path].data)
+    return tree
+
+
+def kernel_modules(release: str, chosen: Iterable[modules.Module]) -> dict[str, cpio.Node]:
+    """Modules, with what `modprobe` has to know of them."""
+    folder = f"usr/lib/modules/{release}"
+    chosen = tuple(chosen)
+    tree = {f"{folder}/{module.path}": cpio.file(module.data) for module in chosen}
+    tree[f"{folder}/modules.dep"] = _text(modules.dependency_file(chosen))
+    tree[f"{folder}/modules.alias"] = _text(modules.alias_file(chosen))
+    return tree
+
+
+def merge(*trees: Mapping[str, cpio.Node]) -> dict[str, cpio.Node]:
+    """One tree of many; libraries that several name are the same file."""
+    return {path: node for tree in trees for path, node in tree.items()}
+
+
+def _find(root: Path, name: str) -> Path:
+    """A file of the packages, whether or not its package knows of the merged `/usr`."""
+    for candidate in (root / name, root / name.removeprefix("usr/")):
+        try:
+            found = _inside(root, candidate)
+        except FileNotFoundError:
+            continue
+        return found
+    raise GuestBuildFailed(
+        f"none of the guest's packages has {posixpath.basename(name)}; "
+        "report this with the versions of your distribution"
+    )
+
+
+def _inside(root: Path, path: Path, depth: int = 8) -> Path:
+    """Follow links as the guest would: absolute ones start at `root`."""
+    if path.is_symlink() and depth:
+        target = path.readlink()
+        below = root / str(target).lstrip("/") if target.is_absolute() else path.parent / target
+        return _inside(root, Path(posixpath.normpath(below)), depth - 1)
+    path.lstat()
+    return path
+
+
+def _text(content: str) -> cpio.Node:
+    return cpio.file(content.encode())

@@ -1,0 +1,191 @@
+"""The guest's Python: our agent and every module that it imports, compiled for the image.
+
+The guest's own interpreter, unpacked from its package, runs on the host to find and to compile
+them: so they fit its version, whatever version vctui itself runs on.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import vctui
+from vctui.errors import GuestBuildFailed
+from vctui.image import cpio, elf, recipe
+from vctui.linux import process
+
+_COLLECT = Path(__file__).with_name("collect.py")
+PACKAGE_FOLDER = Path(vctui.__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The guest's Python, in the folder into which its packages were unpacked."""
+
+    root: Path
+    version: str
+    """`3.11`."""
+
+    @property
+    def program(self) -> str:
+        return f"usr/bin/python{self.version}"
+
+    @property
+    def library(self) -> str:
+        """Where it looks for modules first."""
+        return f"usr/lib/python{self.version}"
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """How it runs on the host, with the libraries of its own distribution."""
+        libraries = [
+            str(self.root / folder)
+            for folder in (recipe.LIBRARY_FOLDER, recipe.LIBRARY_FOLDER.removeprefix("usr/"))
+        ]
+        loader = next(
+            path
+            for name in (recipe.LOADER, recipe.LOADER.removeprefix("usr/"))
+            if (path := self.root / name).exists()
+        )
+        program = str(self.root / self.program)
+        flags = ("-I", "-S", "-B")
+        return (str(loader), "--library-path", ":".join(libraries), program, *flags, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Our own modules that go into the image."""
+
+    files: Mapping[str, Path]
+    """By module name."""
+    foreign: tuple[str, ...]
+    """The modules that they import from elsewhere, lazily or not."""
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file, by its path below the package."""
+        return {
+            str(file.relative_to(PACKAGE_FOLDER)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted(self.files.values())
+        }
+
+
+def sources(package: Path = PACKAGE_FOLDER) -> Sources:
+    """Follow the imports of `vctui.guest`, also those inside functions, through our own modules."""
+    files: dict[str, Path] = {}
+    foreign: set[str] = set()
+    guest = (package / "guest").rglob("*.py")
+    wanted = [".".join(file.relative_to(package.parent).with_suffix("").parts) for file in guest]
+    wanted = [name.removesuffix(".__init__") for name in wanted]
+    while wanted:
+        name = wanted.pop()
+        file = _file_of(name, package)
+        if name in files or file is None:
+            continue
+        files[name] = file
+        wanted += [name.rpartition(".")[0]] if "." in name else []
+        if name == package.name:
+            continue  # its lazy names are the host's
+        for imported in imports(ast.parse(file.read_bytes()), name):
+            if imported.partition(".")[0] == package.name:
+                wanted.append(imported)
+            else:
+                foreign.add(imported)
+    return Sources(files, tuple(sorted(foreign - {"__future__"})))
+
+
+def imports(tree: ast.AST, name: str) -> Iterator[str]:
+    """The modules that a module's code names in imports, those for type checkers left out.
+
+    `from a import b` gives `a` and, as `b` may be a module, `a.b` where `a` is ours.
+    """
+    ours = name.partition(".")[0]
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for other in node.orelse:
+                yield from imports(ast.Module([other], []), name)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module.partition(".")[0] == ours:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imports(node, name)
+
+
+async def collect(interpreter: Interpreter, ours: Sources) -> dict[str, cpio.Node]:
+    """Our modules and all that they import, as files of the image.
+
+    Raises:
+        GuestBuildFailed: the agent imports what is not there for the guest's Python.
+    """
+    names = [*ours.files, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES]
+    folders = dict.fromkeys([str(PACKAGE_FOLDER.parent), *_folders_of(ours.foreign)])
+    listing = await _run(
+        interpreter.command(str(_COLLECT), "import", *folders, "--", *names), "import the agent"
+    )
+    found: dict[str, str] = dict(line.split("\t") for line in listing.splitlines())
+    landmark = interpreter.root / interpreter.library / "os.py"  # else the library is not found
+    found.setdefault("os", str(landmark))
+    files = {_path_in_image(module, Path(origin)): Path(origin) for module, origin in found.items()}
+    return await _compile(interpreter, files)
+
+
+async def _compile(interpreter: Interpreter, files: Mapping[str, Path]) -> dict[str, cpio.Node]:
+    """Files of the image by path: sources compiled, extension modules as they are."""
+    tree: dict[str, cpio.Node] = {}
+    with tempfile.TemporaryDirectory(prefix="vctui-python-") as name:
+        lines = []
+        for index, (path, origin) in enumerate(sorted(files.items())):
+            if path.endswith(".pyc"):
+                shown = path.removesuffix("c")
+                lines.append(f"{origin}\t{Path(name) / str(index)}\t{shown}\n")
+        command = interpreter.command(str(_COLLECT), "compile")
+        await _run(command, "compile the agent", stdin="".join(lines).encode())
+        for index, (path, origin) in enumerate(sorted(files.items())):
+            content = (Path(name) / str(index) if path.endswith(".pyc") else origin).read_bytes()
+            if elf.is_elf(content):
+                content = elf.without_unused(content, recipe.OFTEN_UNUSED_LIBRARIES)
+            tree[f"{interpreter.library}/{path}"] = cpio.file(content)
+    return tree
+
+
+def _file_of(name: str, package: Path) -> Path | None:
+    base = package.parent.joinpath(*name.split("."))
+    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _folders_of(modules: Iterable[str]) -> Iterator[str]:
+    """Where the running environment has the foreign packages among `modules`."""
+    for top in dict.fromkeys(name.partition(".")[0] for name in modules):
+        spec = importlib.util.find_spec(top)
+        if spec is not None and spec.submodule_search_locations:
+            folder = Path(next(iter(spec.submodule_search_locations)))
+            if "site-packages" in folder.parts or "dist-packages" in folder.parts:
+                yield str(folder.parent)
+
+
+def _path_in_image(module: str, origin: Path) -> str:
+    """Where a module's file goes, below the folder that Python searches first."""
+    parts = module.split(".")
+    if origin.name.partition(".")[0] == "__init__":
+        parts.append("__init__")
+    folder = "/".join(parts[:-1])
+    name = f"{parts[-1]}.pyc" if origin.suffix == ".py" else origin.name
+    return f"{folder}/{name}" if folder else name
+
+
+async def _run(command: Sequence[str], what: str, *, stdin: bytes = b"") -> str:
+    done = await process.run(command, stdin=stdin, env={})
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise GuestBuildFailed(
+            f"the guest's Python could not {what}: "
+            f"{said[-1] if said else f'it ended with {done.returncode}'}; reinstall vctui"
+        )
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,93 @@
+"""What goes into a guest: packages, programs, kernel modules, Python modules. Pure data.
+
+Only x86-64 Debian and Ubuntu, releases with Python 3.11 or later.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+NAME: Final = "debian"
+"""Of the one recipe there is."""
+
+ARCHITECTURE: Final = "amd64"
+LIBRARY_FOLDER: Final = "usr/lib/x86_64-linux-gnu"
+LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
+
+KERNEL_METAPACKAGES: Final = ("linux-image-amd64", "linux-image-generic")
+"""The first that apt knows names the kernel: Debian's and Ubuntu's. Debian's `cloud` flavour has
+no 9p."""
+
+KERNEL_PACKAGE: Final = re.compile(r"linux-(image|modules)(-extra)?-\d.*")
+"""Packages behind the metapackage that hold the kernel and its modules."""
+
+PYTHON_METAPACKAGE: Final = "python3-minimal"
+PYTHON_PACKAGE: Final = re.compile(r"python(3\.\d+)-minimal")
+
+PROGRAM_PACKAGES: Final = ("busybox-static", "crun", "libstdc++6")
+"""The last in case that protobuf's wheel needs it."""
+
+OFTEN_UNUSED_LIBRARIES: Final = ("libstdc++.so.6", "libgcc_s.so.1")
+"""What wheels are linked with whether they use it or not; loading it would cost 30 ms."""
+
+LIBRARY_PACKAGE: Final = re.compile(r"lib.+|zlib1g")
+"""Of a package's dependencies only libraries can be linked with."""
+
+
+def python_packages(version: str) -> tuple[str, ...]:
+    """The packages of a Python version (`3.11`) whose dependencies are all followed."""
+    return (f"python{version}-minimal", f"libpython{version}-minimal")
+
+
+def python_library_package(version: str) -> str:
+    """The rest of the standard library; most of what it depends on is never imported."""
+    return f"libpython{version}-stdlib"
+
+
+PYTHON_LIBRARY_DEPENDENCIES: Final = re.compile(r"libffi\d.*")
+
+PROGRAMS: Final = ("usr/bin/busybox", "usr/bin/crun")
+
+APPLETS: Final = (
+    "usr/bin/sh",
+    "usr/bin/mount",
+    "usr/bin/ps",
+    "usr/sbin/modprobe",
+    "usr/sbin/ip",
+    "usr/sbin/poweroff",
+)
+"""Programs that busybox stands for by name; its shell knows the others without a link."""
+
+BOOT_MODULES: Final = ("virtio_pci", "virtio_console")
+"""What the agent's channel needs: inserted first."""
+
+MODULES: Final = ("9p", "9pnet_virtio", "overlay", "virtio_rng", "virtio_net")
+"""What a pod needs a moment later: inserted while Python starts."""
+
+ON_DEMAND_MODULES: Final = ("virtiofs", "virtio_blk", "vmw_vsock_virtio_transport")
+"""In the image for who asks for them, by `modprobe` or by mounting."""
+
+ENTRY: Final = "vctui.guest.__main__"
+"""The module whose `main()` is run as process 1."""
+
+EXTRA_PYTHON_MODULES: Final = (
+    "encodings.ascii",
+    "encodings.latin_1",
+    "linecache",
+    "signal",
+    "traceback",
+)
+"""What no `import` of ours names, but an interpreter looks for at run time."""
+
+KERNEL_PARAMS: Final = (
+    "console=ttyS0",
+    "panic=-1",
+    "tsc=reliable",
+    "no_timer_check",
+    "cryptomgr.notests",
+    "random.trust_cpu=on",
+)
+
+MIN_MEMORY_MIB: Final = 128
+"""Measured: the least that boots and runs a container."""
