@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,8 @@ async def run(
 ) -> Completed:
     """Run a command to its end and take what it writes.
 
-    It is killed when it takes longer than `timeout` seconds, or when we are cancelled.
+    It is killed with its children when it takes longer than `timeout` seconds, or when we are
+    cancelled.
 
     Raises:
         OSError: the program cannot be executed.
@@ -106,13 +107,14 @@ async def run(
         stderr=subprocess.PIPE,
         env=None if env is None else dict(env),
         cwd=cwd,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await child.communicate(stdin or None)
     except BaseException:
         with suppress(ProcessLookupError):
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
         raise
     return Completed(child.returncode or 0, stdout, stderr)
@@ -124,16 +126,16 @@ def start_time(pid: int) -> float:
     Raises:
         ProcessLookupError: there is no such process.
     """
-    return _stat(pid)[1]
+    return _stat(pid).started
 
 
 def is_alive(pid: int, started: float) -> bool:
     """Whether this very process runs; a zombie does not."""
     try:
-        state, began = _stat(pid)
+        stat = _stat(pid)
     except ProcessLookupError:
         return False
-    return began == started and state not in {"Z", "X"}
+    return stat.started == started and stat.state not in {"Z", "X"}
 
 
 async def wait_end(pid: int, started: float) -> int | None:
@@ -168,8 +170,11 @@ async def terminate(pid: int, started: float, *, timeout: float) -> None:
 
 
 def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
-    """Processes of our user, but not ourselves, one of whose arguments is `argument`,
-    or a path below it."""
+    """Detached processes of our user one of whose arguments is `argument`, or a path below it.
+
+    Only leaders of a session without a terminal, as `spawn_detached` makes them:
+    an operator's `tail -f` of a log is none.
+    """
     wanted = os.fsencode(argument)
     below = wanted.rstrip(b"/") + b"/"
     found = []
@@ -181,12 +186,20 @@ def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
                 continue
             arguments = Path(entry.path, "cmdline").read_bytes().split(b"\0")
             if any(each == wanted or each.startswith(below) for each in arguments):
-                found.append(Spawned(int(entry.name), start_time(int(entry.name))))
+                stat = _stat(int(entry.name))
+                if stat.detached:
+                    found.append(Spawned(int(entry.name), stat.started))
     return found
 
 
-def _stat(pid: int) -> tuple[str, float]:
-    """State letter and start time out of /proc/PID/stat (proc(5))."""
+class _Stat(NamedTuple):
+    state: str
+    started: float
+    detached: bool
+
+
+def _stat(pid: int) -> _Stat:
+    """The facts that we need out of /proc/PID/stat (proc(5))."""
     if pid <= 0:
         raise ProcessLookupError(f"{pid} is no process")
     try:
@@ -194,7 +207,11 @@ def _stat(pid: int) -> tuple[str, float]:
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(f"there is no process {pid}") from None
     fields = text[text.rindex(b")") + 2 :].split()  # the name before may hold anything
-    return fields[0].decode(), int(fields[19]) / _TICKS_PER_SECOND
+    return _Stat(
+        state=fields[0].decode(),
+        started=int(fields[19]) / _TICKS_PER_SECOND,
+        detached=int(fields[3]) == pid and int(fields[4]) == 0,
+    )
 
 
 @contextmanager

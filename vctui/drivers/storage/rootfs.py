@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,12 +69,18 @@ async def prepare_rootfs(
     try:
         if config.rootfs in templates:
             own = copies / place
-            if not own.is_dir():
-                files.private_dir(own.parent)
-                await trees.copy_tree(source, own)
+            await _copy_once(source, own)
             source = own
-        if not share.is_symlink():
+        if shares.is_mountable(share):
             mounts.bind(source, share / place, root=share, options=("nosuid", "nodev"))
     except OSError as error:
         raise host_problem(error, f"show {source} to container {config.id!r}") from error
     return place
+
+
+async def _copy_once(template: Path, own: Path) -> None:
+    if await asyncio.to_thread(own.is_dir):
+        return
+    await asyncio.to_thread(trees.remove_tree, own.parent)  # what a killed copy left
+    files.private_dir(own.parent)
+    await trees.copy_tree(template, own)

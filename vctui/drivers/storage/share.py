@@ -39,6 +39,11 @@ def make_share(share: Path, copies: Path) -> None:
         raise host_problem(error, f"make the shared folder {share}") from error
 
 
+def is_mountable(share: Path) -> bool:
+    """Whether things get into the share by mounts; otherwise the copies lie in it."""
+    return not share.is_symlink()
+
+
 def release(container_id: str, *, share: Path) -> None:
     """Take the container's mounts out of the share; its private copy stays. Idempotent.
 
@@ -48,7 +53,7 @@ def release(container_id: str, *, share: Path) -> None:
     place = share / container_id
     try:
         mounts.unmount_below(place)
-        if not share.is_symlink():
+        if is_mountable(share):
             trees.remove_tree(place)
     except OSError as error:
         raise host_problem(error, f"take {place} out of the share") from error

@@ -1,0 +1,47 @@
+"""A machine that only remembers what it was asked: pods without virtual machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
+from vctui.model.hypervisor import Machine
+
+
+class MockHypervisor(Hypervisor):
+    """No process stands for its machines (pid 0), so none can die unasked.
+
+    One that was stopped is remembered as long as this object; whether a pod runs
+    is the store's to know.
+    """
+
+    def __init__(self) -> None:
+        self._stopped: set[str] = set()
+
+    def check(self, plan: MachinePlan) -> None:
+        """Nothing is needed."""
+
+    async def start(self, plan: MachinePlan) -> Machine:
+        self._stopped.discard(plan.uuid)
+        return Machine(
+            uuid=plan.uuid,
+            pid=0,
+            accelerator="mock",
+            boot="no virtual machine: the mock hypervisor only remembers",
+            kernel=str(plan.kernel or ""),
+            initrd=str(plan.initrd or ""),
+            vcpus=plan.vcpus,
+            memory=plan.memory,
+        )
+
+    async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
+        self._stopped.add(machine.uuid)
+
+    async def pause(self, plan_dir: Path, machine: Machine) -> None:
+        """Nothing runs that could be frozen."""
+
+    async def resume(self, plan_dir: Path, machine: Machine) -> None:
+        """Nothing was frozen."""
+
+    def alive(self, machine: Machine) -> bool:
+        return machine.uuid not in self._stopped

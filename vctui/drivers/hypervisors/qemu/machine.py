@@ -1,0 +1,241 @@
+"""A QEMU process and its control socket: a real virtual machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
+from vctui.drivers.hypervisors.qemu import accel, cmdline, program, qmp
+from vctui.errors import (
+    FileProblem,
+    GuestNotBuilt,
+    HostProblem,
+    HypervisorError,
+    InvalidConfig,
+    MachineDied,
+)
+from vctui.linux import files, process, sockets
+from vctui.linux.problems import host_problem
+from vctui.model.hypervisor import Machine
+
+MAX_VCPUS: Final = 255
+LOG: Final = "qemu.log"
+_GREETING: Final = 30.0
+"""Seconds; with ten pods starting at once on two cores QEMU took three."""
+_LAST_LINES: Final = 3
+_ACCELERATORS: Final = {"kvm": "KVM", "tcg": "emulation (TCG)"}
+
+
+class Qemu(Hypervisor):
+    """`state_dir` is where what was found out about this host's QEMU and KVM is kept."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def check(self, plan: MachinePlan) -> None:
+        """See Hypervisor.check. Also raises FileProblem for a kernel, initrd or firmware."""
+        program.find(plan.hypervisor_path)
+        _check_resources(plan)
+        if plan.kernel is None:
+            raise GuestNotBuilt(
+                f"there is no kernel for pod {plan.pod_id!r}; run `vctui guest build`, "
+                "or set hypervisor_config.kernel_path"
+            )
+        for key, path in (
+            ("kernel_path", plan.kernel),
+            ("initrd_path", plan.initrd),
+            ("firmware_path", plan.config.firmware_path or None),
+        ):
+            if path is not None:
+                _check_readable(plan, key, Path(path))
+        length = len(os.fsencode(cmdline.kernel_command_line(plan)))
+        if length > cmdline.MAX_KERNEL_COMMAND_LINE:
+            raise InvalidConfig(
+                f"the kernel parameters of pod {plan.pod_id!r} take {length} bytes, but a kernel "
+                f"reads {cmdline.MAX_KERNEL_COMMAND_LINE}; shorten hypervisor_config.kernel_params"
+            )
+
+    async def start(self, plan: MachinePlan) -> Machine:
+        """See Hypervisor.start. Sockets of an earlier machine in the same folder are replaced."""
+        try:
+            return await self._start(plan)
+        except OSError as error:
+            raise host_problem(error, f"start QEMU for pod {plan.pod_id!r}") from error
+
+    async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
+        """See Hypervisor.stop. The sockets and the log stay for who owns the folder."""
+        if self.alive(machine):
+            with contextlib.suppress(TimeoutError, HypervisorError):
+                async with asyncio.timeout(timeout):
+                    async with qmp.connect(_control(plan_dir)) as session:
+                        await session.execute("quit")
+                    await process.wait_end(machine.pid, machine.pid_started)
+        try:
+            await process.terminate(machine.pid, machine.pid_started, timeout=0)
+        except TimeoutError as error:
+            raise HypervisorError(
+                f"QEMU (process {machine.pid}) does not end, not even by SIGKILL; "
+                "it waits for the host's kernel, look at the host's disks"
+            ) from error
+
+    async def pause(self, plan_dir: Path, machine: Machine) -> None:
+        await self._switch(plan_dir, machine, "stop", "paused")
+
+    async def resume(self, plan_dir: Path, machine: Machine) -> None:
+        await self._switch(plan_dir, machine, "cont", "running")
+
+    def alive(self, machine: Machine) -> bool:
+        return process.is_alive(machine.pid, machine.pid_started)
+
+    async def _start(self, plan: MachinePlan) -> Machine:
+        path = program.find(plan.hypervisor_path)
+        files.private_dir(self._state_dir)
+        built = await program.examine(path, state_dir=self._state_dir)
+        if plan.shares and not built.nine_p:
+            raise HostProblem(
+                f"{path} was built without virtio-9p, which containers' files need; "
+                f"run `{program.INSTALL}`"
+            )
+        choice = await accel.choose(
+            plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
+        )
+        with _listening(plan) as listening:
+            descriptors = {name: server.fileno() for name, server in listening.items()}
+            argv = cmdline.build(
+                plan,
+                program=path,
+                accelerator=choice.name,
+                listening=descriptors,
+                sandbox=built.sandbox,
+            )
+            spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
+        try:
+            await _greeting(plan, spawned)
+        except BaseException:
+            await asyncio.shield(process.terminate(spawned.pid, spawned.started, timeout=0))
+            raise
+        return Machine(
+            uuid=plan.uuid,
+            pid=spawned.pid,
+            pid_started=spawned.started,
+            accelerator=choice.name,
+            boot=_story(choice),
+            kernel=str(plan.kernel or ""),
+            initrd=str(plan.initrd or ""),
+            vcpus=plan.vcpus,
+            memory=plan.memory,
+        )
+
+    async def _switch(self, plan_dir: Path, machine: Machine, command: str, wanted: str) -> None:
+        if not self.alive(machine):
+            raise MachineDied(f"QEMU (process {machine.pid}) has ended; start the pod again")
+        async with qmp.connect(_control(plan_dir)) as session:
+            await session.execute(command)
+            status = (await session.execute("query-status"))["status"]
+        if status != wanted:
+            raise HypervisorError(
+                f"the machine should be {wanted} after {command!r}, but QEMU says {status!r}; "
+                "stop the pod and start it again"
+            )
+
+
+def _control(run_dir: Path) -> Path:
+    return run_dir / f"{cmdline.CONTROL}.sock"
+
+
+def _check_resources(plan: MachinePlan) -> None:
+    if plan.memory < max(plan.min_memory, 1):
+        raise InvalidConfig(
+            f"vm_config.memory of pod {plan.pod_id!r} is {plan.memory} MiB, but this guest needs "
+            f"at least {max(plan.min_memory, 1)} MiB; give it more"
+        )
+    if not 1 <= plan.vcpus <= MAX_VCPUS:
+        raise InvalidConfig(
+            f"vm_config.vcpus of pod {plan.pod_id!r} is {plan.vcpus}; give 1 to {MAX_VCPUS}"
+        )
+
+
+def _check_readable(plan: MachinePlan, key: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        raise FileProblem(
+            f"cannot read {path} (hypervisor_config.{key} of pod {plan.pod_id!r}): "
+            f"{error.strerror}; correct the path, or run `vctui guest build`"
+        ) from error
+
+
+@contextlib.contextmanager
+def _listening(plan: MachinePlan) -> Iterator[dict[str, socket.socket]]:
+    """The machine's sockets, made by us: any length of path, and nobody connects too early."""
+    with contextlib.ExitStack() as opened:
+        yield {
+            name: opened.enter_context(sockets.listen(path))
+            for name, path in cmdline.sockets(plan).items()
+        }
+
+
+def _spawn(argv: tuple[str, ...], run_dir: Path, descriptors: tuple[int, ...]) -> process.Spawned:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(run_dir / LOG, flags, 0o600)
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        return process.spawn_detached(
+            argv, stdout=log, stderr=log, env=environment, pass_fds=descriptors
+        )
+    finally:
+        os.close(log)
+
+
+async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
+    """Return when QEMU answers on its control socket: the machine is made.
+
+    Raises:
+        MachineDied: the process ended before.
+    """
+    ended = asyncio.create_task(process.wait_end(spawned.pid, spawned.started))
+    greeted = asyncio.create_task(_connect_once(_control(plan.run_dir)))
+    try:
+        await asyncio.wait({ended, greeted}, return_when=asyncio.FIRST_COMPLETED)
+        if greeted.done() and greeted.exception() is None:
+            return
+        if not ended.done():  # it may be about to end
+            await asyncio.wait({ended}, timeout=1.0)
+        if ended.done():
+            raise MachineDied(_last_words(plan, ended.result()))
+        await greeted
+    finally:
+        ended.cancel()
+        greeted.cancel()
+        await asyncio.gather(ended, greeted, return_exceptions=True)
+
+
+async def _connect_once(path: Path) -> None:
+    async with qmp.connect(path, timeout=_GREETING):
+        return
+
+
+def _last_words(plan: MachinePlan, status: int | None) -> str:
+    lines = files.tail(plan.run_dir / LOG, _LAST_LINES)
+    said = "; ".join(line.decode(errors="replace").strip()[:300] for line in lines if line.strip())
+    how = "it said nothing" if not said else f"it said: {said}"
+    if status is not None and status < 0:
+        how = f"signal {-status}; {how}"
+    elif status is not None:
+        how = f"status {status}; {how}"
+    return (
+        f"QEMU ended as soon as it was started for pod {plan.pod_id!r} ({how}); "
+        "look at hypervisor_config and at `vctui doctor`"
+    )
+
+
+def _story(choice: accel.Choice) -> str:
+    story = f"booted cold with {_ACCELERATORS[choice.name]}"
+    return f"{story}, as {choice.reason}" if choice.reason else story
