@@ -45,8 +45,9 @@ def test_commands_in_documents_exist(page: Path) -> None:
         for word in line.split():
             if not isinstance(group, click.Group):
                 break
-            assert word in group.commands, f"`vctui {line}` in {page.name}"
-            group = group.commands[word]
+            command = group.get_command(click.Context(group), word)
+            assert command, f"`vctui {line}` in {page.name}"
+            group = command
 
 
 def code_of(text: str) -> list[str]:

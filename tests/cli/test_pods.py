@@ -161,7 +161,7 @@ def test_read_only_refuses_every_change_and_allows_looking(cli: Cli, web: Path) 
         ("container", "exec", "web", "main", "--", "true"),
         ("container", "attach", "web", "main"),
     ):
-        result = cli("--read-only", *argv, "--json")
+        result = cli("--read-only", "--json", *argv)
         assert result.status == 1, argv
         assert result.document["error"]["kind"] == "read-only", argv
     assert cli("pod", "status", "web", "--json", "--read-only").document["state"] == "running"

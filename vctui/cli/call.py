@@ -100,8 +100,9 @@ def _remember(context: click.Context, param: click.Parameter, value: Any) -> Non
     context.find_root().ensure_object(Call).set(param.name, value)
 
 
-def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """The options that every command takes."""
+@functools.cache
+def global_options(*, hidden: bool) -> tuple[click.Parameter, ...]:
+    """The options that every command takes. They have no state, so commands share them."""
     folder = click.Path(path_type=Path, file_okay=False)
 
     def option(*names: str, shown: bool = False, **attributes: Any) -> click.Option:
@@ -114,7 +115,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             **attributes,
         )
 
-    return [
+    return (
         option("--json", is_flag=True, shown=True, help="Print JSON."),
         option(
             "--config",
@@ -126,7 +127,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
         option("--cache-dir", type=folder, help="Folder for built guests."),
         option("--read-only", is_flag=True, help="Refuse every change."),
         option("-v", "--verbose", is_flag=True, help="Say more on standard error."),
-    ]
+    )
 
 
 class Command(click.Command):
@@ -141,8 +142,7 @@ class Group(click.Group):
     """A group whose commands, and which itself, take the global options."""
 
     command_class = Command
-    group_class = type
 
-    def __init__(self, *args: Any, root: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.extend(global_options(hidden=not root))
+        self.params.extend(global_options(hidden=True))

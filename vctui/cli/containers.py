@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vctui.present.columns import Column
 
 
-@click.group(cls=Group, short_help="Containers and their processes.")
+@click.group(cls=Group)
 def container() -> None:
     """Create, change and show a pod's containers, and run processes in them."""
 

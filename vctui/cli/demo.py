@@ -23,7 +23,7 @@ _PATIENCE: Final = 30.0
 """Seconds for the container's first lines."""
 
 
-@click.command(cls=Command, short_help="Show what vctui does, with a pod of its own.")
+@click.command(cls=Command)
 @click.option("--text", is_flag=True, help="The text tour, on a terminal too.")
 @click.pass_obj
 def demo(call: Call, text: bool) -> None:

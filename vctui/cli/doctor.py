@@ -16,7 +16,7 @@ _WORDS: Final = {True: ("ok", "state-running"), None: ("warn", "warning"), False
 """`ok` of a check → word and colour role."""
 
 
-@click.command(cls=Command, short_help="Check what vctui needs on this host.")
+@click.command(cls=Command)
 @click.pass_obj
 def doctor(call: Call) -> None:
     """Check everything that vctui needs here, one line each, with the remedy.

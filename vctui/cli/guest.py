@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vctui.present.columns import Column
 
 
-@click.group(cls=Group, short_help="Build and list the guests that pods boot.")
+@click.group(cls=Group)
 def guest() -> None:
     """Build the guest from Debian packages, and list what was built."""
 

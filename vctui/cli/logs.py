@@ -57,7 +57,7 @@ class Since(click.ParamType[datetime]):
             )
 
 
-@click.command(cls=Command, short_help="Show a container's, agent's or console's log.")
+@click.command(cls=Command)
 @click.argument("pod_id", metavar="POD", shell_complete=pod_ids)
 @click.argument("container_id", metavar="[ID]", default="", shell_complete=container_ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
@@ -111,7 +111,7 @@ async def logs(
     await call.output.stream(lines, show, _document, following=follow)
 
 
-@click.command(cls=Command, short_help="Show what happened to all pods.")
+@click.command(cls=Command)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("--pod", "pod_id", default="", shell_complete=pod_ids, help="Of one pod only.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N.")

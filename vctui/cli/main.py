@@ -6,13 +6,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 
 import vctui
-from vctui.cli import containers, demo, doctor, guest, logs, pods, processes
-from vctui.cli.call import Call, Group, OpenConsole
+from vctui.cli.call import Call, OpenConsole, global_options
 from vctui.cli.diagnostics import (
     BY_SIGNAL,
     DONE,
@@ -27,15 +26,50 @@ from vctui.errors import CommandFailed, VctuiError
 
 PROGRAM: Final = "vctui"
 
+COMMANDS: Final = {
+    "console": ("processes", "Join a pod's serial console."),
+    "container": ("processes", "Containers and their processes."),
+    "demo": ("demo", "Show what vctui does, with a pod of its own."),
+    "doctor": ("doctor", "Check what vctui needs on this host."),
+    "events": ("logs", "Show what happened to all pods."),
+    "guest": ("guest", "Build and list the guests that pods boot."),
+    "logs": ("logs", "Show a container's, agent's or console's log."),
+    "pod": ("pods", "Create, run and change pods."),
+}
+"""Word → module that has it, and what it is for."""
+
 _BROKEN_PIPE: Final = BY_SIGNAL + 13
 _COMPLETION: Final = "_VCTUI_COMPLETE"
 """click's shell completion asks through this variable."""
 
 
+class Words(click.Group):
+    """The root: its commands are loaded when they are called, its help without loading any."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(global_options(hidden=False))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"vctui.cli.{module}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
 @click.group(
     PROGRAM,
-    cls=Group,
-    root=True,
+    cls=Words,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -51,19 +85,6 @@ def root(context: click.Context) -> None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise click.UsageError("the console needs a terminal; name a command here", context)
         raise Ended(call.console())
-
-
-for command in (
-    pods.pod,
-    containers.container,
-    logs.logs,
-    processes.console,
-    logs.events,
-    guest.guest,
-    doctor.doctor,
-    demo.demo,
-):
-    root.add_command(command)
 
 
 def run(argv: Sequence[str], *, open_console: OpenConsole | None = None) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vctui.present.columns import Column
 
 
-@click.group(cls=Group, short_help="Create, run and change pods.")
+@click.group(cls=Group)
 def pod() -> None:
     """Create, run, change and show pods. An ID may be shortened to a unique prefix."""
 
@@ -163,7 +163,7 @@ def pod_columns() -> tuple[Column[PodStatus], ...]:
         it = condition.of_pod(status)
         return columns.Cell(it.word, it.role)
 
-    reason = columns.Column[PodStatus](
+    reason: Column[PodStatus] = columns.Column(
         id="reason",
         title="REASON",
         cell=lambda status, now: columns.Cell(plain(status.reason)),

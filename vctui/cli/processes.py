@@ -144,7 +144,7 @@ async def attach(
         _end(outcome, attachment)
 
 
-@click.command(cls=Command, short_help="Join a pod's serial console.")
+@click.command(cls=Command)
 @pod_id
 @click.option("--no-stdin", is_flag=True, help="Only look.")
 @with_engine

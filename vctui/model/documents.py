@@ -6,7 +6,6 @@ to say which key is wrong, what it must be, and which key was probably meant.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -81,6 +80,8 @@ def _struct_problems(
         if key in fields:
             yield from _problems(value, fields[key].type, _join(path, key))
         elif wanted.forbid_unknown_fields:
+            import difflib
+
             close = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(fields)}"
             yield f"{_join(path, str(key))} is not a known key; {hint}"
