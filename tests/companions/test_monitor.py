@@ -224,6 +224,8 @@ async def test_the_end_of_the_machine_stops_all_with_its_reason(
     ready: Pod, console: bytes, shutdown: str, reason: str
 ):
     ready.add_exec("t1")
+    for token in ("", "t1"):
+        ready.agent.process("c1", token)
     await ready.start_shim()
     await ready.start_shim("t1")
     attachment = await ready.shim.attach(ready.run_dir, "c1")

@@ -96,7 +96,7 @@ class FakeQmp(FakeSocket):
         while data := await reader.read(65536):
             rest = (rest + data.decode()).lstrip()
             try:
-                command, end = decoder.raw_decode(rest)  # clients need not end their lines
+                command, end = decoder.raw_decode(rest)  # clients do not end their lines
             except ValueError:
                 continue
             rest = rest[end:]

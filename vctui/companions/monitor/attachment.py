@@ -87,7 +87,7 @@ class Attachment(Listener):
         """The last frames: how it ended, and the end of the stream."""
         if self._closed:
             return
-        self._tell_skipped()
+        self._tell_skipped(at_once=True)
         self._send(monitor.EXIT, msgspec.json.encode(self._how_ended()))
         self._client.answer(self._stream_id)
         self.leave()
@@ -160,8 +160,8 @@ class Attachment(Listener):
                 size = msgspec.json.decode(payload, type=monitor.Size)
                 await self._target.resize(size)
 
-    def _tell_skipped(self) -> None:
-        if self._skipped and not self.is_behind:
+    def _tell_skipped(self, *, at_once: bool = False) -> None:
+        if self._skipped and (at_once or not self.is_behind):
             notice = f"\r\n[{self._skipped} bytes of output skipped: see the log]\r\n"
             self._skipped = 0
             self._send(monitor.STDOUT, notice.encode())
