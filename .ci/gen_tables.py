@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 TARGET: Final = Path(__file__).parents[1] / "vctui" / "wire" / "pb" / "tables.py"
 MODULES: Final = ("ttrpc_pb2", "health_pb2", "types_pb2", "oci_pb2", "agent_pb2", "guest_pb2")
@@ -29,7 +29,8 @@ def row(field: FieldDescriptor) -> tuple[int, str, str, str] | None:
     """Number, name, kind, label; None for a field of a message that is not ours."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields_by_number.values()
-        assert KINDS[key.type] == "string", field.full_name
+        if KINDS[key.type] != "string":
+            raise NotImplementedError(f"{field.full_name}: keys that are no strings")
         return field.number, field.name, kind(value), "map"
     if field.message_type is not None and not field.message_type.full_name.startswith("vctui."):
         return None
@@ -49,8 +50,8 @@ def tables() -> dict[str, list[tuple[int, str, str, str]]]:
     for name in MODULES:
         module = importlib.import_module(f"vctui.wire.pb.{name}")
         for message in module.DESCRIPTOR.message_types_by_name.values():
-            assert isinstance(message, Descriptor)
-            assert message.name not in found, message.full_name
+            if message.name in found:
+                raise NotImplementedError(f"{message.full_name}: a name that is not unique")
             rows = (row(field) for field in message.fields)
             found[message.name] = sorted(each for each in rows if each is not None)
     return found
@@ -65,7 +66,8 @@ def source() -> str:
     for name, rows in tables().items():
         lines.append(f'    "{name}": (')
         lines += [
-            f'        ({number}, "{field}", "{of}", "{label}"),' for number, field, of, label in rows
+            f'        ({number}, "{field}", "{of}", "{label}"),'
+            for number, field, of, label in rows
         ]
         lines.append("    ),")
     return "\n".join([*lines, "}", ""])

@@ -31,7 +31,9 @@ Every message is one sentence for an operator: what, which object, what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the guest imports this module, and typing costs it a tenth of a second
+    from typing import ClassVar
 
 
 class VctuiError(Exception):

@@ -7,8 +7,11 @@ it imports little because every import costs emulated time in the guest.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 MAX_DATA: Final = 4 * 1024 * 1024
 """Bytes of data in one frame, header excluded."""
@@ -84,6 +87,11 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._skip = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether the beginning of a frame is there whose rest has not come."""
+        return bool(self._buffer or self._skip)
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """Yield the frames that `chunk` completes.

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\">\n\x16SignalContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPROCESSESREQUEST']._serialized_end=116
   _globals['_LISTPROCESSESRESPONSE']._serialized_start=118
   _globals['_LISTPROCESSESRESPONSE']._serialized_end=163
+  _globals['_SIGNALCONTAINERREQUEST']._serialized_start=165
+  _globals['_SIGNALCONTAINERREQUEST']._serialized_end=227
 # @@protoc_insertion_point(module_scope)

@@ -21,3 +21,11 @@ class ListProcessesResponse(_message.Message):
     PROCESS_LIST_FIELD_NUMBER: _ClassVar[int]
     process_list: bytes
     def __init__(self, process_list: _Optional[bytes] = ...) -> None: ...
+
+class SignalContainerRequest(_message.Message):
+    __slots__ = ("container_id", "signal")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    signal: int
+    def __init__(self, container_id: _Optional[str] = ..., signal: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,107 @@
+"""PID 1: open the channel, serve, reap, and power off when the sandbox is destroyed.
+
+Whoever starts this has mounted proc, sysfs, devtmpfs, devpts, /run and the version 2 control
+groups; virtio modules may still be being inserted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from vctui.guest.channel import Channel, find_port, wait_port
+from vctui.guest.children import Children
+from vctui.guest.config import Config
+from vctui.guest.crun import Crun
+from vctui.guest.log import Log
+from vctui.guest.loop import Loop
+from vctui.guest.mounts import Mounts
+from vctui.guest.sandbox import Sandbox
+from vctui.guest.server import Server
+from vctui.guest.service import Service
+
+AGENT_PORT = "agent.channel.0"
+LOG_PORT = "agent.log.0"
+_SHELL_PAUSE = 1.0
+_POWER_OFF_PAUSE = 0.05
+"""Seconds for the last answer to leave the guest."""
+
+
+class Agent:
+    """All parts put together, around a descriptor of the channel."""
+
+    def __init__(self, loop: Loop, config: Config, log: Log) -> None:
+        self._loop = loop
+        self._log = log
+        self.config = config
+        self.children = Children(loop, config.proc)
+        crun = Crun(loop, self.children, config, log)
+        mounts = Mounts(self.children, config)
+        self.sandbox = Sandbox(loop, crun, mounts, config, log)
+        self.service = Service(loop, self.sandbox, config)
+
+    def serve(self, fd: int) -> Channel:
+        """Answer on a non-blocking descriptor, client after client."""
+
+        def send(data: bytes) -> None:
+            channel.send(data)
+            if self.service.destroyed:
+                self._loop.later(_POWER_OFF_PAUSE, self._loop.stop)
+
+        server = Server(self._loop, self._log, self.service.services(), send)
+        channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost)
+        return channel
+
+    def debug_console(self) -> None:
+        """A shell on the console, again and again (sheet §8: agent.debug_console)."""
+        console = os.open("/dev/console", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        words = ["busybox", "setsid", "cttyhack", "sh"]
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "linux"}
+        try:
+            fds = {0: console, 1: console, 2: console}
+            shell = self.children.spawn(self.config.busybox, words, environment, fds)
+        finally:
+            os.close(console)
+        shell.then(lambda _: self._again())
+
+    def _again(self) -> None:
+        self._loop.later(_SHELL_PAUSE, self.debug_console)
+
+
+def main() -> None:
+    """Run as the guest's PID 1; never returns."""
+    log = Log()
+    try:
+        with open("/proc/cmdline", encoding="utf-8", errors="replace") as file:
+            config = Config(file.read())
+        log.level = config.level
+        _run(config, log)
+    except BaseException as error:
+        import traceback
+
+        text = "".join(traceback.format_exception(error))
+        print(f"the agent has failed:\n{text}", file=sys.stderr, flush=True)  # noqa: T201
+    os.sync()
+    os.execv("/bin/busybox", ["busybox", "sh", "-c", "busybox poweroff -f; busybox sleep 60"])
+
+
+def _run(config: Config, log: Log) -> None:
+    loop = Loop(lambda error: log.bug("a callback", error))
+    path = loop.run_until(loop.start(wait_port(loop, AGENT_PORT, config.sys)))
+    agent = Agent(loop, config, log)
+    agent.serve(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    log_port = find_port(LOG_PORT, config.sys)
+    if log_port is not None:
+        log.open(loop, os.open(log_port, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    else:
+        log.open(
+            loop, os.open("/dev/console", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        )
+    log.info("the agent serves")
+    if config.debug_console:
+        agent.debug_console()
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()

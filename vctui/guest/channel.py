@@ -1,0 +1,145 @@
+"""The agent's channel: a virtio-serial port, found by its name, that host clients come and go on.
+
+The port tells that the host has left by reading as ended. What was received of a frame by then and
+what still had to be sent belong to the client that is gone; who comes next starts afresh.
+"""
+
+from __future__ import annotations
+
+import os
+
+from vctui.guest.loop import EDGE, READ, WRITE
+from vctui.wire.ttrpc import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from vctui.guest.loop import Loop, Timer
+    from vctui.wire.ttrpc import Frame
+else:
+    from _collections import deque
+
+_CHUNK = 64 * 1024
+_READS_PER_TURN = 64
+_HIGH_WATER = 4 * 1024 * 1024
+"""Bytes that wait to be sent; above, no more requests are read."""
+_HALF_FRAME_PATIENCE = 10.0
+"""Seconds for a frame to become complete. If a client leaves and another comes before we look,
+the rest of the first one's frame never comes."""
+_LOOK_AGAIN = 0.004
+
+
+def find_port(name: str, sys: str = "/sys", dev: str = "/dev") -> str | None:
+    """The device of the virtio-serial port called `name`, None while there is none."""
+    ports = f"{sys}/class/virtio-ports"
+    try:
+        for port in os.listdir(ports):
+            try:
+                with open(f"{ports}/{port}/name", encoding="utf-8", errors="replace") as file:
+                    if file.read().strip() == name and os.path.exists(f"{dev}/{port}"):
+                        return f"{dev}/{port}"
+            except FileNotFoundError:
+                continue  # it has no name yet
+    except FileNotFoundError:
+        return None
+    return None
+
+
+async def wait_port(loop: Loop, name: str, sys: str = "/sys", dev: str = "/dev") -> str:
+    """The device, as soon as there is one; modules may still be being inserted."""
+    while (path := find_port(name, sys, dev)) is None:
+        await loop.sleep(_LOOK_AGAIN)
+    return path
+
+
+class Channel:
+    """Frames in, frames out, over a non-blocking descriptor."""
+
+    def __init__(
+        self, loop: Loop, fd: int, *, receive: Callable[[Frame], None], lost: Callable[[], None]
+    ) -> None:
+        """
+        Args:
+            receive: is given each frame.
+            lost: is called when the host has left.
+        """
+        self._loop = loop
+        self._fd = fd
+        self._receive = receive
+        self._lost = lost
+        self._decoder = Decoder()
+        self._half: Timer | None = None
+        self._out: deque[memoryview] = deque()
+        self._waiting = 0
+        self._connected = False
+        self._stalled = False
+        loop.watch(fd, READ | WRITE | EDGE, lambda _events: self._ready())
+
+    def send(self, frame: bytes) -> None:
+        self._out.append(memoryview(frame))
+        self._waiting += len(frame)
+        self._flush()
+
+    def _ready(self) -> None:
+        self._flush()
+        self._read()
+
+    def _read(self) -> None:
+        """Until there is nothing more: the edge tells only once."""
+        for _ in range(_READS_PER_TURN):
+            if self._waiting > _HIGH_WATER:
+                self._stalled = True
+                return
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except BlockingIOError:
+                self._connected = True
+                return
+            if not data:
+                self._disconnect()
+                return
+            self._connected = True
+            for frame in self._decoder.feed(data):
+                self._receive(frame)
+            self._watch_half_frame()
+        self._loop.soon(self._read)
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                written = os.write(self._fd, self._out[0])
+                self._waiting -= written
+                if written < len(self._out[0]):
+                    self._out[0] = self._out[0][written:]
+                else:
+                    self._out.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody is there to read; reading will tell
+            return
+        if self._stalled and self._waiting <= _HIGH_WATER:
+            self._stalled = False
+            self._loop.soon(self._read)
+
+    def _disconnect(self) -> None:
+        self._decoder = Decoder()
+        self._out.clear()
+        self._waiting = 0
+        self._stalled = False
+        self._watch_half_frame()
+        if self._connected:
+            self._connected = False
+            self._lost()
+
+    def _watch_half_frame(self) -> None:
+        if self._half is not None:
+            self._half.cancel()
+            self._half = None
+        if self._decoder.pending:
+            self._half = self._loop.later(_HALF_FRAME_PATIENCE, self._drop_half_frame)
+
+    def _drop_half_frame(self) -> None:
+        self._decoder = Decoder()
+        self._half = None

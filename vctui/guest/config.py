@@ -1,0 +1,56 @@
+"""What the kernel command line says to the agent (sheet §8), and where things are."""
+
+from __future__ import annotations
+
+LEVELS = {
+    "trace": 10,
+    "debug": 10,
+    "info": 20,
+    "warn": 30,
+    "warning": 30,
+    "error": 40,
+    "critical": 50,
+    "fatal": 50,
+    "panic": 50,
+}
+
+
+class Config:
+    """Options and paths; a test gives other paths.
+
+    Raises:
+        ValueError: for a value that an option cannot have, as the Kata agent does.
+    """
+
+    def __init__(
+        self,
+        cmdline: str = "",
+        *,
+        run: str = "/run/vctui",
+        kata: str = "/run/kata-containers",
+        cgroup: str = "/sys/fs/cgroup",
+        proc: str = "/proc",
+        sys: str = "/sys",
+        crun: str = "/usr/bin/crun",
+        busybox: str = "/bin/busybox",
+    ) -> None:
+        self.run = run
+        """Bundles and scratch files."""
+        self.kata = kata
+        """Where the protocol has sandbox files and the share."""
+        self.shared = f"{kata}/shared/containers"
+        self.cgroup = cgroup
+        self.proc = proc
+        self.sys = sys
+        self.crun = crun
+        self.busybox = busybox
+        self.level = LEVELS["info"]
+        self.debug_console = False
+        for word in cmdline.split():
+            key, _, value = word.partition("=")
+            if key == "agent.log":
+                if value not in LEVELS:
+                    raise ValueError(f"agent.log={value} is not one of {', '.join(LEVELS)}")
+                self.level = LEVELS[value]
+            elif key == "agent.debug_console" and not value:
+                self.debug_console = True

@@ -1,0 +1,187 @@
+"""Interfaces, routes and neighbours as the protocol has them (sheet §5, §7).
+
+pyroute2 takes a second of emulated time to import: this module is imported on the first call.
+"""
+
+from __future__ import annotations
+
+from vctui.errors import AgentError
+from vctui.linux.netlink import Link, Route, conversation
+from vctui.wire import ttrpc
+from vctui.wire.proto import message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from vctui.guest.loop import Loop
+    from vctui.linux.netlink import Netlink
+    from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import types_pb2 as types
+
+_AF_INET, _AF_INET6 = 2, 10
+_V6 = 1
+_IFF_NOARP = 0x80
+_NEIGHBOR_PERMANENT = 0x80
+_PATIENCE = 3.0
+"""Seconds for a device that was plugged in to appear (sheet §8: agent.hotplug_timeout)."""
+_LOOK_AGAIN = 0.01
+
+
+def interfaces() -> Any:
+    """Interfaces: all but the loopback."""
+    with conversation() as net:
+        return message("Interfaces")(
+            Interfaces=[_interface(link) for link in net.links() if not link.is_loopback]
+        )
+
+
+async def update_interface(loop: Loop, asked: types.Interface) -> Any:
+    """Find the link by its MAC, else by its name, and give it name, MAC, MTU and addresses.
+
+    Raises:
+        AgentError: no such link appears, or the kernel refuses.
+    """
+    waited = 0.0
+    while True:
+        with conversation() as net:
+            links = net.links()
+            mac = asked.hwAddr.lower()
+            link = next((each for each in links if mac and each.mac == mac), None)
+            link = link or next((each for each in links if each.name == asked.name), None)
+            if link is not None:
+                try:
+                    return _update(net, links, link, asked)
+                except OSError as error:
+                    raise _refused(f"interface {asked.name}", error) from error
+        if waited >= _PATIENCE:
+            raise AgentError(f"there is no interface {asked.name} with the address {asked.hwAddr}")
+        await loop.sleep(_LOOK_AGAIN)
+        waited += _LOOK_AGAIN
+
+
+def routes() -> Any:
+    """Routes: those that were set, not the kernel's own."""
+    with conversation() as net:
+        return _routes(net)
+
+
+def update_routes(asked: agent.Routes) -> Any:
+    """Make the routes exactly what is asked; gives them as read back.
+
+    Raises:
+        AgentError: a device is missing, or the kernel refuses.
+    """
+    with conversation() as net:
+        indexes = {link.name: link.index for link in net.links()}
+        try:
+            for route in net.routes():
+                if not route.is_kernels and route.device in indexes and route.device != "lo":
+                    net.delete_route(route, indexes[route.device])
+            # those without a gateway first: gateways must be reachable
+            for wanted in sorted(asked.Routes, key=lambda route: bool(route.gateway)):
+                if wanted.device not in indexes:
+                    raise AgentError(
+                        f"the route to {wanted.dest or 'default'} names the interface "
+                        f"{wanted.device!r}, which is not here",
+                        code=ttrpc.INVALID_ARGUMENT,
+                    )
+                net.add_route(_to_route(wanted), indexes[wanted.device])
+        except OSError as error:
+            raise _refused("the routes", error) from error
+        return _routes(net)
+
+
+def add_neighbors(asked: agent.ARPNeighbors) -> None:
+    """
+    Raises:
+        AgentError: a device is missing, or the kernel refuses.
+    """
+    with conversation() as net:
+        indexes = {link.name: link.index for link in net.links()}
+        for neighbor in asked.ARPNeighbors:
+            if neighbor.device not in indexes:
+                raise AgentError(
+                    f"there is no interface {neighbor.device!r}", code=ttrpc.INVALID_ARGUMENT
+                )
+            try:
+                net.add_neighbor(
+                    indexes[neighbor.device],
+                    neighbor.toIPAddress.address,
+                    neighbor.lladdr,
+                    state=neighbor.state or _NEIGHBOR_PERMANENT,
+                    flags=neighbor.flags,
+                )
+            except OSError as error:
+                raise _refused(f"neighbour {neighbor.toIPAddress.address}", error) from error
+
+
+def _update(net: Netlink, links: list[Link], link: Link, asked: types.Interface) -> Any:
+    for other in links:
+        if other.name == asked.name and other.index != link.index:
+            net.set_link(other.index, name=f"{asked.name}_temp"[:15])
+    net.set_link(
+        link.index,
+        name=asked.name if asked.name != link.name else "",
+        mac=asked.hwAddr if asked.hwAddr.lower() not in {"", link.mac} else "",
+        mtu=asked.mtu,
+        arp=not asked.raw_flags & _IFF_NOARP,
+    )
+    net.set_addresses(link.index, [f"{each.address}/{each.mask}" for each in asked.IPAddresses])
+    after = next(each for each in net.links() if each.index == link.index)
+    return _interface(after)
+
+
+def _interface(link: Link) -> Any:
+    addresses = []
+    for text in link.addresses:
+        address, _, length = text.partition("/")
+        family = _V6 if ":" in address else 0
+        addresses.append(message("IPAddress")(family=family, address=address, mask=length))
+    return message("Interface")(
+        device=link.name,
+        name=link.name,
+        IPAddresses=addresses,
+        mtu=link.mtu,
+        hwAddr=link.mac,
+        type=link.kind,
+        raw_flags=link.flags,
+    )
+
+
+def _routes(net: Netlink) -> Any:
+    return message("Routes")(
+        Routes=[
+            message("Route")(
+                dest=route.dest,
+                gateway=route.gateway,
+                device=route.device,
+                source=route.source,
+                scope=route.scope,
+                family=_V6 if route.family == _AF_INET6 else 0,
+                flags=route.flags,
+                mtu=route.mtu,
+            )
+            for route in net.routes()
+            if not route.is_kernels
+        ]
+    )
+
+
+def _to_route(asked: types.Route) -> Route:
+    v6 = asked.family == _V6 or ":" in asked.dest + asked.gateway
+    dest = "" if asked.dest in {"", "default", "0.0.0.0/0", "::/0"} else asked.dest
+    return Route(
+        dest=dest,
+        gateway=asked.gateway,
+        device=asked.device,
+        source=asked.source,
+        scope=asked.scope,
+        flags=asked.flags,
+        mtu=asked.mtu,
+        family=_AF_INET6 if v6 else _AF_INET,
+    )
+
+
+def _refused(what: str, error: OSError) -> AgentError:
+    return AgentError(f"{what}: the kernel refuses: {error.strerror or error}")
