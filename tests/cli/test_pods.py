@@ -123,9 +123,27 @@ def test_a_second_pod_of_the_same_id_is_refused(cli: Cli, web: Path) -> None:
         ('id = "web"\nspeed = 3', "invalid-config", "speed is not a known key"),
         ('id = "web"\nvm_config = {memory = true}', "invalid-config", "vm_config.memory must be"),
         (
-            'id = "web"\ncontainers = [{id = "main", rootfs = "/nowhere", cmd = {args = ["a"]}}]',
+            """
+            id = "web"
+            hypervisor_type = "qemu"
+            hypervisor_config = {kernel_path = "bad.toml", initrd_path = "bad.toml"}
+            containers = [{id = "main", rootfs = "nowhere", cmd = {args = ["a"]}}]
+            """,
             "file",
-            "/nowhere",
+            "/nowhere' of container 'main' does not exist",
+        ),
+        ('id = "web"\nhypervisor_type = "qemu"', "guest-not-built", "run: vctui guest build"),
+        (
+            """
+            id = "web"
+            hypervisor_type = "qemu"
+            [hypervisor_config]
+            hypervisor_path = "qemu-nowhere"
+            kernel_path = "bad.toml"
+            initrd_path = "bad.toml"
+            """,
+            "missing-program",
+            "qemu-nowhere",
         ),
     ],
 )

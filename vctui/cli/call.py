@@ -40,7 +40,7 @@ class Call:
         if name == "json":
             self.output.json = True
         elif name == "verbose":
-            self.diagnostics.verbose = True
+            self.diagnostics.verbosity = value
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -59,6 +59,10 @@ class Call:
     def run(self, body: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
         """Run `body` with the engine; a signal cancels it and lets the engine undo."""
         settings, read_only = self.settings, self.read_only
+        if self.diagnostics.verbosity:
+            from vctui.telemetry import logs
+
+            logs.to_stderr(self.diagnostics.verbosity)
         from vctui.cli import interrupts
         from vctui.engine.runtime import Runtime
 
@@ -95,7 +99,7 @@ def with_engine(
 
 
 def _remember(context: click.Context, param: click.Parameter, value: Any) -> None:
-    if value is None or value is False or param.name is None:
+    if not value or param.name is None:
         return
     context.find_root().ensure_object(Call).set(param.name, value)
 
@@ -126,7 +130,7 @@ def global_options(*, hidden: bool) -> tuple[click.Parameter, ...]:
         option("--state-dir", type=folder, help="Folder for the database."),
         option("--cache-dir", type=folder, help="Folder for built guests."),
         option("--read-only", is_flag=True, help="Refuse every change."),
-        option("-v", "--verbose", is_flag=True, help="Say more on standard error."),
+        option("-v", "--verbose", count=True, help="Say more on standard error; twice: all."),
     )
 
 

@@ -43,7 +43,7 @@ class Diagnostics:
     """Notes, progress and errors. A standard error that is gone is no error."""
 
     def __init__(self) -> None:
-        self.verbose = False
+        self.verbosity = 0
         self._line_open = False
 
     def note(self, sentence: str) -> None:
@@ -71,7 +71,7 @@ class Diagnostics:
             nonlocal last
             if terminal:
                 self._write(f"\r\x1b[2K\x1b[2m{_clip(phase)}… {part}\x1b[0m", keep_line=True)
-            elif phase != last and (lines or self.verbose):
+            elif phase != last and (lines or self.verbosity):
                 self._write(f"{phase}\n")
             last = phase
 

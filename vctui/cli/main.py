@@ -144,7 +144,7 @@ def _run(argv: Sequence[str], call: Call) -> int:
     except Exception as error:
         from vctui.present import problems
 
-        if call.diagnostics.verbose:
+        if call.diagnostics.verbosity:
             import traceback
 
             traceback.print_exc()
