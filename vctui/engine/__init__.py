@@ -1,0 +1,1 @@
+"""The lifecycle engine: the virtcontainers 1.0 API over real virtual machines."""

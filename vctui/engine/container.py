@@ -1,0 +1,287 @@
+"""What a container does, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from vctui.drivers.agents.base import Agent, ContainerStats
+from vctui.engine import files, ps
+from vctui.engine.change import change, shared
+from vctui.engine.context import Context, event, now
+from vctui.errors import (
+    AgentError,
+    AgentUnsupported,
+    AlreadyExists,
+    InvalidConfig,
+    NotFound,
+    VctuiError,
+)
+from vctui.model import ids
+from vctui.model.checks import check_cmd, check_container
+from vctui.model.container import (
+    Cmd,
+    ContainerConfig,
+    ContainerRecord,
+    ExecRecord,
+    Process,
+    ProcessListOptions,
+)
+from vctui.model.events import EventKind
+from vctui.model.pod import PodRecord
+from vctui.model.state import State, check_state, check_transition
+from vctui.store.base import Transaction
+
+SIGTERM, SIGKILL = 15, 9
+MAX_SIGNAL = 64
+_REMOVE = 10.0
+
+
+async def create(ctx: Context, pod_id: str, config: ContainerConfig) -> None:
+    """Record a container in a pod, whatever the pod's state; nothing starts."""
+    check_container(config)
+
+    def check(record: PodRecord) -> None:
+        if any(one.id == config.id for one in record.containers):
+            raise AlreadyExists(
+                f"pod {pod_id!r} already has a container {config.id!r}; "
+                "delete it first or choose another id"
+            )
+
+    async with change(ctx, pod_id, "create-container", check, container=config.id) as record:
+        files.check(ctx, record.config, config)
+        with ctx.store.transaction() as tx:
+            tx.add_container(pod_id, ContainerRecord(config=config))
+            _done(tx, pod_id)
+            tx.emit(event(EventKind.CONTAINER_CREATED, pod_id, "created", config.id))
+
+
+async def start(ctx: Context, pod_id: str, container_id: str) -> None:
+    def check(record: PodRecord) -> None:
+        one = find(record, container_id)
+        check_state("pod", pod_id, record.state, frozenset({State.RUNNING}), "start a container in")
+        check_transition("container", container_id, one.state, State.RUNNING)
+        check_state(
+            "container",
+            container_id,
+            one.state,
+            frozenset({State.READY, State.STOPPED}),
+            "start",
+        )
+
+    async with change(ctx, pod_id, "start-container", check, container=container_id) as record:
+        one = find(record, container_id)
+        async with ctx.agent(record) as agent:
+            if one.process is not None:
+                await _remove_from_guest(agent, container_id)
+            with ctx.store.transaction() as tx:
+                tx.save_container(pod_id, ContainerRecord(config=one.config))
+            try:
+                await launch(ctx, record, one, agent)
+            except BaseException:
+                await _remove_from_guest(agent, container_id)
+                files.release(ctx, pod_id, container_id)
+                raise
+        with ctx.store.transaction() as tx:
+            _done(tx, pod_id)
+
+
+async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: Agent) -> None:
+    """Make the container in the guest and start it. The pod is held alone by the caller."""
+    pod_id, container_id = record.id, one.id
+    spec = await files.prepare(ctx, record.config, one.config)
+    await agent.create_container(spec)
+    process = await ctx.shim(record).start(
+        ctx.paths(pod_id).run,
+        container_id=container_id,
+        token=container_id,
+        terminal=one.config.cmd.interactive,
+        log=True,
+    )
+    with ctx.store.transaction() as tx:
+        current = tx.container(pod_id, container_id)
+        tx.save_container(pod_id, msgspec.structs.replace(current, process=process))
+    await agent.start_container(container_id)
+    with ctx.store.transaction() as tx:
+        current = tx.container(pod_id, container_id)
+        if current.state is State.READY:  # not where it has ended already
+            tx.save_container(pod_id, msgspec.structs.replace(current, state=State.RUNNING))
+            tx.emit(
+                event(
+                    EventKind.CONTAINER_STARTED,
+                    pod_id,
+                    " ".join(one.config.cmd.args)[:200],
+                    container_id,
+                )
+            )
+
+
+async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | None = None) -> None:
+    """One that is stopped already stays so, which is no error (API: StopContainer)."""
+    if find(ctx.store.pod(pod_id), container_id).state is State.STOPPED:
+        return
+
+    def check(record: PodRecord) -> None:
+        one = find(record, container_id)
+        if one.state is not State.STOPPED:
+            check_state(
+                "pod",
+                pod_id,
+                record.state,
+                frozenset({State.READY, State.RUNNING}),
+                "stop a container in",
+            )
+
+    async with change(ctx, pod_id, "stop-container", check, container=container_id) as record:
+        one = find(record, container_id)
+        if one.state in {State.RUNNING, State.PAUSED}:
+            async with ctx.agent(record) as agent:
+                await end(ctx, record, container_id, agent, grace)
+        with ctx.store.transaction() as tx:
+            current = tx.container(pod_id, container_id)
+            if current.state is not State.STOPPED:
+                tx.save_container(
+                    pod_id, msgspec.structs.replace(current, state=State.STOPPED, finished=now())
+                )
+                tx.emit(event(EventKind.CONTAINER_STOPPED, pod_id, "stopped", container_id))
+            _done(tx, pod_id)
+
+
+async def end(
+    ctx: Context, record: PodRecord, container_id: str, agent: Agent, grace: float | None
+) -> None:
+    """The stop signal, a time to react, then SIGKILL for all that is left."""
+    shim, run_dir = ctx.shim(record), ctx.paths(record.id).run
+    wait = ctx.settings.timeouts.stop if grace is None else grace
+    await agent.signal(container_id, container_id, SIGTERM, all=False)
+    try:
+        async with asyncio.timeout(wait):
+            await shim.wait(run_dir, container_id)
+            return
+    except TimeoutError:
+        await agent.signal(container_id, container_id, SIGKILL, all=True)
+    async with asyncio.timeout(ctx.settings.timeouts.agent):
+        await shim.wait(run_dir, container_id)
+
+
+async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
+    def check(record: PodRecord) -> None:
+        one = find(record, container_id)
+        check_state(
+            "container",
+            container_id,
+            one.state,
+            frozenset({State.READY, State.STOPPED}),
+            "delete",
+        )
+
+    async with change(ctx, pod_id, "delete-container", check, container=container_id) as record:
+        if record.state is State.RUNNING and find(record, container_id).process is not None:
+            async with ctx.agent(record) as agent:
+                await _remove_from_guest(agent, container_id)
+        files.forget(ctx, pod_id, container_id)
+        with ctx.store.transaction() as tx:
+            tx.drop_container(pod_id, container_id)
+            _done(tx, pod_id)
+            tx.emit(event(EventKind.CONTAINER_DELETED, pod_id, "deleted", container_id))
+
+
+async def kill(
+    ctx: Context,
+    pod_id: str,
+    container_id: str,
+    signal: int,
+    *,
+    all: bool = False,  # noqa: A002 - the API's word
+) -> None:
+    if not 1 <= signal <= MAX_SIGNAL:
+        raise InvalidConfig(f"{signal} is not a signal; give a number from 1 to {MAX_SIGNAL}")
+    async with shared(ctx, pod_id) as record:
+        _check_running(record, container_id, "kill")
+        async with ctx.agent(record) as agent:
+            await agent.signal(container_id, container_id, signal, all=all)
+        whom = "all processes" if all else "the first process"
+        ctx.note(
+            EventKind.CONTAINER_KILLED, pod_id, f"signal {signal} sent to {whom}", container_id
+        )
+
+
+async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Process:
+    """Start one more process in a running container."""
+    check_cmd(cmd)
+    token = ids.new_token()
+    async with shared(ctx, pod_id) as record:
+        _check_running(record, container_id, "exec in")
+        async with ctx.agent(record) as agent:
+            await agent.exec(container_id, token, cmd)
+            process = Process(token=token, pid=record.monitor_pid, start_time=now())
+            with ctx.store.transaction() as tx:
+                tx.save_exec(
+                    pod_id, ExecRecord(container_id=container_id, cmd=cmd, process=process)
+                )
+                started = event(
+                    EventKind.PROCESS_STARTED, pod_id, " ".join(cmd.args)[:200], container_id
+                )
+                tx.emit(msgspec.structs.replace(started, token=token))
+            try:
+                return await ctx.shim(record).start(
+                    ctx.paths(pod_id).run,
+                    container_id=container_id,
+                    token=token,
+                    terminal=cmd.interactive,
+                    log=False,
+                )
+            except VctuiError:
+                await agent.signal(container_id, token, SIGKILL, all=False)
+                raise
+
+
+async def process_list(
+    ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions
+) -> bytes:
+    """JSON or a table, as `options` say (API: ProcessListContainer)."""
+    async with shared(ctx, pod_id) as record:
+        _check_running(record, container_id, "list processes of")
+        async with ctx.agent(record) as agent:
+            try:
+                return await agent.processes(container_id, options)
+            except AgentUnsupported:
+                pass
+    return await ps.run(ctx, pod_id, container_id, options)
+
+
+def find(record: PodRecord, container_id: str) -> ContainerRecord:
+    for one in record.containers:
+        if one.id == container_id:
+            return one
+    raise NotFound(
+        f"pod {record.id!r} has no container {container_id!r}; list its containers to see the ids"
+    )
+
+
+def _check_running(record: PodRecord, container_id: str, verb: str) -> None:
+    one = find(record, container_id)
+    running = frozenset({State.RUNNING})
+    check_state("pod", record.id, record.state, running, f"{verb} a container of")
+    check_state("container", container_id, one.state, running, verb)
+
+
+def _done(tx: Transaction, pod_id: str) -> None:
+    tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), operation=""))
+
+
+async def _remove_from_guest(agent: Agent, container_id: str) -> None:
+    """A container that the guest does not know (any more) is removed enough."""
+    with contextlib.suppress(AgentError):
+        await agent.remove_container(container_id, timeout=_REMOVE)
+
+
+async def stats(ctx: Context, pod_id: str) -> dict[str, ContainerStats]:
+    async with shared(ctx, pod_id) as record:
+        running = [one.id for one in record.containers if one.state is State.RUNNING]
+        if record.state is not State.RUNNING or not running:
+            return {}
+        async with ctx.agent(record) as agent:
+            return await agent.stats(running)

@@ -1,0 +1,74 @@
+"""What every operation of the engine works with, put together once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from vctui.engine import paths, registry
+from vctui.model.events import Event, EventKind
+
+if TYPE_CHECKING:
+    from vctui.drivers.agents.base import Agent
+    from vctui.drivers.hypervisors.base import Hypervisor
+    from vctui.drivers.proxies.base import Proxy
+    from vctui.drivers.shims.base import Shim
+    from vctui.model.pod import PodRecord
+    from vctui.settings import Settings
+    from vctui.store.base import Store, Transaction
+
+Progress = Callable[[str], None]
+"""Told in a few words what a long operation is doing."""
+
+
+def no_progress(_phase: str) -> None:
+    pass
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def event(kind: EventKind, pod_id: str, message: str, container_id: str = "") -> Event:
+    return Event(kind=kind, pod_id=pod_id, message=message, container_id=container_id, time=now())
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: Settings
+    store: Store
+
+    def paths(self, pod_id: str) -> paths.PodPaths:
+        return paths.of_pod(self.settings, pod_id)
+
+    def hypervisor(self, record: PodRecord) -> Hypervisor:
+        return registry.hypervisor(record.config.hypervisor_type, self.settings)
+
+    def proxy(self, record: PodRecord) -> Proxy:
+        return registry.proxy(record.config, self.settings)
+
+    def shim(self, record: PodRecord) -> Shim:
+        return registry.shim(record.config)
+
+    @contextlib.asynccontextmanager
+    async def agent(self, record: PodRecord) -> AsyncIterator[Agent]:
+        """A connection to the pod's agent for the length of the block."""
+        agent = registry.agent(record.config.agent_type, self.settings)
+        url = self.proxy(record).url(self.paths(record.id).run)
+        await agent.connect(url, timeout=self.settings.timeouts.agent)
+        try:
+            yield agent
+        finally:
+            await agent.close()
+
+    def note(self, kind: EventKind, pod_id: str, message: str, container_id: str = "") -> None:
+        """Append one event outside any change."""
+        with self.store.transaction() as tx:
+            tx.emit(event(kind, pod_id, message, container_id))
+
+    def save(self, change: Callable[[Transaction], None]) -> None:
+        with self.store.transaction() as tx:
+            change(tx)

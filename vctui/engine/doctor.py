@@ -1,0 +1,186 @@
+"""What the product needs on this host, and what it profits from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from vctui.drivers.hypervisors.qemu import accel, program
+from vctui.errors import VctuiError
+from vctui.image import builder
+from vctui.linux import files, probe
+from vctui.model.doctor import Check
+from vctui.model.kinds import Accelerator
+from vctui.settings import Settings
+
+_ROOM_TO_BUILD: Final = 1024**3
+"""Bytes for Debian packages and a guest made of them."""
+_ROOM_TO_RUN: Final = 128 * 1024**2
+_POD_MEMORY: Final = 512
+"""MiB that one small pod with its monitor should find."""
+
+
+async def examine(settings: Settings) -> tuple[Check, ...]:
+    """A failed check says in `detail` what is wrong, and there or in `remedy` what to do.
+
+    Looks, and changes nothing but remembered findings (KVM's proof)."""
+    return tuple([check async for check in _checks(settings)])
+
+
+async def _checks(settings: Settings) -> AsyncIterator[Check]:
+    yield await _qemu(settings)
+    yield await _shared_folders(settings)
+    yield _guest(settings)
+    yield await _kvm(settings)
+    yield _guest_tools()
+    yield _user()
+    yield _namespaces()
+    yield _cni()
+    for name, folder, needed in (
+        ("run folder", settings.run_dir, _ROOM_TO_RUN),
+        ("state folder", settings.state_dir, _ROOM_TO_RUN),
+        ("cache folder", settings.cache_dir, _ROOM_TO_BUILD),
+    ):
+        yield _folder(name, folder, needed)
+    yield _memory()
+
+
+async def _examined(settings: Settings) -> program.Program:
+    path = program.find(settings.qemu.path)
+    files.private_dir(settings.cache_dir)
+    return await program.examine(path, state_dir=settings.cache_dir)
+
+
+async def _qemu(settings: Settings) -> Check:
+    try:
+        found = await _examined(settings)
+    except (VctuiError, OSError) as error:
+        return Check(name="QEMU", ok=False, detail=str(error))
+    sandboxed = "with its sandbox" if found.sandbox else "built without seccomp: no sandbox"
+    return Check(name="QEMU", ok=True, detail=f"{found.version}, {found.path}, {sandboxed}")
+
+
+async def _shared_folders(settings: Settings) -> Check:
+    name = "9p shares"
+    try:
+        if (await _examined(settings)).nine_p:
+            return Check(name=name, ok=True, detail="QEMU has virtio-9p")
+    except (VctuiError, OSError):
+        return Check(name=name, ok=False, detail="unknown without QEMU", remedy="install QEMU")
+    return Check(
+        name=name,
+        ok=False,
+        detail="this QEMU was built without virtio-9p",
+        remedy=f"run `{program.INSTALL}`",
+    )
+
+
+def _guest(settings: Settings) -> Check:
+    try:
+        guest = builder.current_guest(settings)
+    except VctuiError as error:
+        return Check(name="guest", ok=False, detail=str(error))
+    detail = f"{guest.name}, kernel {guest.kernel_release}, needs {guest.min_memory} MiB"
+    return Check(name="guest", ok=True, detail=detail)
+
+
+async def _kvm(settings: Settings) -> Check:
+    name = "KVM"
+    if settings.qemu.accelerator is not Accelerator.AUTO:
+        return Check(
+            name=name,
+            ok=True,
+            detail=f"not looked at: config.toml says {settings.qemu.accelerator}",
+        )
+    slow = "pods run in emulation (TCG), which works but is slower"
+    try:
+        path = program.find(settings.qemu.path)
+        kernel = Path(builder.current_guest(settings).kernel)
+        files.private_dir(settings.cache_dir)
+        choice = await accel.choose(
+            Accelerator.AUTO, program=path, kernel=kernel, state_dir=settings.cache_dir
+        )
+    except (VctuiError, OSError):
+        choice = accel.Choice(name="tcg", reason="not proved, as QEMU or the guest is missing")
+    if choice.name == "kvm":
+        return Check(name=name, ok=True, detail="proved to work by booting a kernel")
+    return Check(name=name, ok=None, detail=choice.reason, remedy=slow)
+
+
+def _guest_tools() -> Check:
+    missing = [tool for tool in ("apt-get", "apt-cache", "dpkg-deb") if not shutil.which(tool)]
+    if missing:
+        return Check(
+            name="guest building",
+            ok=None,
+            detail=f"{', '.join(missing)} not found",
+            remedy="build the guest on Debian or Ubuntu and copy the cache folder",
+        )
+    return Check(name="guest building", ok=True, detail="apt-get and dpkg-deb are there")
+
+
+def _user() -> Check:
+    if probe.is_root() and probe.can_mount():
+        return Check(
+            name="permissions", ok=True, detail="root: any folder can be a root file system"
+        )
+    return Check(
+        name="permissions",
+        ok=None,
+        detail="not root, or root without CAP_SYS_ADMIN: only built-in root file systems",
+        remedy="run as root to use folders of the host",
+    )
+
+
+def _namespaces() -> Check:
+    if probe.can_use_netns():
+        return Check(name="network namespaces", ok=True, detail="can be made")
+    return Check(
+        name="network namespaces",
+        ok=None,
+        detail="cannot be made",
+        remedy="run as root for pods with networks; pods without run all the same",
+    )
+
+
+def _cni() -> Check:
+    plugins = probe.cni_plugins()
+    if plugins:
+        return Check(name="CNI plugins", ok=True, detail=f"{len(plugins)} installed")
+    return Check(
+        name="CNI plugins",
+        ok=None,
+        detail="none installed; this version gives pods no network",
+        remedy="nothing to do for pods without networks",
+    )
+
+
+def _folder(name: str, folder: Path, needed: int) -> Check:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Check(
+            name=name,
+            ok=False,
+            detail=f"{there} cannot be written by user {os.geteuid()}",
+            remedy="name another in config.toml [paths], or run as root",
+        )
+    free = files.room(folder)
+    detail = f"{folder}, {free // 1024**2} MiB free"
+    if free < needed:
+        wanted = f"make room: {needed // 1024**2} MiB should be free"
+        return Check(
+            name=name, ok=None if free > needed // 4 else False, detail=detail, remedy=wanted
+        )
+    return Check(name=name, ok=True, detail=detail)
+
+
+def _memory() -> Check:
+    total, available = probe.memory_mib()
+    detail = f"{available} of {total} MiB available"
+    if available < _POD_MEMORY:
+        remedy = f"a pod wants about {_POD_MEMORY} MiB; stop something"
+        return Check(name="memory", ok=None, detail=detail, remedy=remedy)
+    return Check(name="memory", ok=True, detail=detail)

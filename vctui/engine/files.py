@@ -1,0 +1,63 @@
+"""A container's files on the host: root file system and bind mounts, in the pod's share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vctui.drivers.agents.base import ContainerSpec, SharedMount
+from vctui.drivers.storage import mounts, rootfs, share
+from vctui.engine.context import Context
+from vctui.errors import GuestNotBuilt
+from vctui.image import rootfs as built_in
+from vctui.model.container import ContainerConfig
+from vctui.model.kinds import HypervisorType
+from vctui.model.pod import PodConfig
+
+
+def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
+    """Look for what can be wrong before anything is made. Raises FileProblem and others.
+
+    A mock machine shows no files to anybody, so it needs none.
+    """
+    if pod.hypervisor_type is not HypervisorType.MOCK:
+        rootfs.check_rootfs(config, _templates(ctx))
+        mounts.check_mounts(config)
+
+
+async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> ContainerSpec:
+    """Show the container's files in the pod's share. Idempotent."""
+    at = ctx.paths(pod.id)
+    place = ""
+    shared: tuple[SharedMount, ...] = ()
+    if pod.hypervisor_type is not HypervisorType.MOCK:
+        place = await rootfs.prepare_rootfs(
+            config, share=at.share, copies=at.rootfs, templates=_templates(ctx)
+        )
+        shared = mounts.prepare_mounts(config, share=at.share)
+    return ContainerSpec(
+        config=config, hostname=pod.hostname or pod.id, rootfs=place, mounts=shared
+    )
+
+
+def make_share(ctx: Context, pod_id: str) -> None:
+    at = ctx.paths(pod_id)
+    share.make_share(at.share, at.rootfs)
+
+
+def release(ctx: Context, pod_id: str, container_id: str) -> None:
+    """Take the container's mounts away; its private copies stay. Idempotent."""
+    share.release(container_id, share=ctx.paths(pod_id).share)
+
+
+def forget(ctx: Context, pod_id: str, container_id: str) -> None:
+    """Leave nothing of the container. Idempotent."""
+    at = ctx.paths(pod_id)
+    share.forget(container_id, share=at.share, copies=at.rootfs)
+
+
+def _templates(ctx: Context) -> Mapping[str, Path]:
+    try:
+        return {name: built_in.rootfs_template(ctx.settings, name) for name in built_in.NAMES}
+    except GuestNotBuilt:
+        return {name: ctx.settings.cache_dir / name for name in built_in.NAMES}

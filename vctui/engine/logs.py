@@ -1,0 +1,206 @@
+"""Read a pod's logs: the serial console, the agent's log, the output of a container."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from vctui.engine.context import Context
+from vctui.errors import InvalidConfig, NotFound
+from vctui.linux import notify
+from vctui.model.logs import LogLine, LogSource
+from vctui.wire import crilog
+
+_BLOCK = 256 * 1024
+_LONGEST_LINE = 64 * 1024
+"""Bytes after which a line that does not end is given out in pieces."""
+
+
+async def read(
+    ctx: Context,
+    pod_id: str,
+    source: LogSource,
+    container_id: str = "",
+    *,
+    follow: bool = False,
+    since: datetime | None = None,
+    tail: int | None = None,
+) -> AsyncGenerator[LogLine, None]:
+    """Lines from the oldest kept one on; with `follow` until the pod is deleted.
+
+    Raises:
+        NotFound: there is no such pod or container.
+        InvalidConfig: `since` for the serial console, whose lines carry no time.
+    """
+    record = ctx.store.pod(pod_id)
+    folder = ctx.paths(pod_id).logs
+    parse: Callable[[bytes], LogLine | None]
+    match source:
+        case LogSource.CONSOLE:
+            if since is not None:
+                raise InvalidConfig(
+                    "the lines of a serial console carry no time; leave --since out or use --tail"
+                )
+            path, parse = folder / "console.log", _console_line
+        case LogSource.AGENT:
+            path, parse = folder / "agent.log", _agent_line
+        case LogSource.CONTAINER:
+            if not any(one.id == container_id for one in record.containers):
+                raise NotFound(
+                    f"pod {pod_id!r} has no container {container_id!r}; "
+                    "list its containers to see the ids"
+                )
+            path, parse = folder / "containers" / f"{container_id}.log", crilog.parse
+    joiner = _Joiner(parse, since)
+    file = _LogFile(path)
+    try:
+        for line in file.history(tail):
+            for whole in joiner.feed(line):
+                yield whole
+        if follow:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
+            async with aclosing(notify.changes(path.parent)) as rings:
+                async for _ring in rings:
+                    for line in file.news():
+                        for whole in joiner.feed(line):
+                            yield whole
+                    if not path.exists() and pod_id not in ctx.store.pod_ids():
+                        return
+        for whole in joiner.rest():
+            yield whole
+    finally:
+        file.close()
+
+
+class _LogFile:
+    """A log that grows, and is rotated to `NAME.1` while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._half = b""
+
+    def history(self, tail: int | None) -> Iterator[bytes]:
+        """Complete lines that are there, the last `tail` where that is given."""
+        self._open()
+        old = self._path.with_name(self._path.name + ".1")
+        current = self._file
+        if tail is not None:
+            offset = _offset_of_tail(current, tail) if current else None
+            if offset is None and tail and old.exists():
+                have = _count_lines(current) if current else 0
+                with old.open("rb") as rotated:
+                    rotated.seek(_offset_of_tail(rotated, tail - have) or 0)
+                    yield from self._lines(rotated)
+            elif current and offset is not None:
+                current.seek(offset)
+        elif old.exists():
+            with old.open("rb") as rotated:
+                yield from self._lines(rotated)
+        if current:
+            yield from self._lines(current)
+
+    def news(self) -> Iterator[bytes]:
+        """Complete lines that came since."""
+        if self._file:
+            yield from self._lines(self._file)
+            try:
+                same = os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+            except FileNotFoundError:
+                return
+            if same:
+                return
+            yield from self._lines(self._file)
+        self.close()
+        self._open()
+        if self._file:
+            yield from self._lines(self._file)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> None:
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            self._file = None
+
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        while block := file.read(_BLOCK):
+            *lines, self._half = (self._half + block).split(b"\n")
+            yield from lines
+            if len(self._half) > _LONGEST_LINE:
+                yield self._half
+                self._half = b""
+
+
+class _Joiner:
+    """Parses lines, joins the parts of one, and drops those before `since`."""
+
+    def __init__(self, parse: Callable[[bytes], LogLine | None], since: datetime | None) -> None:
+        self._parse = parse
+        self._since = since
+        self._parts: dict[str, LogLine] = {}
+
+    def feed(self, raw: bytes) -> Iterator[LogLine]:
+        line = self._parse(raw)
+        if line is None or (self._since and line.time and line.time < self._since):
+            return
+        if part := self._parts.pop(line.stream, None):
+            line = msgspec.structs.replace(line, text=part.text + line.text, time=part.time)
+        if line.partial and len(line.text) < _LONGEST_LINE:
+            self._parts[line.stream] = line
+        else:
+            yield line
+
+    def rest(self) -> Iterator[LogLine]:
+        """Lines that have not ended."""
+        yield from self._parts.values()
+        self._parts.clear()
+
+
+def _console_line(raw: bytes) -> LogLine:
+    return LogLine(text=raw.removesuffix(b"\r"))
+
+
+def _agent_line(raw: bytes) -> LogLine:
+    """The monitor writes the time of arrival before what the agent said."""
+    first, _, rest = raw.partition(b" ")
+    time = crilog.parse_time(first)
+    return LogLine(text=rest, time=time) if time else LogLine(text=raw)
+
+
+def _offset_of_tail(file: BinaryIO, lines: int) -> int | None:
+    """Where the last `lines` complete lines begin; None where the file has fewer."""
+    end = position = file.seek(0, os.SEEK_END)
+    found = 0
+    while position > 0:
+        start = max(0, position - _BLOCK)
+        file.seek(start)
+        block = file.read(position - start)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            if found == lines:
+                return start + at + 1
+            found += 1
+        position = start
+    file.seek(0)
+    return 0 if found == lines else (end if lines == 0 else None)
+
+
+def _count_lines(file: BinaryIO) -> int:
+    file.seek(0)
+    count = 0
+    while block := file.read(_BLOCK):
+        count += block.count(b"\n")
+    file.seek(0)
+    return count

@@ -1,0 +1,52 @@
+"""A pod's configuration and the host's settings → the plan its machine is started from."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from vctui.drivers.hypervisors.base import MachinePlan
+from vctui.engine.context import Context
+from vctui.image import builder
+from vctui.model.kinds import HypervisorType
+from vctui.model.pod import PodConfig
+
+_FOREIGN_GUEST_PARAMS = ("console=ttyS0", "panic=1")
+
+
+def plan(ctx: Context, config: PodConfig) -> MachinePlan:
+    """Raises GuestNotBuilt where the pod names no guest of its own and none was built."""
+    from vctui.engine import registry
+
+    at = ctx.paths(config.id)
+    wanted = config.hypervisor_config
+    agent = registry.agent(config.agent_type, ctx.settings)
+    needs = agent.needs(at.run, at.share, debug=wanted.debug)
+    kernel = Path(wanted.kernel_path) if wanted.kernel_path else None
+    initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
+    parameters: tuple[str, ...] = _FOREIGN_GUEST_PARAMS
+    min_memory = 0
+    if config.hypervisor_type is HypervisorType.QEMU and not (kernel and initrd):
+        guest = builder.current_guest(ctx.settings)
+        kernel = kernel or Path(guest.kernel)
+        if initrd is None:
+            initrd = Path(guest.initrd)
+            parameters = guest.kernel_params
+            min_memory = guest.min_memory
+    defaults = ctx.settings.pod
+    return MachinePlan(
+        pod_id=config.id,
+        uuid=str(uuid.uuid4()),
+        run_dir=at.run,
+        config=wanted,
+        hypervisor_path=wanted.hypervisor_path or ctx.settings.qemu.path,
+        accelerator=ctx.settings.qemu.accelerator,
+        kernel=kernel,
+        initrd=initrd,
+        kernel_params=(*parameters, *needs.kernel_params),
+        vcpus=config.vm_config.vcpus or wanted.default_vcpus or defaults.vcpus,
+        memory=config.vm_config.memory or wanted.default_mem_sz or defaults.memory,
+        min_memory=min_memory,
+        ports=needs.ports,
+        shares=needs.shares,
+    )

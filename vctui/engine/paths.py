@@ -1,0 +1,39 @@
+"""Where a pod's things lie on the host. The only module that knows the folder names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vctui.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PodPaths:
+    run: Path
+    """Sockets, logs and mounts of one pod; gone when it is deleted."""
+    share: Path
+    """Exported to the guest."""
+    logs: Path
+    lock: Path
+    rootfs: Path
+    """Private copies of built-in root file systems; they outlive a stop."""
+
+
+def pods_root(settings: Settings) -> Path:
+    return settings.run_dir / "pods"
+
+
+def rootfs_root(settings: Settings) -> Path:
+    return settings.state_dir / "rootfs"
+
+
+def of_pod(settings: Settings, pod_id: str) -> PodPaths:
+    run = pods_root(settings) / pod_id
+    return PodPaths(
+        run=run,
+        share=run / "share",
+        logs=run / "logs",
+        lock=settings.run_dir / "locks" / pod_id,
+        rootfs=rootfs_root(settings) / pod_id,
+    )

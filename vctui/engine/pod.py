@@ -1,0 +1,281 @@
+"""What a pod does, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from vctui.drivers.agents.base import Agent
+from vctui.engine import container as containers
+from vctui.engine import files, machine, recovery
+from vctui.engine.change import change, exclusive
+from vctui.engine.context import Context, Progress, event, no_progress, now
+from vctui.engine.rollback import Rollback
+from vctui.errors import AgentError, AlreadyExists, MonitorError, VctuiError
+from vctui.linux import locks
+from vctui.linux.files import private_dir, tail
+from vctui.linux.problems import host_problem
+from vctui.model.checks import check_pod
+from vctui.model.container import ContainerRecord
+from vctui.model.events import EventKind
+from vctui.model.pod import PodConfig, PodRecord
+from vctui.model.state import State, check_state, check_transition
+from vctui.store.base import Transaction
+
+_AGENT_GOODBYE = 5.0
+"""Seconds that a guest which is going to be switched off may take to answer."""
+
+
+async def create(ctx: Context, config: PodConfig) -> None:
+    """Record a pod and prepare it; nothing boots."""
+    check_pod(config)
+    at = ctx.paths(config.id)
+    async with locks.exclusive(at.lock):
+        if config.id in ctx.store.pod_ids():
+            raise AlreadyExists(
+                f"pod {config.id!r} already exists; delete it first or choose another id"
+            )
+        async with Rollback() as undo:
+            undo.push(lambda: at.lock.unlink(missing_ok=True))
+            plan = machine.plan(ctx, config)
+            ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
+            for one in config.containers:
+                files.check(ctx, config, one)
+            record = PodRecord(
+                config=config,
+                created=now(),
+                containers=tuple(ContainerRecord(config=one) for one in config.containers),
+            )
+            with ctx.store.transaction() as tx:
+                tx.add_pod(record)
+                tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
+            undo.keep()
+
+
+async def run(ctx: Context, config: PodConfig, progress: Progress = no_progress) -> None:
+    """Create and start; a pod that does not start is taken away again."""
+    await create(ctx, config)
+    try:
+        await start(ctx, config.id, progress)
+    except BaseException:
+        await delete(ctx, config.id)
+        raise
+
+
+async def start(ctx: Context, pod_id: str, progress: Progress = no_progress) -> None:
+    def check(record: PodRecord) -> None:
+        check_transition("pod", pod_id, record.state, State.RUNNING)
+        check_state("pod", pod_id, record.state, frozenset({State.READY, State.STOPPED}), "start")
+
+    async with change(ctx, pod_id, "start", check) as record:
+        await _boot(ctx, record, progress)
+
+
+async def stop(
+    ctx: Context, pod_id: str, *, grace: float | None = None, progress: Progress = no_progress
+) -> None:
+    def check(record: PodRecord) -> None:
+        check_transition("pod", pod_id, record.state, State.STOPPED)
+
+    async with change(ctx, pod_id, "stop", check) as record:
+        await _shut_down(ctx, record, grace, progress)
+
+
+async def restart(ctx: Context, pod_id: str, progress: Progress = no_progress) -> None:
+    async with change(ctx, pod_id, "restart", lambda _record: None) as record:
+        if record.state in recovery.LIVE:
+            await _shut_down(ctx, record, None, progress, operation="restart")
+        await _boot(ctx, ctx.store.pod(pod_id), progress)
+
+
+async def delete(ctx: Context, pod_id: str, progress: Progress = no_progress) -> None:
+    """Stop what runs and leave nothing."""
+    async with change(ctx, pod_id, "delete", lambda _record: None) as record:
+        if record.state in recovery.LIVE:
+            await _shut_down(ctx, record, None, progress, operation="delete")
+        progress("removing the pod")
+        await recovery.reclaim(ctx, pod_id, keep_logs=False)
+        recovery.forget(ctx, pod_id, "deleted")
+
+
+async def pause(ctx: Context, pod_id: str) -> None:
+    def check(record: PodRecord) -> None:
+        check_transition("pod", pod_id, record.state, State.PAUSED)
+
+    async with change(ctx, pod_id, "pause", check) as record:
+        if record.machine is not None:
+            await ctx.hypervisor(record).pause(ctx.paths(pod_id).run, record.machine)
+        _freeze(ctx, record, State.RUNNING, State.PAUSED, EventKind.POD_PAUSED)
+
+
+async def resume(ctx: Context, pod_id: str) -> None:
+    def check(record: PodRecord) -> None:
+        check_state("pod", pod_id, record.state, frozenset({State.PAUSED}), "resume")
+
+    async with change(ctx, pod_id, "resume", check) as record:
+        if record.machine is not None:
+            await ctx.hypervisor(record).resume(ctx.paths(pod_id).run, record.machine)
+        _freeze(ctx, record, State.PAUSED, State.RUNNING, EventKind.POD_RESUMED)
+        try:
+            async with ctx.agent(record) as agent:
+                await agent.set_clock()
+        except AgentError as error:
+            ctx.note(EventKind.WARNING, pod_id, f"the guest's clock was not set: {error}")
+
+
+async def set_annotations(ctx: Context, pod_id: str, annotations: dict[str, str]) -> None:
+    """Merge into the pod's annotations, in any state (VCPod.SetAnnotations)."""
+    async with exclusive(ctx, pod_id) as record:
+        merged = {**record.config.annotations, **annotations}
+        config = msgspec.structs.replace(record.config, annotations=merged)
+        with ctx.store.transaction() as tx:
+            tx.save_pod(msgspec.structs.replace(record, config=config))
+
+
+async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
+    pod_id, at = record.id, ctx.paths(record.id)
+    hypervisor, proxy = ctx.hypervisor(record), ctx.proxy(record)
+    plan = machine.plan(ctx, record.config)
+    hypervisor.check(plan)
+    async with Rollback() as undo:
+        undo.push(_reclaim_keeping_logs, ctx, pod_id)
+        await recovery.reclaim(ctx, pod_id, keep_logs=True)
+        try:
+            private_dir(at.logs)
+        except OSError as error:
+            raise host_problem(error, f"make the pod's folder {at.logs}") from error
+        files.make_share(ctx, pod_id)
+        ctx.save(lambda tx: _begin(tx, record))
+        progress("booting the virtual machine")
+        started = await hypervisor.start(plan)
+        ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
+        handle = await proxy.start(pod_id=pod_id, run_dir=at.run)
+        progress("waiting for the agent")
+        try:
+            await proxy.wait_agent(at.run, timeout=ctx.settings.timeouts.start)
+        except VctuiError as error:
+            error.add_note(_last_words(ctx, pod_id))
+            raise
+        progress("preparing the guest")
+        async with ctx.agent(record) as agent:
+            await agent.start_sandbox(pod_id=pod_id, hostname=record.config.hostname or pod_id)
+            for one in record.containers:
+                progress(f"starting container {one.id}")
+                await containers.launch(ctx, record, one, agent)
+        with ctx.store.transaction() as tx:
+            current = tx.pod(pod_id)
+            if current.machine is None:
+                raise MonitorError(f"pod {pod_id!r} ended while it started: {current.reason}")
+            tx.save_pod(
+                msgspec.structs.replace(
+                    current,
+                    state=State.RUNNING,
+                    operation="",
+                    reason="",
+                    started=now(),
+                    monitor_pid=handle.pid,
+                    monitor_started=handle.pid_started,
+                )
+            )
+            tx.emit(event(EventKind.POD_STARTED, pod_id, f"runs on {started.accelerator}"))
+        undo.keep()
+
+
+def _begin(tx: Transaction, record: PodRecord) -> None:
+    for one in record.containers:
+        tx.save_container(record.id, ContainerRecord(config=one.config))
+    tx.emit(event(EventKind.POD_STARTING, record.id, "starting"))
+
+
+async def _reclaim_keeping_logs(ctx: Context, pod_id: str) -> None:
+    await recovery.reclaim(ctx, pod_id, keep_logs=True)
+
+
+async def _shut_down(
+    ctx: Context,
+    record: PodRecord,
+    grace: float | None,
+    progress: Progress,
+    *,
+    operation: str = "",
+) -> None:
+    """Stop the containers, then the guest, then the machine.
+
+    A guest that does not answer is switched off; `operation` is what goes on afterwards.
+    """
+    pod_id, at = record.id, ctx.paths(record.id)
+    ctx.note(EventKind.POD_STOPPING, pod_id, "stopping")
+    if record.machine is not None:
+        hypervisor = ctx.hypervisor(record)
+        if record.state is State.PAUSED:
+            await hypervisor.resume(at.run, record.machine)
+        progress("stopping the containers")
+        try:
+            async with ctx.agent(record) as agent:
+                await _stop_guest(ctx, record, agent, grace)
+        except (AgentError, MonitorError) as error:
+            ctx.note(EventKind.WARNING, pod_id, f"switched off without goodbye: {error}")
+        progress("switching the virtual machine off")
+        await hypervisor.stop(at.run, record.machine, timeout=_AGENT_GOODBYE)
+        await ctx.proxy(record).stop(
+            at.run,
+            pid=record.monitor_pid,
+            pid_started=record.monitor_started,
+            timeout=_AGENT_GOODBYE,
+        )
+    await recovery.reclaim(ctx, pod_id, keep_logs=True)
+    with ctx.store.transaction() as tx:
+        current = tx.pod(pod_id)
+        tx.save_pod(
+            msgspec.structs.replace(
+                current,
+                state=State.STOPPED,
+                operation=operation,
+                reason="",
+                machine=None,
+                monitor_pid=0,
+                monitor_started=0.0,
+            )
+        )
+        for one in current.containers:
+            if one.state is not State.STOPPED:
+                tx.save_container(
+                    pod_id,
+                    msgspec.structs.replace(one, state=State.STOPPED, finished=now()),
+                )
+        tx.emit(event(EventKind.POD_STOPPED, pod_id, "stopped"))
+
+
+async def _stop_guest(ctx: Context, record: PodRecord, agent: Agent, grace: float | None) -> None:
+    running = [one for one in record.containers if one.state in recovery.LIVE]
+    results = await asyncio.gather(
+        *(containers.end(ctx, record, one.id, agent, grace) for one in running),
+        return_exceptions=True,
+    )
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    async with asyncio.timeout(_AGENT_GOODBYE):
+        await agent.stop_sandbox()
+
+
+def _freeze(ctx: Context, record: PodRecord, old: State, new: State, kind: EventKind) -> None:
+    with ctx.store.transaction() as tx:
+        current = tx.pod(record.id)
+        tx.save_pod(msgspec.structs.replace(current, state=new, operation=""))
+        for one in current.containers:
+            if one.state is old:
+                tx.save_container(record.id, msgspec.structs.replace(one, state=new))
+        tx.emit(event(kind, record.id, str(new)))
+
+
+def _last_words(ctx: Context, pod_id: str) -> str:
+    lines = tail(ctx.paths(pod_id).logs / "console.log", lines=3)
+    said = " / ".join(line.decode(errors="replace").strip() for line in lines)
+    return f"the console ended with: {said}" if said else "the console stayed empty"
+
+
+def _summary(config: PodConfig) -> str:
+    names = ", ".join(one.id for one in config.containers) or "none yet"
+    return f"containers: {names}"

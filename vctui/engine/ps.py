@@ -1,0 +1,68 @@
+"""The process list of a guest whose agent has none: `ps` run in the container itself.
+
+The Kata agent's protocol of today has no ListProcesses (kata-agent ttrpc sheet §2.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from vctui.engine import streams
+from vctui.engine.context import Context
+from vctui.errors import AgentError
+from vctui.model.container import Cmd, ProcessListOptions
+from vctui.model.kinds import ProcessListFormat
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes of a process list; the guest is not trusted to be brief."""
+
+
+async def run(ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions) -> bytes:
+    """Raises AgentError where the container has no `ps` or it fails."""
+    from vctui.engine import container
+
+    arguments = options.args or ("-ef",)
+    process = await container.enter(ctx, pod_id, container_id, Cmd(args=("ps", *arguments)))
+    attachment = await streams.attach(ctx, pod_id, container_id, process.token)
+    output, errors = bytearray(), bytearray()
+    async with asyncio.timeout(ctx.settings.timeouts.agent):
+        async for piece in attachment:
+            (output if piece.stream == 1 else errors).extend(piece.data)
+            if len(output) + len(errors) > MAX_OUTPUT:
+                break
+    await attachment.detach()
+    if attachment.exit_code:
+        said = errors.decode(errors="replace").strip().splitlines()
+        why = said[0][:200] if said else f"exit status {attachment.exit_code}"
+        raise AgentError(f"`ps` failed in container {container_id!r}: {why}; try other arguments")
+    if options.format is ProcessListFormat.TABLE:
+        return bytes(output)
+    return msgspec.json.encode(parse_table(output.decode(errors="replace")))
+
+
+def parse_table(text: str) -> list[dict[str, object]]:
+    """The rows of a ps table as objects with `pid`, `user` and `args` where it has them."""
+    lines = text.splitlines()
+    if not lines:
+        return []
+    header = lines[0].split()
+    names = {"PID": "pid", "PPID": "ppid", "USER": "user", "UID": "user", "CMD": "args"}
+    names |= {"COMMAND": "args", "ARGS": "args"}
+    rows: list[dict[str, object]] = []
+    for line in lines[1:]:
+        cells = line.split(None, len(header) - 1)
+        row: dict[str, object] = {}
+        for title, cell in zip(header, cells, strict=False):
+            name = names.get(title)
+            if name in {"pid", "ppid"}:
+                if not cell.isascii() or not cell.isdigit():
+                    break
+                row[name] = int(cell[:10])
+            elif name:
+                row[name] = cell
+        else:
+            if "pid" in row:
+                rows.append(row)
+    return rows

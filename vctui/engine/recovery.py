@@ -1,0 +1,228 @@
+"""What others left half done, and machines that died while nobody looked.
+
+Everything that a pod has on the host can be found from the name of its folder:
+processes carry it as an argument, mounts and sockets lie in it. So no journal of steps is
+needed: what a crashed engine made is found and removed, whatever step it had come to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+
+import msgspec
+
+from vctui.engine import paths
+from vctui.engine.context import Context, event, now
+from vctui.errors import NotFound, VctuiError
+from vctui.linux import locks, mounts, process
+from vctui.linux.files import tail
+from vctui.model.container import ContainerRecord
+from vctui.model.events import EventKind
+from vctui.model.pod import PodRecord
+from vctui.model.state import State
+
+log = logging.getLogger(__name__)
+
+LIVE = frozenset({State.RUNNING, State.PAUSED})
+_FROZEN = frozenset({"pause", "resume"})
+_WHOLE_POD = frozenset({"start", "run", "stop", "restart"})
+
+
+def needs_settling(ctx: Context, record: PodRecord) -> bool:
+    """Whether something about the pod does not fit; cheap enough for every pod at every start."""
+    if record.operation:
+        return True
+    if record.state not in LIVE or record.machine is None:
+        return False
+    machine_lives = ctx.hypervisor(record).alive(record.machine)
+    monitor_lives = ctx.proxy(record).alive(record.monitor_pid, record.monitor_started)
+    return not (machine_lives and monitor_lives)
+
+
+async def settle(ctx: Context, pod_id: str) -> PodRecord:
+    """Bring a pod into a state that the API knows. The caller holds its lock alone.
+
+    Raises:
+        NotFound: there is no such pod, or its deletion was completed here.
+    """
+    record = ctx.store.pod(pod_id)
+    if record.operation:
+        record = await _finish_interrupted(ctx, record)
+    if record.state in LIVE and record.machine is not None:
+        if not ctx.hypervisor(record).alive(record.machine):
+            record = await _machine_is_gone(ctx, record)
+        elif not ctx.proxy(record).alive(record.monitor_pid, record.monitor_started):
+            record = await _adopt(ctx, record)
+    return record
+
+
+async def sweep(ctx: Context) -> None:
+    """Settle every pod that nobody is working on, and remove what belongs to no pod."""
+    pending = [record.id for record in ctx.store.pods() if needs_settling(ctx, record)]
+    await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
+    known = set(ctx.store.pod_ids())
+    for root in (paths.pods_root(ctx.settings), paths.rootfs_root(ctx.settings)):
+        try:
+            found = [entry.name for entry in root.iterdir()]
+        except FileNotFoundError:
+            continue
+        for name in found:
+            if name not in known:
+                await _remove_orphan(ctx, name)
+
+
+async def reclaim(ctx: Context, pod_id: str, *, keep_logs: bool) -> None:
+    """End every process of the pod, undo its mounts, remove its sockets. Idempotent."""
+    at = ctx.paths(pod_id)
+    left = process.find_by_argument(at.run)
+    await asyncio.gather(
+        *(process.terminate(found.pid, found.started, timeout=2.0) for found in left)
+    )
+    mounts.unmount_below(at.run)
+    if not keep_logs:
+        shutil.rmtree(at.run, ignore_errors=True)
+        return
+    try:
+        entries = list(at.run.iterdir())
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry == at.logs or entry.suffix == ".log":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+async def _settle_if_free(ctx: Context, pod_id: str) -> None:
+    try:
+        async with locks.try_exclusive(ctx.paths(pod_id).lock) as mine:
+            if mine:
+                await settle(ctx, pod_id)
+    except NotFound:
+        pass
+    except VctuiError as error:
+        log.warning("pod %s could not be settled: %s", pod_id, error)
+
+
+async def _remove_orphan(ctx: Context, name: str) -> None:
+    at = ctx.paths(name)
+    async with locks.try_exclusive(at.lock) as mine:
+        if not mine or name in ctx.store.pod_ids():
+            return
+        await reclaim(ctx, name, keep_logs=False)
+        shutil.rmtree(at.rootfs, ignore_errors=True)
+        at.lock.unlink(missing_ok=True)
+        log.info("removed what was left of pod %s", name)
+
+
+async def _finish_interrupted(ctx: Context, record: PodRecord) -> PodRecord:
+    verb = record.operation.partition(" ")[0]
+    if verb == "delete":
+        await reclaim(ctx, record.id, keep_logs=False)
+        forget(ctx, record.id, "its deletion, which was interrupted, was completed")
+        raise NotFound(f"there is no pod {record.id!r}; its interrupted deletion was completed")
+    if verb in _WHOLE_POD:
+        await reclaim(ctx, record.id, keep_logs=True)
+        reason = f"its {verb} was interrupted; start it again"
+        return _stopped(ctx, record, reason, EventKind.RECOVERED)
+    if verb in _FROZEN and record.machine is not None:
+        # Whatever the interrupted change had come to, a running machine fits `running`.
+        hypervisor = ctx.hypervisor(record)
+        if hypervisor.alive(record.machine):
+            await hypervisor.resume(ctx.paths(record.id).run, record.machine)
+        settled = msgspec.structs.replace(record, operation="", state=State.RUNNING)
+        with ctx.store.transaction() as tx:
+            tx.save_pod(settled)
+            for container in record.containers:
+                if container.state is State.PAUSED:
+                    tx.save_container(
+                        record.id, msgspec.structs.replace(container, state=State.RUNNING)
+                    )
+            tx.emit(
+                event(EventKind.RECOVERED, record.id, f"{verb} was interrupted; the pod runs on")
+            )
+        return ctx.store.pod(record.id)
+    return await _finish_container_change(ctx, record)
+
+
+async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord:
+    """A change of one container was interrupted: the pod goes on, the container is stopped."""
+    verb, _, container_id = record.operation.partition(" ")
+    if (
+        record.state is State.RUNNING
+        and record.machine
+        and ctx.hypervisor(record).alive(record.machine)
+    ):
+        try:
+            async with ctx.agent(record) as agent:
+                await agent.remove_container(container_id, timeout=5.0)
+        except VctuiError as error:
+            log.info("container %s was not in the guest: %s", container_id, error)
+    with ctx.store.transaction() as tx:
+        current = tx.pod(record.id)
+        tx.save_pod(msgspec.structs.replace(current, operation=""))
+        for container in current.containers:
+            if container.id == container_id and container.state is not State.STOPPED:
+                reason = f"its {verb} was interrupted; start it again"
+                tx.save_container(record.id, _ended(container, reason))
+        tx.emit(event(EventKind.RECOVERED, record.id, f"{verb} was interrupted", container_id))
+    return ctx.store.pod(record.id)
+
+
+async def _machine_is_gone(ctx: Context, record: PodRecord) -> PodRecord:
+    reason = "the virtual machine ended while no monitor was watching"
+    if words := tail(ctx.paths(record.id).run / "qemu.log", lines=1):
+        reason += f"; QEMU's last line: {words[-1].decode(errors='replace')[:200]}"
+    await reclaim(ctx, record.id, keep_logs=True)
+    return _stopped(ctx, record, reason, EventKind.MACHINE_DIED)
+
+
+async def _adopt(ctx: Context, record: PodRecord) -> PodRecord:
+    """The monitor died and the machine did not: a new monitor takes over."""
+    handle = await ctx.proxy(record).start(pod_id=record.id, run_dir=ctx.paths(record.id).run)
+    with ctx.store.transaction() as tx:
+        adopted = msgspec.structs.replace(
+            tx.pod(record.id), monitor_pid=handle.pid, monitor_started=handle.pid_started
+        )
+        tx.save_pod(adopted)
+    return ctx.store.pod(record.id)
+
+
+def forget(ctx: Context, pod_id: str, message: str) -> None:
+    """Take a pod out of the store and its last files off the disk."""
+    shutil.rmtree(ctx.paths(pod_id).rootfs, ignore_errors=True)
+    with ctx.store.transaction() as tx:
+        tx.drop_pod(pod_id)
+        tx.emit(event(EventKind.POD_DELETED, pod_id, message))
+    ctx.paths(pod_id).lock.unlink(missing_ok=True)
+
+
+def _ended(container: ContainerRecord, reason: str) -> ContainerRecord:
+    return msgspec.structs.replace(
+        container, state=State.STOPPED, reason=reason, exit_code=None, finished=now()
+    )
+
+
+def _stopped(ctx: Context, record: PodRecord, reason: str, kind: EventKind) -> PodRecord:
+    with ctx.store.transaction() as tx:
+        current = tx.pod(record.id)
+        tx.save_pod(
+            msgspec.structs.replace(
+                current,
+                state=State.STOPPED,
+                reason=reason,
+                operation="",
+                machine=None,
+                monitor_pid=0,
+                monitor_started=0.0,
+            )
+        )
+        for container in current.containers:
+            if container.state is not State.STOPPED:
+                tx.save_container(record.id, _ended(container, reason))
+        tx.emit(event(kind, record.id, reason))
+    return ctx.store.pod(record.id)

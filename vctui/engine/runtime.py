@@ -1,0 +1,299 @@
+"""Runtime: the virtcontainers 1.0 API for one host, put together from settings and a store.
+
+Every function takes complete ids; `resolve_pod` and `resolve_container` turn what an
+operator typed into one. Calls may be made from any number of processes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from vctui.engine import container, pod, recovery, status
+from vctui.engine.context import Context, Progress, no_progress
+from vctui.errors import ReadOnly
+from vctui.linux.files import private_dir
+from vctui.linux.problems import host_problem
+from vctui.model import ids
+from vctui.model.container import (
+    Cmd,
+    ContainerConfig,
+    ContainerStatus,
+    ExecRecord,
+    Process,
+    ProcessListOptions,
+)
+from vctui.model.events import Event
+from vctui.model.logs import LogLine, LogSource
+from vctui.model.pod import PodConfig, PodStatus
+from vctui.settings import Settings
+from vctui.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from vctui.drivers.agents.base import ContainerStats
+    from vctui.drivers.shims.base import Attachment
+    from vctui.model.doctor import Check
+
+
+class Runtime:
+    """An async context manager; opening it repairs what crashed engines left behind.
+
+    With `read_only` every call that changes something raises ReadOnly.
+    """
+
+    def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
+        self.settings = settings
+        self._read_only = read_only
+        self._opened: Context | None = None
+
+    async def __aenter__(self) -> Self:
+        for folder in (self.settings.run_dir / "locks", self.settings.state_dir):
+            try:
+                private_dir(folder)
+            except OSError as error:
+                raise host_problem(error, f"make the folder {folder}") from error
+        self._opened = Context(self.settings, SqliteStore(self.settings.state_dir))
+        if not self._read_only:
+            await recovery.sweep(self._opened)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._opened is not None:
+            self._opened.store.close()
+            self._opened = None
+
+    @property
+    def _reading(self) -> Context:
+        if self._opened is None:
+            raise RuntimeError("the runtime is not open; use `async with Runtime(…)`")
+        return self._opened
+
+    def _changing(self, what: str) -> Context:
+        if self._read_only:
+            raise ReadOnly(f"cannot {what}: changes are switched off; run without --read-only")
+        return self._reading
+
+    # --- ids
+
+    def resolve_pod(self, prefix: str) -> str:
+        """Raises NotFound, AmbiguousId."""
+        return ids.resolve("pod", prefix, self._reading.store.pod_ids())
+
+    def resolve_container(self, pod_id: str, prefix: str) -> str:
+        """Raises NotFound, AmbiguousId."""
+        known = [one.id for one in self._reading.store.pod(pod_id).containers]
+        return ids.resolve("container", prefix, known)
+
+    # --- pods
+
+    async def create_pod(self, config: PodConfig) -> PodStatus:
+        """Record a pod and its containers; nothing boots (API: CreatePod).
+
+        Raises:
+            InvalidId, InvalidConfig, AlreadyExists, FileProblem, GuestNotBuilt, MissingProgram.
+        """
+        await pod.create(self._changing(f"create pod {config.id!r}"), config)
+        return await self.status_pod(config.id)
+
+    async def run_pod(self, config: PodConfig, *, progress: Progress = no_progress) -> PodStatus:
+        """Create and start (API: RunPod); a pod that does not start is removed again."""
+        await pod.run(self._changing(f"run pod {config.id!r}"), config, progress)
+        return await self.status_pod(config.id)
+
+    async def start_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
+        """Boot the machine and start every container (API: StartPod).
+
+        Raises:
+            WrongState: it runs or is paused.
+            MachineDied, AgentUnreachable, CommandFailed: the pod is as it was before.
+        """
+        await pod.start(self._changing(f"start pod {pod_id!r}"), pod_id, progress)
+        return await self.status_pod(pod_id)
+
+    async def stop_pod(
+        self, pod_id: str, *, timeout: float | None = None, progress: Progress = no_progress
+    ) -> PodStatus:
+        """Stop the containers and switch the machine off (API: StopPod).
+
+        `timeout`: seconds from a container's stop signal to SIGKILL.
+        Raises WrongState for a pod that is stopped already.
+        """
+        ctx = self._changing(f"stop pod {pod_id!r}")
+        await pod.stop(ctx, pod_id, grace=timeout, progress=progress)
+        return await self.status_pod(pod_id)
+
+    async def restart_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
+        await pod.restart(self._changing(f"restart pod {pod_id!r}"), pod_id, progress)
+        return await self.status_pod(pod_id)
+
+    async def pause_pod(self, pod_id: str) -> PodStatus:
+        """Freeze the machine: clocks in the containers stand still (API: PausePod)."""
+        await pod.pause(self._changing(f"pause pod {pod_id!r}"), pod_id)
+        return await self.status_pod(pod_id)
+
+    async def resume_pod(self, pod_id: str) -> PodStatus:
+        """API: ResumePod."""
+        await pod.resume(self._changing(f"resume pod {pod_id!r}"), pod_id)
+        return await self.status_pod(pod_id)
+
+    async def delete_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
+        """Stop what runs, then leave nothing of the pod but its events (API: DeletePod).
+
+        Returns the last status it had.
+        """
+        ctx = self._changing(f"delete pod {pod_id!r}")
+        last = await self.status_pod(pod_id)
+        await pod.delete(ctx, pod_id, progress)
+        return last
+
+    async def list_pods(self) -> tuple[PodStatus, ...]:
+        """In the order of their creation (API: ListPod)."""
+        return tuple(status.pod_status(record) for record in self._reading.store.pods())
+
+    async def status_pod(self, pod_id: str) -> PodStatus:
+        """API: StatusPod. Raises NotFound."""
+        return status.pod_status(self._reading.store.pod(pod_id))
+
+    async def set_annotations(self, pod_id: str, annotations: dict[str, str]) -> PodStatus:
+        """Merge into the pod's annotations (API: VCPod.SetAnnotations)."""
+        await pod.set_annotations(self._changing(f"annotate pod {pod_id!r}"), pod_id, annotations)
+        return await self.status_pod(pod_id)
+
+    # --- containers
+
+    async def create_container(self, pod_id: str, config: ContainerConfig) -> ContainerStatus:
+        """API: CreateContainer. Raises AlreadyExists, NotFound, FileProblem."""
+        ctx = self._changing(f"create a container in pod {pod_id!r}")
+        await container.create(ctx, pod_id, config)
+        return await self.status_container(pod_id, config.id)
+
+    async def start_container(self, pod_id: str, container_id: str) -> ContainerStatus:
+        """API: StartContainer. Raises WrongState, CommandFailed."""
+        await container.start(self._changing("start a container"), pod_id, container_id)
+        return await self.status_container(pod_id, container_id)
+
+    async def stop_container(
+        self, pod_id: str, container_id: str, *, timeout: float | None = None
+    ) -> ContainerStatus:
+        """API: StopContainer. `timeout`: seconds from the stop signal to SIGKILL."""
+        ctx = self._changing("stop a container")
+        await container.stop(ctx, pod_id, container_id, grace=timeout)
+        return await self.status_container(pod_id, container_id)
+
+    async def delete_container(self, pod_id: str, container_id: str) -> ContainerStatus:
+        """API: DeleteContainer; one that runs is to be stopped first. Returns its last status."""
+        ctx = self._changing("delete a container")
+        last = await self.status_container(pod_id, container_id)
+        await container.delete(ctx, pod_id, container_id)
+        return last
+
+    async def status_container(self, pod_id: str, container_id: str) -> ContainerStatus:
+        """API: StatusContainer. Raises NotFound."""
+        record = container.find(self._reading.store.pod(pod_id), container_id)
+        return status.container_status(pod_id, record)
+
+    async def kill_container(
+        self,
+        pod_id: str,
+        container_id: str,
+        signal: int,
+        *,
+        all: bool = False,  # noqa: A002 - the API's word
+    ) -> None:
+        """Signal the first process, or all of them (API: KillContainer)."""
+        ctx = self._changing("signal a container")
+        await container.kill(ctx, pod_id, container_id, signal, all=all)
+
+    async def enter_container(self, pod_id: str, container_id: str, cmd: Cmd) -> Process:
+        """Run one more process in a running container (API: EnterContainer).
+
+        Raises CommandFailed with exit code 127 (not found) or 126 (not executable).
+        """
+        ctx = self._changing("run a command in a container")
+        return await container.enter(ctx, pod_id, container_id, cmd)
+
+    async def process_list_container(
+        self, pod_id: str, container_id: str, options: ProcessListOptions
+    ) -> bytes:
+        """API: ProcessListContainer."""
+        return await container.process_list(self._reading, pod_id, container_id, options)
+
+    def execs(self, pod_id: str) -> tuple[ExecRecord, ...]:
+        """Processes that were added with enter_container, ended ones too while remembered."""
+        return self._reading.store.execs(pod_id)
+
+    async def stats(self, pod_id: str) -> dict[str, ContainerStats]:
+        """Usage of each running container, from the guest's cgroups."""
+        return await container.stats(self._reading, pod_id)
+
+    # --- streams
+
+    async def attach(
+        self,
+        pod_id: str,
+        container_id: str,
+        token: str = "",
+        *,
+        replay: int = 0,
+        rows: int = 0,
+        columns: int = 0,
+    ) -> Attachment:
+        """Join a process's stdio; `token` "" is the container's first process."""
+        from vctui.engine import streams
+
+        ctx = self._changing("attach to a container")
+        return await streams.attach(
+            ctx, pod_id, container_id, token, replay=replay, rows=rows, columns=columns
+        )
+
+    async def console(self, pod_id: str, *, replay: int = 0) -> Attachment:
+        """Join the guest's serial console."""
+        from vctui.engine import streams
+
+        return await streams.console(self._changing("use a console"), pod_id, replay=replay)
+
+    def logs(
+        self,
+        pod_id: str,
+        source: LogSource,
+        container_id: str = "",
+        *,
+        follow: bool = False,
+        since: datetime | None = None,
+        tail: int | None = None,
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines of one of the pod's logs; with `follow` until the pod is deleted."""
+        from vctui.engine import logs
+
+        return logs.read(
+            self._reading, pod_id, source, container_id, follow=follow, since=since, tail=tail
+        )
+
+    # --- watching
+
+    def events(self, *, after: int = 0, follow: bool = False) -> AsyncGenerator[Event, None]:
+        from vctui.engine import watch
+
+        return watch.events(self._reading, after=after, follow=follow)
+
+    def recent_events(self, *, limit: int = 200, pod_id: str = "") -> tuple[Event, ...]:
+        return self._reading.store.recent_events(limit=limit, pod_id=pod_id)
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yields at the start and after each change by anybody, several as one."""
+        from vctui.engine import watch
+
+        return watch.changes(self._reading)
+
+    async def doctor(self) -> tuple[Check, ...]:
+        """What the product needs on this host, and whether it is there."""
+        from vctui.engine import doctor
+
+        return await doctor.examine(self.settings)
