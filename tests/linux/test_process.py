@@ -1,0 +1,196 @@
+"""Promises of processes: detached, reaped, never mistaken for another one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from vctui.linux import process
+
+SLEEP = ("sleep", "60")
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nothing of ours happens that could be awaited
+            await asyncio.sleep(0.005)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended and was reaped, by whomever."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def descriptors(pid: int) -> set[int]:
+    return {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def link(pid: int, name: str) -> str:
+    return str(Path(f"/proc/{pid}/{name}").readlink())
+
+
+@pytest.fixture
+async def started():
+    """Processes that are ended when the test is over."""
+    found: list[process.Spawned] = []
+    yield found
+    for each in found:
+        await process.terminate(each.pid, each.started, timeout=0)
+
+
+async def test_a_detached_process_has_its_own_session_and_folder(started):
+    spawned = process.spawn_detached(SLEEP)
+    started.append(spawned)
+    assert os.getsid(spawned.pid) == spawned.pid
+    assert link(spawned.pid, "cwd") == "/"
+    assert link(spawned.pid, "fd/0") == "/dev/null"
+    assert process.is_alive(spawned.pid, spawned.started)
+    assert process.start_time(spawned.pid) == spawned.started
+
+
+async def test_a_detached_process_gets_only_the_descriptors_that_are_passed(started, tmp_path):
+    kept, other = os.pipe()
+    os.set_inheritable(other, True)  # as a shell's `exec 9>lock` would leave it
+    try:
+        spawned = process.spawn_detached(SLEEP, pass_fds=(kept,))
+        started.append(spawned)
+        # its dynamic loader opens others for a moment
+        await until(lambda: descriptors(spawned.pid) == {0, 1, 2, kept})
+    finally:
+        os.close(kept)
+        os.close(other)
+
+
+async def test_output_and_environment_are_as_given(tmp_path):
+    with (tmp_path / "out").open("wb") as out:
+        spawned = process.spawn_detached(
+            ("/bin/sh", "-c", "pwd; echo $WORD; echo oops >&2"),
+            stdout=out,
+            stderr=out,
+            env={"WORD": "given"},
+            cwd=tmp_path,
+        )
+    assert await process.wait_end(spawned.pid, spawned.started) == 0
+    assert (tmp_path / "out").read_text() == f"{tmp_path}\ngiven\noops\n"
+
+
+async def test_the_end_of_a_child_is_told_with_its_status():
+    spawned = process.spawn_detached(("/bin/sh", "-c", "exit 3"))
+    assert await process.wait_end(spawned.pid, spawned.started) == 3
+    spawned = process.spawn_detached(("/bin/sh", "-c", "kill -9 $$"))
+    assert await process.wait_end(spawned.pid, spawned.started) == -9
+    assert await process.wait_end(spawned.pid, spawned.started) == -9  # asked once more
+
+
+async def test_a_child_that_ended_leaves_no_zombie():
+    spawned = process.spawn_detached(("true",))
+    await until(lambda: is_gone(spawned.pid))  # nobody waits for it but the reaper
+
+
+async def test_a_program_that_is_missing_is_an_error():
+    with pytest.raises(FileNotFoundError):
+        process.spawn_detached(("/no/such/program",))
+
+
+async def test_terminate_asks_first_and_kills_then(started, tmp_path):
+    polite = process.spawn_detached(SLEEP)
+    await process.terminate(polite.pid, polite.started, timeout=10)
+    assert await process.wait_end(polite.pid, polite.started) == -signal.SIGTERM
+
+    ready = tmp_path / "ready"
+    code = (
+        "import signal, pathlib, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "pathlib.Path(sys.argv[1]).touch(); signal.pause()"
+    )
+    deaf = process.spawn_detached((sys.executable, "-c", code, ready))
+    started.append(deaf)
+    await until(ready.exists)
+    await process.terminate(deaf.pid, deaf.started, timeout=0.05)
+    assert await process.wait_end(deaf.pid, deaf.started) == -signal.SIGKILL
+    await process.terminate(deaf.pid, deaf.started, timeout=1)  # once more does no harm
+
+
+async def test_a_pid_that_was_given_again_is_left_alone(started):
+    spawned = process.spawn_detached(SLEEP)
+    started.append(spawned)
+    other = spawned.started - 1
+    assert not process.is_alive(spawned.pid, other)
+    await process.terminate(spawned.pid, other, timeout=0)
+    assert await process.wait_end(spawned.pid, other) is None
+    assert process.is_alive(spawned.pid, spawned.started)
+
+
+@pytest.mark.parametrize("pid", [0, -1])
+async def test_what_is_no_process_is_never_signalled(pid):
+    assert not process.is_alive(pid, 0.0)
+    await process.terminate(pid, 0.0, timeout=0)
+    assert await process.wait_end(pid, 0.0) is None
+    with pytest.raises(ProcessLookupError):
+        process.start_time(pid)
+
+
+def test_a_zombie_is_not_alive():
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    began = process.start_time(child)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert not process.is_alive(child, began)
+    os.waitpid(child, 0)
+
+
+async def test_detached_processes_are_found_by_argument_or_a_path_below_it(started, tmp_path):
+    wanted = tmp_path / "pod"
+    for argument in (f"{wanted}", f"{wanted}/qemu.pid", f"{wanted}-other", f"x{wanted}"):
+        started.append(process.spawn_detached(("sh", "-c", "sleep 60; :", "name", argument)))
+    found = process.find_by_argument(wanted)
+    assert sorted(each.pid for each in found) == sorted(each.pid for each in started[:2])
+    assert set(found) == set(started[:2])
+
+
+async def test_an_operators_tail_of_a_log_is_not_found(tmp_path):
+    (tmp_path / "log").touch()
+    tail = await asyncio.create_subprocess_exec("tail", "-f", str(tmp_path / "log"))
+    try:
+        assert process.find_by_argument(tmp_path) == []
+    finally:
+        tail.kill()
+        await tail.wait()
+
+
+async def test_run_takes_input_and_gives_output():
+    done = await process.run(("sh", "-c", "cat; echo oops >&2; exit 4"), stdin=b"hello")
+    assert done == process.Completed(4, b"hello", b"oops\n")
+
+
+async def test_run_kills_what_takes_too_long_with_its_children(tmp_path):
+    marker = tmp_path / "marker"
+    script = f"sleep 60 & echo $! > {marker}; wait"
+    with pytest.raises(TimeoutError):
+        await process.run(("sh", "-c", script), timeout=0.5)
+    child = int(marker.read_text())
+    await until(lambda: is_gone(child))
+
+
+async def test_a_cancelled_run_leaves_nothing():
+    task = asyncio.create_task(process.run(("sleep", "60.25")))
+    await until(_sleepers)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not _sleepers()
+
+
+def _sleepers() -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if (entry / "cmdline").read_bytes() == b"sleep\x0060.25\0":
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found

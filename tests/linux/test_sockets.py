@@ -1,0 +1,58 @@
+"""Promises of unix sockets: any length of path, private, replacing what a dead process left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+
+import pytest
+
+from vctui.linux import sockets
+
+
+@pytest.fixture(params=["short", "long"])
+def path(request, tmp_path):
+    folder = tmp_path / ("d" * 120) if request.param == "long" else tmp_path
+    folder.mkdir(exist_ok=True)
+    return folder / "x.sock"
+
+
+async def test_what_is_written_arrives(path):
+    with sockets.listen(path) as server:
+        reader, writer = await sockets.open_connection(path)
+        peer, _ = await asyncio.get_running_loop().sock_accept(server)
+        with peer:
+            writer.write(b"hello\n")
+            await writer.drain()
+            assert await asyncio.get_running_loop().sock_recv(peer, 100) == b"hello\n"
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_socket_is_private_whatever_the_umask(path):
+    old = os.umask(0)
+    try:
+        with sockets.listen(path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(old)
+
+
+async def test_what_a_dead_process_left_is_replaced(path):
+    sockets.listen(path).close()
+    with pytest.raises(ConnectionRefusedError):
+        await sockets.connect(path)
+    with sockets.listen(path):
+        (await sockets.connect(path)).close()
+
+
+async def test_nobody_there(path):
+    with pytest.raises(FileNotFoundError):
+        await sockets.connect(path)
+
+
+async def test_a_folder_that_is_missing_is_an_error(path):
+    with pytest.raises(FileNotFoundError):
+        sockets.listen(path.parent / "nowhere" / "x.sock")
