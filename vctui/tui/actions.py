@@ -151,7 +151,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     _action(
         "container.attach", "a", "attach",
-        "Attach to the container's first process, or to the selected process of an exec.",
+        "Attach to the first process; in the processes pane to an exec (⇄).",
         states=_RUNNING, pod_states=_RUNNING, changes=True,
         command="vctui container attach {pod} {container}", **_CONTAINER_ANYWHERE,
     ),
@@ -168,7 +168,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     _action(
         "view.console", "c", "console", "Type into the serial console of the virtual machine.",
-        group="View", target=Target.POD, command="vctui console {pod}",
+        group="View", target=Target.POD, changes=True, command="vctui console {pod}",
     ),
     _action(
         "view.log", "l", "log", "Follow the container's log.",

@@ -18,7 +18,7 @@ from vctui.model.events import Event, EventKind
 from vctui.model.pod import PodStatus
 from vctui.present import problems
 from vctui.present.humanize import plain
-from vctui.tui.actions import Action, Context, command_line, targets
+from vctui.tui.actions import Action, Context, Pane, command_line, targets
 from vctui.tui.operations import Operations
 from vctui.tui.screens.ask import AskCommand
 from vctui.tui.screens.confirm import Confirm
@@ -158,7 +158,8 @@ class Commands:
     async def _confirmed(self, action: Action, context: Context, names: Sequence[str]) -> bool:
         command = command_line(action, context) if len(names) == 1 else ""
         dialog = Confirm(action.label, names, _NOTES.get(action.id, ""), command)
-        return bool(await self._app.push_screen_wait(dialog))
+        answer = await self._app.push_screen_wait(dialog)
+        return answer is True
 
     async def _run_pod(self, action: Action, context: Context) -> None:
         app = self._app
@@ -173,9 +174,7 @@ class Commands:
             )
         self._tell_command(action, context, file=str(path))
         app.main.await_pod(config.id)
-        await self._track(
-            f"run {config.id}", lambda number: self._gateway.run_pod(number, config)
-        )
+        await self._track(f"run {config.id}", lambda number: self._gateway.run_pod(number, config))
 
     # --- containers
 
@@ -224,12 +223,11 @@ class Commands:
 
     async def _attach(self, action: Action, context: Context) -> None:
         self._tell_command(action, context)
-        assert context.container is not None
-        process = context.process
-        if context.pane.value == "processes" and process is not None and process.token:
+        process, container = context.process, context.container
+        if context.pane is Pane.PROCESSES and process is not None and process.token:
             await self._open_terminal(context, process.token, process.args)
-        else:
-            await self._open_terminal(context, "", " ".join(context.container.args))
+        elif container is not None:
+            await self._open_terminal(context, "", " ".join(container.args))
 
     async def _open_terminal(self, context: Context, token: str, what: str) -> None:
         from vctui.tui.screens.terminal import TerminalScreen
@@ -270,7 +268,6 @@ class Commands:
 
 
 def _names(context: Context) -> tuple[str, str]:
-    assert context.pod is not None
-    assert context.container is not None
+    if context.pod is None or context.container is None:
+        raise NotFound("no container is selected; select one first")
     return context.pod.id, context.container.id
-

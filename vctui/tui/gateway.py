@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -50,6 +52,19 @@ SAMPLE_INTERVAL: Final = 1.0
 RETRY_INTERVAL: Final = 2.0
 KEPT_EVENTS: Final = 1000
 
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What there is once the engine's thread is up."""
+
+    loop: asyncio.AbstractEventLoop
+    runtime: Runtime
+    leave: asyncio.Event
+    """Set when the console is to end."""
+    moved: asyncio.Event
+    """Set when another container is to be sampled."""
+
+
 OpenRuntime = Callable[[Settings, bool], "AbstractAsyncContextManager[Runtime]"]
 
 
@@ -76,14 +91,11 @@ class Gateway:
         self._read_only = read_only
         self._open = open_runtime
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
-        self._ready: concurrent.futures.Future[Runtime] = concurrent.futures.Future()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._leave: asyncio.Event | None = None
+        self._ready: concurrent.futures.Future[_Engine] = concurrent.futures.Future()
         self._grace = 0.0
         self._changes: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
         self._watched: tuple[str, str] | None = None
-        self._watch_moved: asyncio.Event | None = None
 
     # --- the engine's thread
 
@@ -103,16 +115,16 @@ class Gateway:
             self._post(ConnectionFailed(error))
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._leave, self._watch_moved = asyncio.Event(), asyncio.Event()
         async with self._open(self._settings, self._read_only) as runtime:
-            self._ready.set_result(runtime)
+            loop = asyncio.get_running_loop()
+            engine = _Engine(loop, runtime, asyncio.Event(), asyncio.Event())
+            self._ready.set_result(engine)
             self._post(Connected(self._guest_built()))
             background = [
                 asyncio.create_task(self._follow_changes(runtime)),
-                asyncio.create_task(self._follow_processes(runtime)),
+                asyncio.create_task(self._follow_processes(engine)),
             ]
-            await self._leave.wait()
+            await engine.leave.wait()
             await self._settle()
             for task in (*background, *self._streams):
                 task.cancel()
@@ -134,35 +146,32 @@ class Gateway:
             try:
                 async with closing(runtime.changes()) as changes:
                     async for _ in changes:
-                        began = self._now()
+                        began = time.monotonic()
                         pods = tuple(_same(known, pod) for pod in await runtime.list_pods())
                         known = {pod.id: pod for pod in pods}
                         async with closing(runtime.events(after=_last(events))) as news:
                             events.extend([event async for event in news])
                         self._post(Changed(Snapshot(pods, tuple(events))))
-                        await asyncio.sleep(max(SNAPSHOT_INTERVAL, 3 * (self._now() - began)))
+                        await asyncio.sleep(max(SNAPSHOT_INTERVAL, 3 * (time.monotonic() - began)))
             except VctuiError as error:
                 self._post(ConnectionFailed(error))
             await asyncio.sleep(RETRY_INTERVAL)
 
-    async def _follow_processes(self, runtime: Runtime) -> None:
-        assert self._watch_moved is not None
+    async def _follow_processes(self, engine: _Engine) -> None:
         while True:
-            self._watch_moved.clear()
+            engine.moved.clear()
             if (watched := self._watched) is None:
-                await self._watch_moved.wait()
+                await engine.moved.wait()
                 continue
-            began = self._now()
-            sample = await self._sample(runtime, *watched)
+            began = time.monotonic()
+            sample = await self._sample(engine.runtime, *watched)
             if watched == self._watched:
                 self._post(sample)
             # A guest that answers slowly is asked less often.
-            pause = max(SAMPLE_INTERVAL, 2 * (self._now() - began))
-            try:
+            pause = max(SAMPLE_INTERVAL, 2 * (time.monotonic() - began))
+            with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._watch_moved.wait()
-            except TimeoutError:
-                pass
+                    await engine.moved.wait()
 
     async def _sample(self, runtime: Runtime, pod_id: str, container_id: str) -> ProcessesSampled:
         options = ProcessListOptions(format=ProcessListFormat.JSON)
@@ -173,10 +182,6 @@ class Gateway:
             return ProcessesSampled(pod_id, container_id, (), error.message)
         listed = processes.with_tokens(processes.parse(data), execs, container_id)
         return ProcessesSampled(pod_id, container_id, listed)
-
-    def _now(self) -> float:
-        assert self._loop is not None
-        return self._loop.time()
 
     def _guest_built(self) -> bool:
         from vctui.image import current
@@ -190,25 +195,23 @@ class Gateway:
     # --- calls
 
     async def _call(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
-        runtime = await asyncio.wrap_future(self._ready)
-        return await self._submit(work(runtime))
+        engine = await asyncio.wrap_future(self._ready)
+        return await self._submit(work(engine.runtime))
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        assert self._loop is not None
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        """Run in the engine's loop, once it is there."""
+        loop = self._ready.result().loop
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
     async def _change(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
         """A call that changes something: it goes on when its caller is gone, and `stop` waits
         for it."""
 
         async def tracked(runtime: Runtime) -> T:
-            task = asyncio.current_task()
-            assert task is not None
+            task = asyncio.ensure_future(work(runtime))
             self._changes.add(task)
-            try:
-                return await work(runtime)
-            finally:
-                self._changes.discard(task)
+            task.add_done_callback(self._changes.discard)
+            return await task
 
         return await asyncio.shield(asyncio.ensure_future(self._call(tracked)))
 
@@ -251,9 +254,7 @@ class Gateway:
     async def kill_container(
         self, pod_id: str, container_id: str, signal: int, *, everyone: bool
     ) -> None:
-        await self._change(
-            lambda it: it.kill_container(pod_id, container_id, signal, all=everyone)
-        )
+        await self._change(lambda it: it.kill_container(pod_id, container_id, signal, all=everyone))
 
     async def enter_container(self, pod_id: str, container_id: str, cmd: Cmd) -> str:
         """Start a process; its token."""
@@ -339,36 +340,27 @@ class Gateway:
         """From now on sample this (pod, container), or none."""
         if watched != self._watched:
             self._watched = watched
-            if self._loop is not None and self._watch_moved is not None:
-                self._loop.call_soon_threadsafe(self._watch_moved.set)
+            self._in_engine(lambda engine: engine.moved.set())
+
+    def _in_engine(self, call: Callable[[_Engine], object]) -> None:
+        """Call soon in the engine's loop, if it is up."""
+        if self._ready.done() and self._ready.exception() is None:
+            engine = self._ready.result()
+            with suppress(RuntimeError):  # it has ended
+                engine.loop.call_soon_threadsafe(call, engine)
 
     # --- the end
-
-    @property
-    def busy(self) -> int:
-        """How many changes are under way. Callable from any thread."""
-        return len(self._changes)
 
     def stop(self, *, grace: float, limit: float) -> bool:
         """Give changes under way `grace` seconds to complete, then undo them; close the engine.
 
         Callable from any thread but the engine's. False where it took longer than `limit`.
         """
-        if not self._thread.is_alive():
-            return True
         self._grace = grace
-
-        def leave() -> None:
-            if self._leave is not None:
-                self._leave.set()
-
-        try:
-            self._ready.result(timeout=limit)
-        except BaseException:
-            return not self._thread.is_alive()
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(leave)
-        self._thread.join(limit)
+        if self._thread.is_alive():
+            concurrent.futures.wait([self._ready], limit)
+            self._in_engine(lambda engine: engine.leave.set())
+            self._thread.join(limit)
         return not self._thread.is_alive()
 
 
@@ -380,4 +372,4 @@ def _same(known: dict[str, PodStatus], pod: PodStatus) -> PodStatus:
     """The object that stood for this pod before, if nothing has changed: panes compare by
     identity."""
     old = known.get(pod.id)
-    return old if old == pod else pod
+    return old if old is not None and old == pod else pod

@@ -46,10 +46,9 @@ ROLES: Final[dict[str, str]] = {
 }
 """Role → the colour that stands in for it."""
 
-FALLBACKS: Final = {"muted": "#888888", **{role: "#888888" for role in ROLES}}
+FALLBACKS: Final = {"muted": "#888888", **dict.fromkeys(ROLES, "#888888")}
 """Stand in while no theme of ours is set, so that stylesheets always parse."""
 
-_OWN: Final = frozenset({"background", "foreground", "surface", "panel", "primary", "accent"})
 _THEME_ROLES: Final = ("secondary", "success", "warning", "error")
 
 
@@ -97,8 +96,16 @@ def parse(text: str, source: str) -> tuple[str, Theme]:
     theme = Theme(
         name=file.name,
         dark=file.dark,
-        **{name: colours[name] for name in _OWN},
-        **{name: roles[name] for name in _THEME_ROLES},
+        background=colours["background"],
+        foreground=colours["foreground"],
+        surface=colours["surface"],
+        panel=colours["panel"],
+        primary=colours["primary"],
+        accent=colours["accent"],
+        secondary=roles["secondary"],
+        success=roles["success"],
+        warning=roles["warning"],
+        error=roles["error"],
         variables={
             **{name: value for name, value in roles.items() if name not in _THEME_ROLES},
             "muted": colours["muted"],

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -13,6 +14,7 @@ from textual.widgets import Static
 from vctui.tui.actions import ACTIONS
 from vctui.tui.keymap import Keymap, display
 from vctui.tui.screens.dialog import Dialog
+from vctui.tui.widgets.log_view import LogView
 
 _MOVING: Final = (
     ("↑ ↓  j k", "Move the cursor; g and G go to the first and the last row."),
@@ -50,12 +52,20 @@ class Help(Dialog[None]):
             lines.append(Content.styled(group, "bold $accent"))
             for action in actions:
                 keys = "  ".join(display(key) for key in self._keymap[action.id]) or "-"
-                lines.append(_line(keys, f"{action.help}", action.id))
+                lines.append(_line(keys, action.help, action.id))
             lines.append(Content(""))
-        lines.append(Content.styled("Moving about", "bold $accent"))
+        lines.append(Content.styled("In a log", "bold $accent"))
+        lines += [
+            _line(display(binding.key), f"{binding.description}.")
+            for binding in LogView.BINDINGS
+            if isinstance(binding, Binding) and not binding.action.startswith("scroll")
+        ]
+        lines += [Content(""), Content.styled("Moving about", "bold $accent")]
         lines += [_line(keys, text) for keys, text in _MOVING]
         if self._detach_keys:
-            lines.append(_line(self._detach_keys, "Leave an attached terminal; its process goes on."))
+            lines.append(
+                _line(self._detach_keys, "Leave an attached terminal; its process goes on.")
+            )
         lines += [Content(""), Content.styled("States", "bold $accent")]
         lines += [Content.styled(f"  {words}", f"${role}") for words, role in _STATES]
         lines += [
@@ -68,7 +78,6 @@ class Help(Dialog[None]):
 _GROUPS: Final = ("Pod", "Container", "View", "Console")
 
 
-def _line(keys: str, text: str, note: str = "") -> Content:
-    return Content.assemble(
-        (f"  {keys:<10} ", "bold $key"), text, (f"  {note}" if note else "", "$muted")
-    )
+def _line(keys: str, text: str, action_id: str = "") -> Content:
+    shown = f"{action_id:<17} " if action_id else ""
+    return Content.assemble((f"  {keys:<9} ", "bold $key"), (shown, "$muted"), text)

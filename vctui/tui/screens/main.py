@@ -3,8 +3,7 @@ is selected in them, the detail pane."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events, on
@@ -20,18 +19,20 @@ from vctui.model.pod import PodStatus
 from vctui.model.state import State
 from vctui.present.columns import CONTAINERS, PODS, PROCESSES
 from vctui.present.processes import GuestProcess
-from vctui.tui.actions import Action, Context, Pane, allowed
+from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
+from vctui.tui.keymap import Keymap, display
 from vctui.tui.messages import ProcessesSampled, Snapshot
 from vctui.tui.screens.choose import Choose
-from vctui.tui.widgets.bars import FooterBar, HeaderBar, StatusBar
+from vctui.tui.terminal.view import TerminalView
+from vctui.tui.widgets.bars import FooterBar, HeaderBar, KeyHint, StatusBar
 from vctui.tui.widgets.detail_pane import DetailPane
 from vctui.tui.widgets.filter_bar import FilterBar
+from vctui.tui.widgets.log_view import LogView
 from vctui.tui.widgets.table import Table
 
 if TYPE_CHECKING:
     from vctui.model.events import Event
     from vctui.tui.gateway import Gateway
-    from vctui.tui.keymap import Keymap
 
 WIDE: Final = 110
 """Columns from which on the lists stand beside the details, not above."""
@@ -285,26 +286,28 @@ class MainScreen(Screen[None]):
         self.refresh_keys()
 
     def refresh_keys(self) -> None:
-        """The footer: what is possible with the selection."""
-        if not self.is_mounted:
-            return
-        from vctui.tui.actions import ACTIONS
+        """The footer: what is possible with the selection, or in what has the focus."""
+        if self.is_mounted:
+            self.footer.hints = tuple(self._hints())
 
+    def _hints(self) -> Iterator[KeyHint]:
+        if isinstance(self.focused, TerminalView) and self.focused.captures_keys:
+            if self._detach_keys:
+                yield KeyHint(self._detach_keys.replace(",", " "), "leave the console")
+            return
+        if isinstance(self.focused, LogView):
+            for binding in LogView.BINDINGS:
+                if isinstance(binding, Binding) and not binding.action.startswith("scroll"):
+                    yield KeyHint(display(binding.key), binding.description.lower(), binding.action)
         context = self.context
-        possible = [
-            (self._keymap[action.id][0], action)
-            for action in ACTIONS
-            if action.footer and self._keymap[action.id] and allowed(action, context)
-        ]
-        seen: set[str] = set()
-        chosen = [
-            item for item in possible if item[0] not in seen and not seen.add(item[0])  # type: ignore[func-returns-value]
-        ]
-        self.footer.actions = tuple(chosen)
+        shown: set[str] = set()
+        for action in ACTIONS:
+            key = next(iter(self._keymap[action.id]), "")
+            if action.footer and key and key not in shown and allowed(action, context):
+                shown.add(key)
+                yield KeyHint(display(key), action.label, f"app.act({action.id!r})")
 
     def key_of(self, action_id: str) -> str:
-        from vctui.tui.keymap import display
-
         keys = self._keymap[action_id]
         return display(keys[0]) if keys else "(no key)"
 
@@ -430,15 +433,11 @@ class MainScreen(Screen[None]):
 
         columns = [(column.id, column.title.lower()) for column in table.columns]
         options = [("-", "as listed"), *columns]
-        self.app.push_screen(
-            Choose("Sort by", options, table.sort_column or "-"), sort
-        )
+        self.app.push_screen(Choose("Sort by", options, table.sort_column or "-"), sort)
 
 
 def _answers(pod: PodStatus, container: ContainerStatus) -> bool:
-    return (
-        pod.state is State.RUNNING and container.state is State.RUNNING and not pod.operation
-    )
+    return pod.state is State.RUNNING and container.state is State.RUNNING and not pod.operation
 
 
 def _why_no_processes(pod: PodStatus | None) -> str:
@@ -447,5 +446,3 @@ def _why_no_processes(pod: PodStatus | None) -> str:
     if pod.state is State.PAUSED:
         return "The machine is paused."
     return "Nothing runs here." if pod.state is not State.RUNNING else "The container is down."
-
-

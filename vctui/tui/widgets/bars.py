@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from rich.cells import cell_len
 from textual import events
@@ -16,8 +16,6 @@ from textual.widget import Widget
 from vctui.model.state import State
 from vctui.present import condition
 from vctui.present.humanize import plain
-from vctui.tui.actions import Action
-from vctui.tui.keymap import display
 from vctui.tui.operations import Operation
 
 if TYPE_CHECKING:
@@ -113,43 +111,45 @@ class StatusBar(Widget):
         return _sides(left, hint, self.size.width)
 
 
+class KeyHint(NamedTuple):
+    key: str
+    """As it is shown."""
+    label: str
+    action: str = ""
+    """What a click does, as Textual spells it; from the view of what has the focus."""
+
+
 class FooterBar(Widget):
     """The keys that do something now. A click does it too."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"footer--key"}
-
-    actions: reactive[tuple[tuple[str, Action], ...]] = reactive(())
-    """First key and action, the most useful first; the last ones are never left out."""
-
     KEPT: ClassVar[int] = 2
+
+    hints: reactive[tuple[KeyHint, ...]] = reactive(())
+    """The most useful first; the last KEPT are never left out."""
 
     def render(self) -> Content:
         self._spans: list[tuple[int, int, str]] = []
-        actions = self.actions
-        tail = actions[-self.KEPT :]
-        room = self.size.width - sum(_width(item) for item in tail) - 1
+        tail = self.hints[-self.KEPT :]
+        room = self.size.width - sum(_width(hint) for hint in tail) - 1
         chosen = []
-        for item in actions[: -self.KEPT]:
-            room -= _width(item)
+        for hint in self.hints[: -self.KEPT]:
+            room -= _width(hint)
             if room < 0:
                 break
-            chosen.append(item)
+            chosen.append(hint)
         parts: list[Content | tuple[str, str]] = []
         at = 0
-        for key, action in (*chosen, *tail):
-            shown = display(key)
-            parts += [(f" {shown}", "bold $key"), (f" {action.label} ", "$foreground-muted")]
-            width = _width((key, action))
-            self._spans.append((at, at + width, action.id))
-            at += width
+        for hint in (*chosen, *tail):
+            parts += [(f" {hint.key}", "bold $key"), (f" {hint.label} ", "$muted")]
+            self._spans.append((at, at + _width(hint), hint.action))
+            at += _width(hint)
         return Content.assemble(*parts)
 
     async def on_click(self, event: events.Click) -> None:
-        for start, end, action_id in self._spans:
-            if start <= event.x < end:
-                await self.app.run_action(f"app.act({action_id!r})")
+        for start, end, action in self._spans:
+            if start <= event.x < end and action:
+                await self.app.run_action(action, self.screen.focused or self.app)
 
 
-def _width(item: tuple[str, Action]) -> int:
-    key, action = item
-    return cell_len(display(key)) + cell_len(action.label) + 3
+def _width(hint: KeyHint) -> int:
+    return cell_len(hint.key) + cell_len(hint.label) + 3

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from textual.containers import Vertical
+from textual.widget import Widget
 
 from vctui.errors import VctuiError
 from vctui.model.logs import LogSource
@@ -49,6 +50,11 @@ class ConsoleTab(Vertical, can_focus=True):
         self._detach_keys = detach_keys
         self._shown: _Shown | None = None
         self._typing = False
+
+    @property
+    def inner(self) -> Widget:
+        """What takes the focus: the record can be scrolled, the guest must be asked for."""
+        return next(iter(self.query(LogView)), self)
 
     def show(self, pod: PodStatus | None) -> None:
         """Show this pod's console, unless it is being shown already."""

@@ -60,11 +60,11 @@ class DetailPane(Vertical):
             yield DetailsTab(id="details")
 
     @property
-    def _events(self) -> EventsTab:
+    def _events_tab(self) -> EventsTab:
         return self.query_one(EventsTab)
 
     @property
-    def _console(self) -> ConsoleTab:
+    def _console_tab(self) -> ConsoleTab:
         return self.query_one(ConsoleTab)
 
     @property
@@ -72,17 +72,17 @@ class DetailPane(Vertical):
         """What has the focus when this pane is focused."""
         match self.active:
             case "console":
-                return self._console
+                return self._console_tab.inner
             case "agent" | "log":
                 return self.query_one(f"#{self.active}", LogTab).view
             case "events":
-                return self._events.table
+                return self._events_tab.table
         return self.query_one(DetailsTab)
 
     @property
     def table(self) -> Table[Any] | None:
         """The table on the tab, where it has one."""
-        return self._events.table if self.active == "events" else None
+        return self._events_tab.table if self.active == "events" else None
 
     def watch_active(self, active: str) -> None:
         self.query_one(TabStrip).active = active
@@ -111,9 +111,9 @@ class DetailPane(Vertical):
             elif not tab.follows(pod, container):
                 tab.release()
         if self.active == "console":
-            self._console.show(pod)
+            self._console_tab.show(pod)
         else:
-            self._console.release()
+            self._console_tab.release()
         if self.active == "details":
             self.query_one(DetailsTab).show(pod, container)
 
@@ -123,11 +123,11 @@ class DetailPane(Vertical):
             self.query_one(DetailsTab).show(self._pod, self._container)
 
     def show_events(self, events: tuple[Event, ...]) -> None:
-        self._events.show(events)
+        self._events_tab.show(events)
 
     def add_event(self, event: Event) -> None:
-        self._events.add(event)
+        self._events_tab.add(event)
 
     def type_into_console(self) -> None:
         """From now on keys go to the guest."""
-        self._console.type_into()
+        self._console_tab.type_into()

@@ -377,7 +377,9 @@ class Table(ScrollView, Generic[T], can_focus=True):
     def _blank(self, y: int, width: int) -> Strip:
         if not self._rows and self.empty and width > 4:
             lines = [
-                line for text in self.empty.split("\n") for line in textwrap.wrap(text, width - 2)
+                line
+                for text in self.empty.split("\n")
+                for line in textwrap.wrap(text, width - 2) or [""]
             ]
             if y - 1 < len(lines):
                 text = set_cell_size(f" {lines[y - 1]}", width)
@@ -395,12 +397,10 @@ class Table(ScrollView, Generic[T], can_focus=True):
             mark += self.get_component_rich_style("table--mark", partial=True)
         segments = [Segment("✓" if is_marked else " ", mark)]
         used = 1
-        for (column, room), cell in zip(self._layout, cells, strict=True):
-            style = base
+        for number, ((column, room), cell) in enumerate(zip(self._layout, cells, strict=True)):
+            style = mark if number == 0 else base
             if cell.role:
                 style += self._role_style(cell.role)
-            elif is_marked:
-                style = mark
             segments.append(Segment(_fit(cell.text, room, column.align), style))
             segments.append(Segment(" " * GAP, base))
             used += room + GAP
