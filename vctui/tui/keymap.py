@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import string
 import unicodedata
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Final
 
-from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from vctui.errors import InvalidConfig
 from vctui.tui.actions import ACTIONS, BY_ID, Action
@@ -22,24 +23,31 @@ Keymap = Mapping[str, tuple[str, ...]]
 """Action id → keys, as Textual names them."""
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "meta", "hyper"})
+
+
+def _textual_name(character: str) -> str:
+    name = unicodedata.name(character).lower().replace("-", "_").replace(" ", "_")
+    return KEY_NAME_REPLACEMENTS.get(name, name)
+
+
+_PUNCTUATION: Final = {character: _textual_name(character) for character in string.punctuation}
 _NAMED: Final = frozenset(
     {key.value for key in Keys if "+" not in key.value and "<" not in key.value}
-    | set(KEY_NAME_REPLACEMENTS.values())
-    | {"space", "delete", "insert", "colon", "slash", "question_mark"}
+    | set(_PUNCTUATION.values())
+    | {"space"}
 )
+_SHOWN: Final = {name: character for character, name in _PUNCTUATION.items()} | {
+    "delete": "Del",
+    "insert": "Ins",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+}
+
 RESERVED: Final = frozenset(
     {"up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape"}
     | {"tab", "shift+tab", "j", "k", "g", "G", "ctrl+c"}
 )
 """Move the cursor and the focus; the same everywhere."""
-
-
-def _named(character: str) -> str:
-    """Textual's name of a printable character's key."""
-    if character.isalnum():
-        return character
-    name = unicodedata.name(character, "").lower().replace("-", "_").replace(" ", "_")
-    return KEY_NAME_REPLACEMENTS.get(name, name)
 
 
 def normalize(key: str) -> str:
@@ -54,38 +62,18 @@ def normalize(key: str) -> str:
     *modifiers, last = text.split("+") if len(text) > 1 and not text.endswith("+") else [text]
     if any(modifier not in _MODIFIERS for modifier in modifiers) or not last:
         raise ValueError(key)
-    if len(last) == 1 and last.isprintable():
-        last = _named(last)
-    elif not _is_named(last):
+    last = _PUNCTUATION.get(last, last)
+    if last not in _NAMED and not (len(last) == 1 and last.isalnum()):
         raise ValueError(key)
     return "+".join([*modifiers, last])
-
-
-def _is_named(name: str) -> bool:
-    if name in _NAMED:
-        return True
-    try:
-        unicodedata.lookup(name.replace("_", " "))
-    except KeyError:
-        return False
-    return True
 
 
 def display(key: str) -> str:
     """How a key is shown to an operator: `?`, `^p`, `Space`, `Del`."""
     *modifiers, last = key.split("+")
-    prefix = "".join("^" if m == "ctrl" else f"{m.title()}+" for m in modifiers)
-    words = {"delete": "Del", "space": "Space", "question_mark": "?", "slash": "/", "colon": ":"}
-    if last in words:
-        return prefix + words[last]
-    if last in KEY_DISPLAY_ALIASES:
-        return prefix + KEY_DISPLAY_ALIASES[last]
-    if len(last) == 1:
-        return prefix + last
-    try:
-        return prefix + unicodedata.lookup(last.replace("_", " "))
-    except KeyError:
-        return prefix + last.title()
+    prefix = "".join("^" if name == "ctrl" else f"{name.title()}+" for name in modifiers)
+    shown = _SHOWN.get(last, last)
+    return prefix + (shown if len(shown) == 1 or last in _SHOWN else shown.title())
 
 
 def _meet(one: Action, other: Action) -> bool:
