@@ -235,12 +235,6 @@ class Loop:
         self.watch(read_end, READ, drain)
 
     def _turn(self) -> None:
-        for _ in range(len(self._ready)):
-            callback, arguments = self._ready.popleft()
-            self._call(callback, *arguments)
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            self._call(heappop(self._timers)[2].fire)
         while self._timers and self._timers[0][2].cancelled:
             heappop(self._timers)
         wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
@@ -248,6 +242,12 @@ class Loop:
             watcher = self._watched.get(fd)
             if watcher is not None:
                 self._call(watcher, events)
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            self._call(heappop(self._timers)[2].fire)
+        for _ in range(len(self._ready)):
+            callback, arguments = self._ready.popleft()
+            self._call(callback, *arguments)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:
