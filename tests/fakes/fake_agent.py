@@ -91,6 +91,8 @@ class FakeAgent:
         """As agents before 3.27 have it."""
         self.silent: set[str] = set()
         """Methods that are never answered."""
+        self.greeting = b""
+        """What the next client receives first."""
         self.handlers: dict[str, Handler] = {
             "Check": self._check,
             "Version": self._version,
@@ -110,6 +112,7 @@ class FakeAgent:
         self._writer: asyncio.StreamWriter | None = None
         self._serving: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
+        self._idle = asyncio.Event()
         self._called = asyncio.Condition()
 
     async def __aenter__(self) -> FakeAgent:
@@ -142,6 +145,10 @@ class FakeAgent:
     async def connected(self) -> None:
         await self._connected.wait()
 
+    async def disconnected(self) -> None:
+        """Return when the agent knows that its client has gone."""
+        await self._idle.wait()
+
     async def until_called(self, method: str, times: int = 1) -> list[ttrpc_pb2.Request]:
         """Return when `method` was called at least so often."""
 
@@ -162,6 +169,9 @@ class FakeAgent:
             reader, self._writer = await asyncio.open_unix_connection(sock=accepted)
             self.connections += 1
             self._connected.set()
+            self._idle.clear()
+            self._writer.write(self.greeting)
+            self.greeting = b""
             answering: set[asyncio.Task[None]] = set()
             try:
                 await self._converse(reader, self._writer, answering)
@@ -172,6 +182,7 @@ class FakeAgent:
                 for task in answering:
                     task.cancel()
                 await asyncio.gather(*answering, return_exceptions=True)
+                self._idle.set()
                 self._writer.close()
                 with contextlib.suppress(OSError):
                     await self._writer.wait_closed()

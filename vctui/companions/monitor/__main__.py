@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import sys
 
-# A pod's monitor is small because it leaves out what it does not use: OpenSSL alone would cost
-# a quarter of its memory. asyncio and hashlib do without; qemu.qmp only wants the name of a type.
-sys.modules["ssl"] = None  # type: ignore[assignment]
-sys.modules["_hashlib"] = None  # type: ignore[assignment]
+from vctui.companions.monitor import slimming
+
+slimming.before_asyncio()
 
 import asyncio  # noqa: E402
 import gc  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 from pathlib import Path  # noqa: E402
-from types import ModuleType  # noqa: E402
 
 _OPTIONS = (
     "--pod-id",
@@ -33,11 +31,10 @@ _OPTIONS = (
 def main(arguments: list[str]) -> int:
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     if len(arguments) % 2 or set(options) != set(_OPTIONS):
-        sys.stderr.write(
-            f"usage: python -m vctui.companions.monitor {' VALUE '.join(_OPTIONS)} VALUE\n"
-        )
+        words = " ".join(f"{option} VALUE" for option in _OPTIONS)
+        sys.stderr.write(f"usage: python -m vctui.companions.monitor {words}\n")
         return 2
-    _stand_in_for_ssl()
+    slimming.after_asyncio()
     from vctui.errors import VctuiError
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -74,12 +71,6 @@ async def _run(options: dict[str, str]) -> None:
     gc.collect()
     gc.freeze()
     await monitor.run(listening)
-
-
-def _stand_in_for_ssl() -> None:
-    stand_in = ModuleType("ssl")
-    stand_in.SSLContext = object  # type: ignore[attr-defined]
-    sys.modules["ssl"] = stand_in
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ _UNSENT_LIMIT: Final = 3 * ttrpc.MAX_DATA
 """Bytes of answers that wait for a client to read them before it is cut off."""
 _CALLS: Final = 512
 """Unanswered calls of one client."""
+_GOODBYE: Final = 0.2
+"""Seconds for calls that are just being answered when the monitor leaves."""
 
 
 class Way(Protocol):
@@ -136,9 +138,11 @@ class Client(asyncio.Protocol):
         self.hold(attachment, False)
 
     async def close(self) -> None:
-        """Let what was answered leave, for a moment, and end the connection."""
+        """Let what is answered leave, for a moment, and end the connection."""
         if self._transport is None:
             return
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=_GOODBYE)
         self._transport.close()
         for _ in range(20):
             if not self.unsent:

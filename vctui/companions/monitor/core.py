@@ -25,12 +25,13 @@ from vctui.companions.monitor.machine_watch import ConnectQmp, MachineWatch
 from vctui.companions.monitor.processes import Processes
 from vctui.companions.monitor.service import MonitorService
 from vctui.companions.monitor.verdict import Evidence, explain
+from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
 from vctui.linux import mounts
 from vctui.model.events import EventKind
 from vctui.model.state import State
 from vctui.store.base import Store
-from vctui.wire import crilog
+from vctui.wire import crilog, ttrpc
 from vctui.wire.monitor import Exit, Size, StartShim
 
 _STORE_TRIES: Final = 30
@@ -67,7 +68,7 @@ class Monitor:
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._notes: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
-        self._prepared = asyncio.Event()
+        self._prepared: asyncio.Future[None] = loop.create_future()
         self._machine_ended: asyncio.Future[str] = loop.create_future()
 
         self._console = _Console(
@@ -117,9 +118,18 @@ class Monitor:
                 lambda: Ledger(self._open_store(), self._config.pod_id)
             )
             await self._watch(ledger)
+        except VctuiError as error:
+            self._refuse_all(error)
+            raise
         finally:
             server.close()
             await self._close()
+
+    def _refuse_all(self, error: VctuiError) -> None:
+        """Whoever waits for us to begin hears why we do not."""
+        if not self._prepared.done():
+            self._prepared.set_exception(CallFailed(ttrpc.FAILED_PRECONDITION, str(error)))
+            self._prepared.exception()  # it is no loss if nobody waits
 
     async def _watch(self, ledger: Ledger) -> None:
         record = await self._in_store_thread(ledger.pod)
@@ -145,7 +155,7 @@ class Monitor:
         try:
             if adopting:
                 await self._adopt(ledger)
-            self._prepared.set()
+            self._prepared.set_result(None)
             await asyncio.wait({machine, left}, return_when=asyncio.FIRST_COMPLETED)
             if machine.done():
                 await self._machine_is_gone(machine.result())

@@ -31,7 +31,7 @@ class MonitorService:
         processes: Processes,
         console: Target,
         console_output: Fanout,
-        prepared: asyncio.Event,
+        prepared: asyncio.Future[None],
         machine_ended: asyncio.Future[str],
         quit: Callable[[], None],  # noqa: A002 - the call's name
     ) -> None:
@@ -49,6 +49,7 @@ class MonitorService:
         """Raises CallFailed."""
         match method:
             case "Hello":
+                await asyncio.shield(self._prepared)
                 return self._hello()
             case "AwaitAgent":
                 return await self._await_agent(decode(payload, monitor.AwaitAgent))
@@ -93,14 +94,14 @@ class MonitorService:
         )
 
     async def _start_shim(self, wanted: monitor.StartShim) -> bytes:
-        await self._prepared.wait()
+        await asyncio.shield(self._prepared)
         if self._machine_ended.done():
             raise CallFailed(ttrpc.UNAVAILABLE, self._machine_ended.result())
         self._processes.start(wanted)
         return self._hello()
 
     async def _wait_exit(self, wanted: monitor.WaitExit) -> bytes:
-        await self._prepared.wait()
+        await asyncio.shield(self._prepared)
         shim = self._processes.get(wanted.token)
         if shim is None:
             raise _no_such_process(wanted.token)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vctui.companions.monitor.logfile import LogFile
 
-CHUNK: Final = 128 * 1024
+CHUNK: Final = 64 * 1024
 """Bytes asked for by one ReadStdout: large enough for 20 MB/s, small enough to hold in memory."""
 _INPUT_CHUNK: Final = 32 * 1024
 _ATTACH_PATIENCE: Final = 5.0

@@ -18,6 +18,9 @@ from vctui.wire import monitor, ttrpc
 _SLACK: Final = 5.0
 """Seconds that the monitor may take to tell that the agent's time is over."""
 
+_THRIFT: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""glibc's allocator gives large buffers back at once instead of keeping them (mallopt(3))."""
+
 
 class BuiltinProxy(Proxy):
     def __init__(self, settings: Settings) -> None:
@@ -102,7 +105,12 @@ class BuiltinProxy(Proxy):
             *("--listen-fd", str(listening.fileno())),
         )
         try:
-            return process.spawn_detached(argv, stderr=log, pass_fds=(listening.fileno(),))
+            return process.spawn_detached(
+                argv,
+                stderr=log,
+                env={**os.environ, **_THRIFT},
+                pass_fds=(listening.fileno(),),
+            )
         except OSError as error:
             raise MonitorError(
                 f"the monitor of pod {pod_id!r} cannot be started with {sys.executable}: "
