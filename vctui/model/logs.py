@@ -17,7 +17,7 @@ class LogSource(StrEnum):
     """What a container's first process wrote to stdout and stderr."""
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line as the guest wrote it: not sanitised, and without its newline."""
 
     text: bytes

@@ -60,9 +60,6 @@ class TerminalSession:
         """Why there is no exit code, in words."""
         self.on_change: Callable[[], object] | None = None
         """Called when there is something new to show, at most once per FRAME."""
-        self.on_detach_keys: Callable[[], object] | None = None
-        """Called for the detach keys instead of `detach`, for a session that is only to be
-        watched again after them."""
         self._attachment = attachment
         self._keys = detach.DetachKeys(detach.parse(detach_keys))
         self._key_timer: asyncio.TimerHandle | None = None
@@ -120,9 +117,7 @@ class TerminalSession:
             self._key_timer = None
         passed, leave = self._keys.feed(data)
         self.send(passed)
-        if leave and self.on_detach_keys is not None:
-            self.on_detach_keys()
-        elif leave:
+        if leave:
             self._leaving = asyncio.create_task(self.detach())
         elif self._keys.holding:
             loop = asyncio.get_running_loop()

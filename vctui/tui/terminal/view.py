@@ -10,7 +10,6 @@ from textual import events
 from textual.geometry import Offset, Region, Size
 from textual.markup import escape
 from textual.message import Message
-from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -42,8 +41,7 @@ class TerminalView(Widget, can_focus=True):
 
     Shift with PageUp, PageDown, Home and End, or the wheel, moves through the history; the
     mouse marks text, which is copied when the button is released. A program that asks for the
-    mouse gets it. After the end of the session, and while `interactive` is off, the view only
-    shows: keys go to the application.
+    mouse gets it. After the end of the session, keys go to the application again.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal-view--selection"}
@@ -63,9 +61,6 @@ class TerminalView(Widget, can_focus=True):
     """
     ALLOW_SELECT = False  # the view has its own, in rows that scroll
 
-    interactive: reactive[bool] = reactive(True)
-    """Whether keys, pastes and the mouse go to the process."""
-
     class Closed(Message):
         """The session has ended or was left; its `state` and `status` tell more."""
 
@@ -82,14 +77,12 @@ class TerminalView(Widget, can_focus=True):
         self,
         session: TerminalSession,
         *,
-        interactive: bool = True,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's word
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.session = session
-        self.set_reactive(TerminalView.interactive, interactive)
         self._top: int | None = None
         """The row shown first; None follows the screen."""
         self._looks: list[_Look] = []
@@ -101,7 +94,7 @@ class TerminalView(Widget, can_focus=True):
 
     @property
     def captures_keys(self) -> bool:
-        return self.interactive and self.session.attached
+        return self.session.attached
 
     @property
     def scrolled_back(self) -> int:
@@ -111,10 +104,6 @@ class TerminalView(Widget, can_focus=True):
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """For the footer: while keys go to the process, no binding applies."""
         return self.captures_keys
-
-    def watch_interactive(self) -> None:
-        self.refresh_bindings()
-        self._update()
 
     # Life
 
@@ -189,7 +178,7 @@ class TerminalView(Widget, can_focus=True):
         cursor_row, cursor_column = screen.cursor
         modes = self.session.emulator.modes
         if modes.cursor_visible and self.session.attached and number == screen.first + cursor_row:
-            cursor = (cursor_column, modes.cursor_shape, self.has_focus and self.interactive)
+            cursor = (cursor_column, modes.cursor_shape, self.has_focus)
         marked = self._selection.columns(number, screen.columns) if self._selection else None
         return _Look(row, cursor, marked, modes.reverse_video)
 
