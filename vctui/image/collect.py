@@ -1,7 +1,10 @@
 """Runs on the guest's own Python, on the host: which modules an import brings in, and as what.
 
-    python3 -I -S -B collect.py import FOLDER... -- MODULE...   lists `name TAB file` of each
-    python3 -I -S -B collect.py compile < LIST                  `source TAB target TAB shown name`
+    collect.py import FOLDER... -- MISSING... -- ENTRY MODULE...
+        Lists `name TAB file` of what ENTRY imports, an empty line, then what the others add.
+        The first folder is searched first, the others last.
+    collect.py compile
+        Reads `source TAB target TAB shown name` lines.
 
 It stands alone: that interpreter sees neither vctui's environment nor its version.
 """
@@ -11,14 +14,29 @@ from __future__ import annotations
 import sys
 
 
-def list_imported(folders: list[str], names: list[str]) -> None:
-    """Import the modules and list every module with a file that the interpreter holds now."""
-    sys.path += folders
-    for name in names:
+def list_imported(folders: list[str], missing: list[str], names: list[str]) -> None:
+    """Import the modules and list those with a file that the interpreter holds then.
+
+    Those that will be missing in the guest cannot be imported here either.
+    """
+    sys.path[:0] = folders[:1]
+    sys.path += folders[1:]
+    for name in missing:
+        sys.modules[name] = None  # type: ignore[assignment] # makes an import fail
+    __import__(names[0])
+    listed = {"__main__"}
+    _list_new(listed)
+    sys.stdout.write("\n")
+    for name in names[1:]:
         __import__(name)
+    _list_new(listed)
+
+
+def _list_new(listed: set[str]) -> None:
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        if spec is not None and spec.has_location and name != "__main__":
+        if spec is not None and spec.has_location and name not in listed:
+            listed.add(name)
             sys.stdout.write(f"{name}\t{spec.origin}\n")
 
 
@@ -37,7 +55,8 @@ def compile_all(lines: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "import":
-        end = sys.argv.index("--")
-        list_imported(sys.argv[2:end], sys.argv[end + 1 :])
+        first = sys.argv.index("--")
+        second = sys.argv.index("--", first + 1)
+        list_imported(sys.argv[2:first], sys.argv[first + 1 : second], sys.argv[second + 1 :])
     else:
         compile_all(sys.stdin.readlines())

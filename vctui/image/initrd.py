@@ -41,8 +41,8 @@ _SECOND_INIT: Final = """\
 #!/bin/sh
 mount -a
 modprobe -a {first}
-nice -n 19 modprobe -a {rest} &
-exec python3 -I -S -c 'from {entry} import main; main()'
+busybox nice -n 19 modprobe -a {rest} &
+exec python3 -I -S -c 'import sys; sys.path.append("/{later}"); from {entry} import main; main()'
 """
 
 _FSTAB: Final = """\
@@ -94,7 +94,10 @@ def base(
         "init": cpio.file(_INIT.encode(), executable=True),
         "etc/init": cpio.file(
             _SECOND_INIT.format(
-                entry=recipe.ENTRY, first=" ".join(boot_modules), rest=" ".join(more_modules)
+                entry=recipe.ENTRY,
+                later=recipe.LATER_MODULES,
+                first=" ".join(boot_modules),
+                rest=" ".join(more_modules),
             ).encode(),
             executable=True,
         ),

@@ -7,9 +7,12 @@ them: so they fit its version, whatever version vctui itself runs on.
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 import importlib.util
+import io
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ from vctui.image import cpio, elf, recipe
 from vctui.linux import process
 
 _COLLECT = Path(__file__).with_name("collect.py")
+_STAND_INS = Path(__file__).with_name("stand_ins")
 PACKAGE_FOLDER = Path(vctui.__file__).parent
 
 
@@ -120,38 +124,88 @@ def imports(tree: ast.AST, name: str) -> Iterator[str]:
 async def collect(interpreter: Interpreter, ours: Sources) -> dict[str, cpio.Node]:
     """Our modules and all that they import, as files of the image.
 
+    What the agent imports to start is quickest found as files of a folder. What may come later
+    is mostly never used and so goes into an archive: unpacking it at boot would cost more.
+
     Raises:
         GuestBuildFailed: the agent imports what is not there for the guest's Python.
     """
-    names = [*ours.files, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES]
-    folders = dict.fromkeys([str(PACKAGE_FOLDER.parent), *_folders_of(ours.foreign)])
-    listing = await _run(
-        interpreter.command(str(_COLLECT), "import", *folders, "--", *names), "import the agent"
-    )
-    found: dict[str, str] = dict(line.split("\t") for line in listing.splitlines())
-    landmark = interpreter.root / interpreter.library / "os.py"  # else the library is not found
-    found.setdefault("os", str(landmark))
-    files = {_path_in_image(module, Path(origin)): Path(origin) for module, origin in found.items()}
-    return await _compile(interpreter, files)
-
-
-async def _compile(interpreter: Interpreter, files: Mapping[str, Path]) -> dict[str, cpio.Node]:
-    """Files of the image by path: sources compiled, extension modules as they are."""
-    tree: dict[str, cpio.Node] = {}
     with tempfile.TemporaryDirectory(prefix="vctui-python-") as name:
-        lines = []
-        for index, (path, origin) in enumerate(sorted(files.items())):
-            if path.endswith(".pyc"):
-                shown = path.removesuffix("c")
-                lines.append(f"{origin}\t{Path(name) / str(index)}\t{shown}\n")
-        command = interpreter.command(str(_COLLECT), "compile")
-        await _run(command, "compile the agent", stdin="".join(lines).encode())
-        for index, (path, origin) in enumerate(sorted(files.items())):
-            content = (Path(name) / str(index) if path.endswith(".pyc") else origin).read_bytes()
-            if elf.is_elf(content):
-                content = elf.without_unused(content, recipe.OFTEN_UNUSED_LIBRARIES)
-            tree[f"{interpreter.library}/{path}"] = cpio.file(content)
-    return tree
+        draft = Path(name)
+        await asyncio.to_thread(_copy, ours, draft)
+        first, later = await _find(interpreter, ours, draft)
+        first["os"] = interpreter.root / interpreter.library / "os.py"  # marks the library
+        return await _pack(interpreter, first, later, draft)
+
+
+def _copy(ours: Sources, folder: Path) -> None:
+    """Just what goes into the image, so that nothing else can be imported by mistake."""
+    for file in ours.files.values():
+        copy = folder / file.relative_to(PACKAGE_FOLDER.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    (folder / PACKAGE_FOLDER.name / "__init__.py").write_bytes(b"")  # its names are the host's
+
+
+async def _find(
+    interpreter: Interpreter, ours: Sources, folder: Path
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Files by module name: of what the agent imports at once, and of what it may import later."""
+    names = [recipe.ENTRY, *ours.files, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES]
+    folders = [str(_STAND_INS), str(folder), *dict.fromkeys(_folders_of(ours.foreign))]
+    arguments = ("import", *folders, "--", *recipe.MISSING_PYTHON_MODULES, "--", *names)
+    listing = await _run(interpreter.command(str(_COLLECT), *arguments), "import the agent")
+    first, later = (
+        {name: Path(file) for name, file in (line.split("\t") for line in part.splitlines())}
+        for part in listing.split("\n\n")
+    )
+    return first, later
+
+
+async def _pack(
+    interpreter: Interpreter, first: Mapping[str, Path], later: Mapping[str, Path], draft: Path
+) -> dict[str, cpio.Node]:
+    at_once = {name.partition(".")[0] for name in first}
+    files: dict[str, Path] = {}
+    archived: dict[str, Path] = {}
+    for module, origin in {**later, **first}.items():
+        path = _path_in_image(module, origin)
+        apart = _is_code(path) and module.partition(".")[0] not in at_once
+        (archived if apart else files)[path] = origin
+    contents = await _compile(interpreter, {**files, **archived}, draft)
+    tree = {f"{interpreter.library}/{path}": cpio.file(contents[path]) for path in files}
+    packed = _archive({path: contents[path] for path in archived})
+    return {**tree, recipe.LATER_MODULES: cpio.file(packed)}
+
+
+async def _compile(
+    interpreter: Interpreter, files: Mapping[str, Path], draft: Path
+) -> dict[str, bytes]:
+    """Contents by path: sources compiled, extension modules without links they do not use."""
+    compiled = {path: draft / str(index) for index, path in enumerate(files) if _is_code(path)}
+    lines = [f"{files[path]}\t{compiled[path]}\t{path.removesuffix('c')}\n" for path in compiled]
+    command = interpreter.command(str(_COLLECT), "compile")
+    await _run(command, "compile the agent", stdin="".join(lines).encode())
+    contents = {}
+    for path, origin in files.items():
+        content = compiled.get(path, origin).read_bytes()
+        if elf.is_elf(content):
+            content = elf.without_unused(content, recipe.OFTEN_UNUSED_LIBRARIES)
+        contents[path] = content
+    return contents
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(".pyc")
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    """A zip archive that Python imports from; the same files give the same bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            archive.writestr(zipfile.ZipInfo(path), files[path], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
 
 
 def _file_of(name: str, package: Path) -> Path | None:
@@ -172,12 +226,12 @@ def _folders_of(modules: Iterable[str]) -> Iterator[str]:
 
 def _path_in_image(module: str, origin: Path) -> str:
     """Where a module's file goes, below the folder that Python searches first."""
-    parts = module.split(".")
-    if origin.name.partition(".")[0] == "__init__":
-        parts.append("__init__")
-    folder = "/".join(parts[:-1])
-    name = f"{parts[-1]}.pyc" if origin.suffix == ".py" else origin.name
-    return f"{folder}/{name}" if folder else name
+    *parents, name = module.split(".")
+    if origin.suffix != ".py":
+        return "/".join((*parents, origin.name) if parents else ("lib-dynload", origin.name))
+    if origin.name == "__init__.py":
+        return "/".join((*parents, name, "__init__.pyc"))
+    return "/".join((*parents, f"{name}.pyc"))
 
 
 async def _run(command: Sequence[str], what: str, *, stdin: bytes = b"") -> str:

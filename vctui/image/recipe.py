@@ -71,6 +71,9 @@ ON_DEMAND_MODULES: Final = ("virtiofs", "virtio_blk", "vmw_vsock_virtio_transpor
 ENTRY: Final = "vctui.guest.__main__"
 """The module whose `main()` is run as process 1."""
 
+LATER_MODULES: Final = "usr/lib/vctui/later.zip"
+"""Python modules that the agent does not need to start."""
+
 EXTRA_PYTHON_MODULES: Final = (
     "encodings.ascii",
     "encodings.latin_1",
@@ -79,6 +82,9 @@ EXTRA_PYTHON_MODULES: Final = (
     "traceback",
 )
 """What no `import` of ours names, but an interpreter looks for at run time."""
+
+MISSING_PYTHON_MODULES: Final = ("_bz2", "_decimal", "_hashlib", "_lzma", "_ssl", "_uuid")
+"""Optional parts of the standard library that would bring megabytes of libraries."""
 
 KERNEL_PARAMS: Final = (
     "console=ttyS0",
