@@ -3,6 +3,7 @@ terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -144,16 +145,18 @@ async def _exec(
 
 async def _logs(say: _Narrator, runtime: Runtime, pod: str, container: str) -> None:
     """The container's first lines, waited for."""
+    import asyncio
+
     from vctui.model.logs import LogSource
     from vctui.present.humanize import plain
 
     say.command("logs", pod, container, "-f")
     seen = 0
-    import asyncio
-
-    async with asyncio.timeout(_PATIENCE):
-        async for line in runtime.logs(pod, LogSource.CONTAINER, container, follow=True):
-            say.answer(plain(line.text.decode(errors="replace")))
-            seen += 1
-            if seen == _LINES:
-                return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            async for line in runtime.logs(pod, LogSource.CONTAINER, container, follow=True):
+                say.answer(plain(line.text.decode(errors="replace")))
+                seen += 1
+                if seen == _LINES:
+                    return
+    say.answer(f"({seen} lines in {_PATIENCE:g} seconds)")
