@@ -114,8 +114,9 @@ def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...
     arguments += ["-device", f"isa-serial,chardev={SERIAL}"]
     if plan.ports:  # port 0 is kept for a console
         arguments += ["-device", f"virtio-serial-pci,id=ports,max_ports={len(plan.ports) + 1}"]
-    for port in plan.ports:
-        options = f"bus=ports.0,chardev={port.name},name={port.name}"
+    for number, port in enumerate(plan.ports, start=1):
+        # only a port with an id tells by an event (VSERPORT_CHANGE) that the guest opened it
+        options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
         arguments += ["-device", f"virtserialport,{options}"]
     return tuple(arguments)
 
