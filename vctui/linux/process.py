@@ -135,7 +135,7 @@ def is_alive(pid: int, started: float) -> bool:
         stat = _stat(pid)
     except ProcessLookupError:
         return False
-    return stat.started == started and stat.state not in {"Z", "X"}
+    return stat.started == started and not stat.ended
 
 
 async def wait_end(pid: int, started: float) -> int | None:
@@ -193,7 +193,8 @@ def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
 
 
 class _Stat(NamedTuple):
-    state: str
+    ended: bool
+    """Nothing of it runs; only its parent has not asked yet."""
     started: float
     detached: bool
 
@@ -208,7 +209,8 @@ def _stat(pid: int) -> _Stat:
         raise ProcessLookupError(f"there is no process {pid}") from None
     fields = text[text.rindex(b")") + 2 :].split()  # the name before may hold anything
     return _Stat(
-        state=fields[0].decode(),
+        # its first thread may be a zombie while others still let go of what they hold
+        ended=fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1,
         started=int(fields[19]) / _TICKS_PER_SECOND,
         detached=int(fields[3]) == pid and int(fields[4]) == 0,
     )
@@ -216,7 +218,7 @@ def _stat(pid: int) -> _Stat:
 
 @contextmanager
 def _opened(pid: int, started: float) -> Iterator[int | None]:
-    """A pidfd of exactly this process, None if it is gone."""
+    """A pidfd of exactly this process, None if it is gone; of a zombie it is readable."""
     try:
         pidfd = os.pidfd_open(pid) if pid > 0 else None
     except ProcessLookupError:
@@ -225,9 +227,16 @@ def _opened(pid: int, started: float) -> Iterator[int | None]:
         yield None
         return
     try:
-        yield pidfd if is_alive(pid, started) else None
+        yield pidfd if _is_same(pid, started) else None
     finally:
         os.close(pidfd)
+
+
+def _is_same(pid: int, started: float) -> bool:
+    try:
+        return _stat(pid).started == started
+    except ProcessLookupError:
+        return False
 
 
 def _send(pidfd: int, number: signal.Signals) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import QMPClient, QMPError, Runstate
 
 from vctui.errors import HypervisorError
 from vctui.linux import sockets
@@ -24,8 +24,9 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 class Session:
     """A connection on which QEMU's capabilities were negotiated."""
 
-    def __init__(self, client: QMPClient, timeout: float) -> None:
+    def __init__(self, client: QMPClient, dropped: asyncio.Task[Any], timeout: float) -> None:
         self._client = client
+        self._dropped = dropped
         self._timeout = timeout
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
@@ -48,22 +49,20 @@ class Session:
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Events since the connection was made, each as QMP has it; ends with the connection."""
         events = self._client.events
-        dropped = asyncio.create_task(self._client.runstate_changed())
         heard: asyncio.Task[Any] | None = None
         try:
             while True:
                 while not events.empty():
                     yield dict(await events.get())
-                if dropped.done():
+                if self._dropped.done() or self._client.runstate is not Runstate.RUNNING:
                     return
                 heard = asyncio.create_task(events.get())
-                await asyncio.wait({heard, dropped}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({heard, self._dropped}, return_when=asyncio.FIRST_COMPLETED)
                 if heard.done():
                     yield dict(heard.result())
                 else:
                     heard.cancel()
         finally:
-            dropped.cancel()
             if heard is not None:
                 heard.cancel()
 
@@ -90,8 +89,10 @@ async def connect(path: Path, *, timeout: float = _PATIENCE) -> AsyncIterator[Se
         raise HypervisorError(
             f"cannot reach QEMU on {path}: {error}; look whether its machine still runs"
         ) from error
+    dropped = asyncio.create_task(client.runstate_changed())
     try:
-        yield Session(client, timeout)
+        yield Session(client, dropped, timeout)
     finally:
+        dropped.cancel()
         with contextlib.suppress(EOFError, OSError, QMPError):
             await client.disconnect()

@@ -1,0 +1,165 @@
+"""Promises of the command line: every field of the plan has its effect, nothing else is there."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
+from vctui.drivers.hypervisors.qemu import cmdline
+from vctui.model.hypervisor import HypervisorConfig, Param
+from vctui.model.kinds import Accelerator, MachineType
+
+RUN = Path("/run/vctui/pods/web")
+LISTENING = {"ctl": 10, "mon": 11, "serial": 12, "agent.channel.0": 13, "agent.log.0": 14}
+
+
+def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
+    values = {
+        "pod_id": "web",
+        "uuid": "2c1f-uuid",
+        "run_dir": RUN,
+        "config": config or HypervisorConfig(),
+        "hypervisor_path": "qemu",
+        "accelerator": Accelerator.AUTO,
+        "kernel": Path("/guest/vmlinux"),
+        "initrd": Path("/guest/initrd"),
+        "kernel_params": ("console=ttyS0", "panic=1"),
+        "vcpus": 2,
+        "memory": 300,
+        "min_memory": 128,
+        "ports": (
+            Port(name="agent.channel.0", socket=RUN / "agent.sock"),
+            Port(name="agent.log.0", socket=RUN / "agentlog.sock"),
+        ),
+        "shares": (Share(tag="kataShared", path=RUN / "share"),),
+    }
+    return MachinePlan(**{**values, **fields})
+
+
+def build(plan: MachinePlan, *, accelerator: str = "tcg", sandbox: bool = True) -> list[str]:
+    argv = cmdline.build(
+        plan,
+        program=Path("/usr/bin/qemu"),
+        accelerator=accelerator,
+        listening=LISTENING,
+        sandbox=sandbox,
+    )
+    return list(argv)
+
+
+def values(argv: list[str], option: str) -> list[str]:
+    return [value for word, value in pairwise(argv) if word == option]
+
+
+def test_the_whole_of_it():
+    assert build(plan()) == [
+        "/usr/bin/qemu",
+        *("-name", "vctui-web,debug-threads=on", "-uuid", "2c1f-uuid"),
+        *("-pidfile", "/run/vctui/pods/web/qemu.pid"),
+        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-machine",
+        "q35,accel=tcg,usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off",
+        *("-cpu", "max", "-smp", "2", "-m", "300M", "-rtc", "base=utc,driftfix=slew"),
+        *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
+        *("-device", "virtio-rng-pci,rng=entropy"),
+        *("-chardev", "socket,id=ctl,fd=10,server=on,wait=off"),
+        *("-chardev", "socket,id=mon,fd=11,server=on,wait=off"),
+        *("-chardev", "socket,id=serial,fd=12,server=on,wait=off"),
+        *("-chardev", "socket,id=agent.channel.0,fd=13,server=on,wait=off"),
+        *("-chardev", "socket,id=agent.log.0,fd=14,server=on,wait=off"),
+        *("-mon", "chardev=ctl,mode=control", "-mon", "chardev=mon,mode=control"),
+        *("-device", "isa-serial,chardev=serial"),
+        *("-device", "virtio-serial-pci,id=ports,max_ports=3"),
+        "-device",
+        "virtserialport,bus=ports.0,chardev=agent.channel.0,name=agent.channel.0",
+        *("-device", "virtserialport,bus=ports.0,chardev=agent.log.0,name=agent.log.0"),
+        "-fsdev",
+        "local,id=share0,path=/run/vctui/pods/web/share,security_model=none,multidevs=remap",
+        *("-device", "virtio-9p-pci,fsdev=share0,mount_tag=kataShared"),
+        *("-kernel", "/guest/vmlinux", "-initrd", "/guest/initrd"),
+        *("-append", "console=ttyS0 panic=1"),
+    ]
+
+
+def test_kvm_gets_the_hosts_processor():
+    argv = build(plan(), accelerator="kvm")
+    assert values(argv, "-cpu") == ["host"]
+    assert "accel=kvm" in values(argv, "-machine")[0]
+    assert values(argv, "-global") == ["kvm-pit.lost_tick_policy=discard"]
+
+
+def test_every_field_of_the_configuration_has_its_effect():
+    config = HypervisorConfig(
+        hypervisor_machine_type=MachineType.PC,
+        machine_accelerators="smm=on,nvdimm=on",
+        kernel_params=(Param(key="panic", value="9"), Param(key="quiet")),
+        hypervisor_params=(Param(key="d", value="guest_errors"), Param(key="S")),
+        firmware_path="/fw.bin",
+        mem_prealloc=True,
+        debug=True,
+    )
+    argv = build(plan(config))
+    machine = values(argv, "-machine")[0]
+    assert machine.startswith("pc,accel=tcg,")
+    assert machine.endswith(",memory-backend=ram,smm=on,nvdimm=on")
+    assert "memory-backend-ram,id=ram,size=300M,prealloc=on" in values(argv, "-object")
+    assert values(argv, "-bios") == ["/fw.bin"]
+    assert values(argv, "-append") == ["console=ttyS0 panic=1 debug panic=9 quiet"]
+    assert argv[-3:] == ["-d", "guest_errors", "-S"]
+
+
+def test_what_the_plan_does_not_have_is_left_out():
+    argv = build(plan(kernel=None, initrd=None, ports=(), shares=()), sandbox=False)
+    text = " ".join(argv)
+    for word in ("-kernel", "-initrd", "-append", "-sandbox", "virtio-serial", "-fsdev"):
+        assert word not in text
+
+
+def test_sockets_lie_in_the_pods_folder():
+    assert cmdline.sockets(plan()) == {
+        "ctl": RUN / "ctl.sock",
+        "mon": RUN / "mon.sock",
+        "serial": RUN / "serial.sock",
+        "agent.channel.0": RUN / "agent.sock",
+        "agent.log.0": RUN / "agentlog.sock",
+    }
+
+
+def test_commas_of_a_path_do_not_become_options():
+    argv = build(plan(shares=(Share(tag="t", path=Path("/a,security_model=x,b")),)))
+    assert values(argv, "-fsdev") == [
+        "local,id=share0,path=/a,,security_model=x,,b,security_model=none,multidevs=remap"
+    ]
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text())))
+def test_parameters_of_the_pod_come_last_in_their_order(pairs):
+    params = tuple(Param(key=key, value=value) for key, value in pairs)
+    line = cmdline.kernel_command_line(plan(HypervisorConfig(kernel_params=params)))
+    assert line == " ".join(["console=ttyS0", "panic=1", *map(str, params)])
+
+
+@pytest.mark.parametrize("field", HypervisorConfig.__struct_fields__)
+def test_no_field_is_forgotten(field):
+    """Fields that the plan itself carries, resolved, need nothing here."""
+    carried = {"kernel_path", "initrd_path", "hypervisor_path", "default_vcpus", "default_mem_sz"}
+    other = {
+        "firmware_path": "/fw",
+        "machine_accelerators": "x=on",
+        "hypervisor_machine_type": MachineType.PC,
+        "kernel_params": (Param(key="a"),),
+        "hypervisor_params": (Param(key="a"),),
+        "debug": True,
+        "mem_prealloc": True,
+    }
+    assert field in carried | set(other)
+    if field in other:
+        assert build(plan(replace(HypervisorConfig(), **{field: other[field]}))) != build(plan())

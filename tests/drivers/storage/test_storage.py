@@ -1,0 +1,233 @@
+"""Promises of root file systems and bind mounts in a pod's share."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from vctui.drivers.storage import mounts as bind_mounts
+from vctui.drivers.storage import rootfs, share
+from vctui.errors import FileProblem, GuestNotBuilt, HostProblem, InvalidConfig, PermissionProblem
+from vctui.linux import mounts, probe
+from vctui.model.container import Cmd, ContainerConfig, Mount
+
+
+class Pod:
+    """Where one pod's things lie."""
+
+    def __init__(self, root: Path) -> None:
+        self.share = root / "run/share"
+        self.copies = root / "state/rootfs/web"
+        self.templates = {"busybox": root / "template"}
+        (root / "template/bin").mkdir(parents=True)
+        (root / "template/bin/sh").write_text("#!")
+        (root / "template/passwd").symlink_to("/etc/passwd")
+
+    async def prepare(self, config: ContainerConfig) -> str:
+        return await rootfs.prepare_rootfs(
+            config, share=self.share, copies=self.copies, templates=self.templates
+        )
+
+    def forget(self, container_id: str = "app") -> None:
+        share.forget(container_id, share=self.share, copies=self.copies)
+
+
+@pytest.fixture
+def pod(tmp_path):
+    pod = Pod(tmp_path)
+    share.make_share(pod.share, pod.copies)
+    yield pod
+    mounts.unmount_below(tmp_path)
+    assert mounts.mounts_below(tmp_path) == ()
+
+
+@pytest.fixture
+def plain_user(monkeypatch):
+    monkeypatch.setattr(probe, "is_root", lambda: False)
+
+
+@pytest.fixture
+def user_pod(plain_user, tmp_path):
+    """A pod of a user who cannot mount."""
+    pod = Pod(tmp_path)
+    share.make_share(pod.share, pod.copies)
+    return pod
+
+
+def container(source: object = "busybox", *mounted: Mount, container_id: str = "app"):
+    return ContainerConfig(
+        id=container_id, rootfs=str(source), cmd=Cmd(args=("sh",)), mounts=mounted
+    )
+
+
+def tree(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@pytest.mark.root
+async def test_a_host_folder_is_shown_as_it_is(pod, tmp_path):
+    (tmp_path / "host").mkdir()
+    place = await pod.prepare(container(tmp_path / "host"))
+    assert place == "app/rootfs"
+    (pod.share / place / "made").touch()
+    assert (tmp_path / "host/made").exists()
+    share.release("app", share=pod.share)
+    assert tree(pod.share) == set()
+    assert tree(tmp_path / "host") == {"made"}
+
+
+@pytest.mark.root
+async def test_containers_do_not_share_what_they_write_into_a_built_in_one(pod):
+    for container_id in ("app", "side"):
+        await pod.prepare(container(container_id=container_id))
+    (pod.share / "app/rootfs/made").touch()
+    assert tree(pod.share / "side/rootfs") == {"bin", "bin/sh", "passwd"}
+    assert tree(pod.templates["busybox"]) == {"bin", "bin/sh", "passwd"}
+
+
+@pytest.mark.root
+async def test_a_private_copy_outlives_release_and_is_gone_after_forget(pod, tmp_path):
+    await pod.prepare(container())
+    (pod.share / "app/rootfs/made").touch()
+    share.release("app", share=pod.share)
+    assert tree(pod.share) == set()
+    await pod.prepare(container())
+    assert (pod.share / "app/rootfs/made").exists()
+    for _ in range(2):
+        pod.forget()
+    assert tree(pod.share) == set()
+    assert not pod.copies.exists()
+    assert mounts.mounts_below(tmp_path) == ()
+
+
+@pytest.mark.root
+async def test_preparing_again_does_not_pile_up_mounts(pod):
+    for _ in range(3):
+        await pod.prepare(container())
+    assert len(mounts.mounts_below(pod.share)) == 1
+
+
+@pytest.mark.root
+async def test_a_copy_that_was_killed_half_way_is_made_anew(pod):
+    half = pod.copies / "app/.rootfs.1234"
+    half.mkdir(parents=True)
+    await pod.prepare(container())
+    assert not half.exists()
+    assert tree(pod.share / "app/rootfs") == {"bin", "bin/sh", "passwd"}
+
+
+@pytest.mark.root
+async def test_forgetting_one_container_keeps_the_others(pod):
+    for container_id in ("app", "side"):
+        await pod.prepare(container(container_id=container_id))
+    pod.forget("app")
+    assert (pod.share / "side/rootfs/bin/sh").exists()
+
+
+@pytest.mark.root
+async def test_a_link_that_the_guest_planted_is_not_followed(pod, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "rootfs").mkdir(parents=True)
+    (outside / "precious").touch()
+    (pod.share / "app").symlink_to(outside)
+    await pod.prepare(container())
+    assert (outside / "precious").exists()
+    assert mounts.mounts_below(outside) == ()
+    assert not (pod.share / "app").is_symlink()
+
+
+@pytest.mark.root
+async def test_a_link_planted_among_the_mounts_is_an_error(pod, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "outside/0").mkdir(parents=True)
+    config = container("busybox", Mount(destination="/data", source=str(tmp_path / "data")))
+    await pod.prepare(config)
+    (pod.share / "app/mounts").symlink_to(tmp_path / "outside")
+    with pytest.raises(HostProblem, match="container 'app'"):
+        bind_mounts.prepare_mounts(config, share=pod.share)
+    assert mounts.mounts_below(tmp_path) == ()
+
+
+@pytest.mark.root
+async def test_folders_and_files_are_bind_mounted(pod, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "hosts").write_text("localhost")
+    config = container(
+        "busybox",
+        Mount(destination="/data", source=str(tmp_path / "data")),
+        Mount(destination="/tmp", type="tmpfs"),
+        Mount(destination="/etc/hosts", source=str(tmp_path / "hosts"), read_only=True),
+        Mount(destination="/ro", source=str(tmp_path / "data"), options=("ro",)),
+    )
+    await pod.prepare(config)
+    shared = bind_mounts.prepare_mounts(config, share=pod.share)
+    assert [each.shared for each in shared] == ["app/mounts/0", "app/mounts/2", "app/mounts/3"]
+    assert [each.mount for each in shared] == [config.mounts[0], *config.mounts[2:]]
+    (pod.share / "app/mounts/0/made").touch()
+    assert (tmp_path / "data/made").exists()
+    for place in ("app/mounts/2", "app/mounts/3/made"):
+        with pytest.raises(OSError, match="Read-only"):
+            (pod.share / place).write_text("changed")
+    pod.forget()
+    assert tree(pod.share) == set()
+    assert (tmp_path / "hosts").read_text() == "localhost"
+
+
+def test_without_root_the_copies_lie_in_the_share(user_pod):
+    assert user_pod.share.is_symlink()
+    share.make_share(user_pod.share, user_pod.copies)
+    assert user_pod.share.resolve() == user_pod.copies
+
+
+async def test_without_root_a_copy_outlives_a_stop_too(user_pod):
+    assert await user_pod.prepare(container()) == "app/rootfs"
+    (user_pod.share / "app/rootfs/made").touch()
+    share.release("app", share=user_pod.share)
+    user_pod.share.unlink()  # as when the pod's run folder goes
+    share.make_share(user_pod.share, user_pod.copies)
+    await user_pod.prepare(container())
+    assert (user_pod.share / "app/rootfs/made").exists()
+    user_pod.forget()
+    assert not user_pod.copies.exists()
+
+
+async def test_without_root_host_folders_need_a_remedy(user_pod, tmp_path):
+    with pytest.raises(PermissionProblem, match=r"container 'app' needs root.*busybox"):
+        await user_pod.prepare(container(tmp_path))
+    config = container("busybox", Mount(destination="/data", source=str(tmp_path)))
+    with pytest.raises(PermissionProblem, match="needs root"):
+        bind_mounts.check_mounts(config)
+
+
+async def test_what_cannot_be_a_root_file_system_is_named(pod, tmp_path):
+    (tmp_path / "file").touch()
+    for source, words in (
+        (tmp_path / "missing", "does not exist"),
+        ("alpine", "does not exist.*busybox"),
+        (tmp_path / "file", "is no folder"),
+    ):
+        with pytest.raises(FileProblem, match=f"container 'app' {words}"):
+            await pod.prepare(container(source))
+    pod.templates["busybox"] = tmp_path / "not-built"
+    with pytest.raises(GuestNotBuilt, match="guest build"):
+        await pod.prepare(container())
+    assert tree(pod.share) == set()
+
+
+@pytest.mark.root
+def test_mounts_that_cannot_be_are_named(tmp_path):
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(tmp_path / "socket"))
+    for mount, kind, words in (
+        (Mount(destination="/x", type="nfs"), InvalidConfig, r"mounts\[0\].*'nfs'.*bind, tmpfs"),
+        (Mount(destination="x", source="/etc"), InvalidConfig, "absolute path"),
+        (Mount(destination="/a/../b", source="/etc"), InvalidConfig, "without"),
+        (Mount(destination="/x", source=str(tmp_path / "no")), FileProblem, "No such file"),
+        (Mount(destination="/x", source="etc"), FileProblem, "absolute path"),
+        (Mount(destination="/x", source=str(tmp_path / "socket")), FileProblem, "regular file"),
+    ):
+        with pytest.raises(kind, match=words):
+            bind_mounts.check_mounts(container("busybox", mount))
