@@ -24,7 +24,7 @@ class PtyAttachment(Attachment):
     ) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
-        self._process = subprocess.Popen(  # noqa: PLW1509 - single-threaded tests
+        self._process = subprocess.Popen(
             argv,
             stdin=slave,
             stdout=slave,

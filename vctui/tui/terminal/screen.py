@@ -15,6 +15,7 @@ from vctui.tui.terminal.cells import (
     PLAIN,
     Line,
     Row,
+    Run,
     Style,
     char_width,
     is_narrow,
@@ -158,9 +159,8 @@ class Screen:
     def fill(self, char: str) -> None:
         """DECALN."""
         self.top, self.bottom = 0, self.rows - 1
-        for line in self.lines:
-            line.erase(0, self.columns, PLAIN)
-            line.put(0, char * self.columns, PLAIN)
+        row = Row((Run(char * self.columns, self.columns, PLAIN),))
+        self.lines = [Line.from_row(row) for _ in range(self.rows)]
         self.move_to(0, 0)
 
     # Moving
