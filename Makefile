@@ -36,9 +36,10 @@ bench: install $(VENV)/.dev ## measure what the design promises
 	@$(BIN)/vctui guest build
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
-gen: $(VENV)/.dev ## make the Python of the protocol files
+gen: $(VENV)/.dev ## make what is generated: protocol modules, the table of keys
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
 	@$(BIN)/python .ci/gen_tables.py
+	@$(BIN)/python .ci/gen_keys.py
 
 clean: ## remove what was made here (not the pods, not the built guests)
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

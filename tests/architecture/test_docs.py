@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mo
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
+from vctui.tui.actions import ACTIONS, Action
 
 ROOT = Path(__file__).parents[2]
 POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
@@ -48,6 +50,28 @@ def test_commands_in_documents_exist(page: Path) -> None:
             command = group.get_command(click.Context(group), word)
             assert command, f"`vctui {line}` in {page.name}"
             group = command
+
+
+PLACES = {"pod": "web", "container": "main", "file": "f", "args": "ls", "signal": "TERM", "all": ""}
+
+
+@pytest.mark.parametrize("action", [one for one in ACTIONS if one.command], ids=lambda one: one.id)
+def test_the_command_that_the_console_shows_for_an_action_is_one(action: Action) -> None:
+    for line in action.command.format(**PLACES).split("&&"):
+        program, *words = shlex.split(line)
+        assert program == "vctui"
+        command: click.Command = root
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words[0])
+            assert found, line
+            command, words = found, words[1:]
+        command.make_context(line, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_in_documents_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 def code_of(text: str) -> list[str]:

@@ -105,8 +105,8 @@ def test_only_the_registry_names_concrete_drivers(graph: grimp.ImportGraph) -> N
     for module in sorted(ours(graph)):
         if not within(module, ("vctui.engine", "vctui.cli", "vctui.tui", "vctui.present")):
             continue
-        if module == "vctui.engine.registry":
-            continue
+        if module in {"vctui.engine.registry", "vctui.engine.doctor"}:
+            continue  # the doctor asks after QEMU by name
         drivers = {
             imported
             for imported in graph.find_modules_directly_imported_by(module)

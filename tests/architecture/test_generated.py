@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -40,13 +41,24 @@ def test_protocol_modules_are_what_make_gen_makes(tmp_path: Path) -> None:
         assert file.read_text() == (ROOT / PB / file.name).read_text(), file.name
 
 
-def test_the_guests_tables_are_what_make_gen_makes() -> None:
-    spec = importlib.util.spec_from_file_location("gen_tables", ROOT / ".ci" / "gen_tables.py")
+def generator(name: str) -> Any:
+    """A script of .ci as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
     assert spec
     assert spec.loader
-    generator = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generator)
-    assert (ROOT / PB / "tables.py").read_text() == generator.source()
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_guests_tables_are_what_make_gen_makes() -> None:
+    assert (ROOT / PB / "tables.py").read_text() == generator("gen_tables").source()
+
+
+def test_the_keys_in_the_readme_are_what_make_gen_makes() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "| `app.help` |" in readme
+    assert readme == generator("gen_keys").page(readme)
 
 
 def test_every_public_name_can_be_imported() -> None:

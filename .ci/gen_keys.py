@@ -1,0 +1,31 @@
+"""Write the table of the console's keys into README.md, from the registry of actions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from vctui.tui.actions import ACTIONS
+from vctui.tui.keymap import display
+
+TARGET: Final = Path(__file__).parents[1] / "README.md"
+_TABLE: Final = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
+
+
+def table() -> str:
+    """Every action with its default keys, in the order of the registry."""
+    lines = ["| keys | for | what it does | action |", "| --- | --- | --- | --- |"]
+    for action in ACTIONS:
+        keys = " ".join(f"`{display(key)}`" for key in action.keys)
+        lines.append(f"| {keys} | {action.group.lower()} | {action.help} | `{action.id}` |")
+    return "\n".join([*lines, ""])
+
+
+def page(readme: str) -> str:
+    """The same page with today's table."""
+    return _TABLE.sub(lambda found: f"{found[1]}{table()}{found[2]}", readme)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(TARGET.read_text(encoding="utf-8")), encoding="utf-8")
