@@ -142,7 +142,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         undo.push(_reclaim_keeping_logs, ctx, pod_id)
         await recovery.reclaim(ctx, pod_id, keep_logs=True)
         try:
-            private_dir(at.logs)
+            private_dir(at.logs / "containers")
         except OSError as error:
             raise host_problem(error, f"make the pod's folder {at.logs}") from error
         files.make_share(ctx, pod_id)

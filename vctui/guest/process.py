@@ -31,6 +31,8 @@ class Process:
         self.pid = 0
         self.ended = Future()
         """Its exit code as a shell gives it."""
+        self.connected = Future()
+        """Its streams are there, or never will be: who reads early waits for them."""
         self.stdin: Input | None = None
         self.stdout: Output | None = None
         self.stderr: Output | None = None
@@ -50,6 +52,7 @@ class Process:
         self.stdin = Input(self._loop, ours[0])
         self.stdout = Output(self._loop, ours[1])
         self.stderr = Output(self._loop, ours[2])
+        self.connected.succeed()
         return theirs[0], theirs[1], theirs[2]
 
     def take_terminal(self, master: int) -> None:
@@ -58,6 +61,7 @@ class Process:
         self._master = master
         self.stdin = Input(self._loop, os.dup(master))
         self.stdout = Output(self._loop, os.dup(master))
+        self.connected.succeed()
 
     def started(self, pid: int, ended: Future) -> None:
         self.pid = pid
@@ -79,6 +83,7 @@ class Process:
 
     def close(self) -> None:
         """Let go of its streams."""
+        self.connected.succeed()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 stream.close()

@@ -218,8 +218,9 @@ class Service:
 
     async def write_stdin(self, request: agent.WriteStreamRequest, _client: int) -> Any:
         process = self._container(request.container_id).process(request.exec_id)
+        await process.connected
         if process.stdin is None:
-            raise AgentError(f"process {process.id} has no input yet", code=ttrpc.UNAVAILABLE)
+            raise AgentError(f"process {process.id} has no input", code=ttrpc.UNAVAILABLE)
         return message("WriteStreamResponse")(len=await process.stdin.write(request.data))
 
     async def close_stdin(self, request: agent.CloseStdinRequest, _client: int) -> None:
@@ -229,10 +230,12 @@ class Service:
 
     async def read_stdout(self, request: agent.ReadStreamRequest, client: int) -> Any:
         process = self._container(request.container_id).process(request.exec_id)
+        await process.connected
         return await self._read_stream(process.stdout, request, client)
 
     async def read_stderr(self, request: agent.ReadStreamRequest, client: int) -> Any:
         process = self._container(request.container_id).process(request.exec_id)
+        await process.connected
         return await self._read_stream(process.stderr, request, client)
 
     async def tty_win_resize(self, request: agent.TtyWinResizeRequest, _client: int) -> None:
