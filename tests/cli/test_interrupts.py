@@ -35,6 +35,7 @@ def test_a_signal_cancels_and_lets_undo(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps = []
+    diagnostics = Diagnostics()
 
     async def main() -> None:
         try:
@@ -47,11 +48,23 @@ def test_a_signal_cancels_and_lets_undo(
             await asyncio.sleep(0)
             steps.append("undone")
 
-    with pytest.raises(Interrupted) as caught:
-        interrupts.run(main(), Diagnostics())
+    with diagnostics.progress(), pytest.raises(Interrupted) as caught:
+        interrupts.run(main(), diagnostics)
     assert caught.value.number == number
     assert steps == ["undoing", "undone"]
     assert capsys.readouterr().err == "interrupted; what was begun is undone\n"
+
+
+def test_leaving_what_is_only_shown_is_not_worth_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Interrupted):
+        interrupts.run(main(), Diagnostics())
+    assert capsys.readouterr().err == ""
 
 
 def test_signals_are_what_they_were_afterwards() -> None:

@@ -44,6 +44,8 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self.verbosity = 0
+        self.changing = False
+        """A long change is under way, which a signal would have undone."""
         self._line_open = False
 
     def note(self, sentence: str) -> None:
@@ -66,6 +68,7 @@ class Diagnostics:
         """
         terminal = _is_terminal()
         last = ""
+        self.changing = True
 
         def show(phase: str, part: str = "") -> None:
             nonlocal last
@@ -79,6 +82,7 @@ class Diagnostics:
             yield show
         finally:
             self._clear()
+            self.changing = False
 
     def _clear(self) -> None:
         if self._line_open:

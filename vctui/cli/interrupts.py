@@ -33,7 +33,8 @@ async def _guarded(main: Coroutine[Any, Any, None], diagnostics: Diagnostics) ->
     def interrupt(number: int) -> None:
         if not received:
             received.append(number)
-            diagnostics.note("interrupted; what was begun is undone")
+            if diagnostics.changing:
+                diagnostics.note("interrupted; what was begun is undone")
             task.cancel()
         elif number != signal.SIGHUP:
             loop.remove_signal_handler(number)
