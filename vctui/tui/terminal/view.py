@@ -90,7 +90,7 @@ class TerminalView(Widget, can_focus=True):
         self._marking = False
         self._rung = 0
         self._next_bell = 0.0
-        self._closed = False
+        self._end_told = False
 
     @property
     def captures_keys(self) -> bool:
@@ -208,8 +208,8 @@ class TerminalView(Widget, can_focus=True):
         if self.has_focus and session.attached:
             row, column = session.emulator.screen.cursor
             self.app.cursor_position = self.content_region.offset + Offset(column, row)
-        if not session.attached and not self._closed:
-            self._closed = True
+        if not session.attached and not self._end_told:
+            self._end_told = True
             self.post_message(self.Closed(self, session))
             self.refresh_bindings()
 
