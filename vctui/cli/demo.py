@@ -17,6 +17,7 @@ from vctui.cli.diagnostics import Ended
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
+    from vctui.model.pod import PodStatus
 
 _FILE: Final = "hello.toml"
 _LINES: Final = 3
@@ -88,18 +89,20 @@ async def _tour(call: Call, runtime: Runtime) -> None:
     say = _Narrator(call)
 
     with call.diagnostics.progress() as progress:
-        await say("pod", "create", file.name, do=lambda: runtime.create_pod(config))
+        await say("created", "pod", "create", file.name, do=lambda: runtime.create_pod(config))
         try:
-            await say("pod", "start", pod, do=lambda: runtime.start_pod(pod, progress=progress))
+            await say(
+                "started", "pod", "start", pod, do=lambda: runtime.start_pod(pod, progress=progress)
+            )
             say.command("pod", "list")
             if not call.output.json:
                 call.output.table(pod_columns(), await runtime.list_pods())
             await _exec(say, runtime, pod, container, ("uname", "-srm"))
             await _logs(say, runtime, pod, container)
-            await say("pod", "pause", pod, do=lambda: runtime.pause_pod(pod))
-            await say("pod", "resume", pod, do=lambda: runtime.resume_pod(pod))
+            await say("paused", "pod", "pause", pod, do=lambda: runtime.pause_pod(pod))
+            await say("resumed", "pod", "resume", pod, do=lambda: runtime.resume_pod(pod))
         finally:
-            await say("pod", "delete", pod, do=lambda: runtime.delete_pod(pod))
+            await say("deleted", "pod", "delete", pod, do=lambda: runtime.delete_pod(pod))
 
 
 class _Narrator:
@@ -120,13 +123,15 @@ class _Narrator:
         else:
             self._output.text(text)
 
-    async def __call__(self, *words: str, do: Callable[[], Awaitable[object]]) -> None:
+    async def __call__(
+        self, said: str, *words: str, do: Callable[[], Awaitable[PodStatus]]
+    ) -> None:
         self.command(*words)
         status = await do()
         if self._output.json:
             self._output.line(status)
         else:
-            self._output.text(f"{words[-1]}: {getattr(status, 'state', 'done')}")
+            self._output.text(f"{status.id} {said}")
 
 
 async def _exec(
