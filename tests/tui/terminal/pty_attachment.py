@@ -8,7 +8,8 @@ import pty
 import signal
 import subprocess
 import termios
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from vctui.drivers.shims.base import Attachment, Output
 
@@ -20,7 +21,7 @@ class PtyAttachment(Attachment):
         *,
         rows: int = 24,
         columns: int = 80,
-        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
@@ -29,8 +30,8 @@ class PtyAttachment(Attachment):
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "HOME": "/nonexistent"}
-            | dict(env or {}),
+            env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+            cwd=cwd,
             start_new_session=True,
             preexec_fn=lambda: _control_terminal(slave),
         )
