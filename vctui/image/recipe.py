@@ -50,14 +50,12 @@ PYTHON_LIBRARY_DEPENDENCIES: Final = re.compile(r"libffi\d.*")
 PROGRAMS: Final = ("usr/bin/busybox", "usr/bin/crun")
 
 APPLETS: Final = (
-    "usr/bin/sh",
-    "usr/bin/mount",
-    "usr/bin/ps",
-    "usr/sbin/modprobe",
-    "usr/sbin/ip",
-    "usr/sbin/poweroff",
+    *("usr/sbin/modprobe", "usr/sbin/ip", "usr/sbin/poweroff"),
+    *("usr/bin/sh", "usr/bin/mount", "usr/bin/umount", "usr/bin/ps", "usr/bin/kill"),
+    *("usr/bin/ls", "usr/bin/cat", "usr/bin/dmesg", "usr/bin/lsmod", "usr/bin/free"),
 )
-"""Programs that busybox stands for by name; its shell knows the others without a link."""
+"""Programs that busybox stands for: what boots the guest, and what one looks for in its debug
+console. The others are there as `busybox NAME`."""
 
 BOOT_MODULES: Final = ("virtio_pci", "virtio_console")
 """What the agent's channel needs: inserted first."""
