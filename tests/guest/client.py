@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
 
 from vctui.wire import ttrpc
-from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, ttrpc_pb2
+from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, oci_pb2, ttrpc_pb2, types_pb2
 
 AGENT = "grpc.AgentService"
 HEALTH = "grpc.Health"
@@ -30,9 +28,7 @@ _ANSWERS: dict[str, type[Message]] = {
     "GetOOMEvent": agent_pb2.OOMEvent,
     "GetMetrics": agent_pb2.Metrics,
     "ListInterfaces": agent_pb2.Interfaces,
-    "UpdateInterface": agent_pb2.agent_dot_types__pb2.Interface
-    if hasattr(agent_pb2, "agent_dot_types__pb2")
-    else agent_pb2.Interfaces,
+    "UpdateInterface": types_pb2.Interface,
     "ListRoutes": agent_pb2.Routes,
     "UpdateRoutes": agent_pb2.Routes,
     "ListProcesses": guest_pb2.ListProcessesResponse,
@@ -56,12 +52,13 @@ class Pending:
 
     @property
     def answered(self) -> bool:
-        self._client.pump(block=False)
+        """Looks at what has come, without waiting."""
+        self._client.receive(wait=0)
         return self.stream in self._client.answers
 
     def result(self) -> Any:
         while self.stream not in self._client.answers:
-            self._client.pump(block=True)
+            self._client.receive()
         response = self._client.answers.pop(self.stream)
         if response.status.code:
             raise CallError(response.status.code, response.status.message)
@@ -82,7 +79,11 @@ class Client:
     @classmethod
     def connect(cls, path: Path) -> Client:
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(str(path))
+        try:
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            raise
         return cls(sock)
 
     def start(
@@ -100,11 +101,14 @@ class Client:
     def call(self, method: str, request: Message | bytes = b"", **how: Any) -> Any:
         return self.start(method, request, **how).result()
 
-    def pump(self, *, block: bool) -> None:
-        self.socket.settimeout(TIMEOUT if block else 0.0)
+    def receive(self, *, wait: float = TIMEOUT) -> None:
+        """Take what has come, waiting for it; nothing within a `wait` under TIMEOUT is fine."""
+        self.socket.settimeout(wait)
         try:
             data = self.socket.recv(1024 * 1024)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
+            if wait >= TIMEOUT:
+                raise
             return
         finally:
             self.socket.settimeout(TIMEOUT)
@@ -143,5 +147,5 @@ def exec_request(container_id: str, exec_id: str, *args: str, **process: Any) ->
     return agent_pb2.ExecProcessRequest(
         container_id=container_id,
         exec_id=exec_id,
-        process=agent_pb2.ExecProcessRequest().process.__class__(Args=args, **process),
+        process=oci_pb2.Process(Args=args, **process),
     )

@@ -36,7 +36,7 @@ class Agent:
         self.config = config
         self.children = Children(loop, config.proc)
         crun = Crun(loop, self.children, config, log)
-        mounts = Mounts(self.children, config)
+        mounts = Mounts(loop, self.children, config)
         self.sandbox = Sandbox(loop, crun, mounts, config, log)
         self.service = Service(loop, self.sandbox, config)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from vctui.guest.loop import EDGE, READ, WRITE
+from vctui.wire import ttrpc
 from vctui.wire.ttrpc import Decoder
 
 TYPE_CHECKING = False
@@ -29,6 +30,9 @@ _HALF_FRAME_PATIENCE = 10.0
 """Seconds for a frame to become complete. If a client leaves and another comes before we look,
 the rest of the first one's frame never comes."""
 _LOOK_AGAIN = 0.004
+_FIRST = ttrpc.encode(1, ttrpc.REQUEST)[4:]
+"""Stream, type and flags of a first request; behind it comes the service's name (field 1)."""
+_SERVICES = (b"grpc.", b"vctui.")
 
 
 def find_port(name: str, sys: str = "/sys", dev: str = "/dev") -> str | None:
@@ -52,6 +56,15 @@ async def wait_port(loop: Loop, name: str, sys: str = "/sys", dev: str = "/dev")
     while (path := find_port(name, sys, dev)) is None:
         await loop.sleep(_LOOK_AGAIN)
     return path
+
+
+def is_first_frame(data: bytes) -> bool:
+    """Whether a piece of what the port delivers is the beginning of a client's first request.
+
+    The port delivers what one client has sent and what the next one sends apart, but if the next
+    one is quick, not that there was a change.
+    """
+    return data[4:10] == _FIRST and data[10:11] == b"\n" and data[12:].startswith(_SERVICES)
 
 
 class Channel:
@@ -101,6 +114,8 @@ class Channel:
                 self._disconnect()
                 return
             self._connected = True
+            if self._decoder.pending and is_first_frame(data):
+                self._decoder = Decoder()
             for frame in self._decoder.feed(data):
                 self._receive(frame)
             self._watch_half_frame()

@@ -55,7 +55,7 @@ class Crun:
             AgentError: nothing is left of it then.
         """
         if self._no_pivot is None:
-            with open(f"{self._config.proc}/self/mounts", encoding="utf-8") as file:
+            with open(f"{self._config.proc}/self/mountinfo", encoding="utf-8") as file:
                 self._no_pivot = root_cannot_pivot(file.read())
         command = ["run", "--detach", "--bundle", bundle]
         if self._no_pivot:
@@ -209,14 +209,14 @@ class Console:
         _remove(self.path)
 
 
-def root_cannot_pivot(mounts: str) -> bool:
-    """Whether the root is the initial one, which pivot_root(2) refuses.
+def root_cannot_pivot(mountinfo: str) -> bool:
+    """Whether pivot_root(2) refuses our root, because it is mounted on nothing.
 
     Args:
-        mounts: text of /proc/self/mounts.
+        mountinfo: text of /proc/self/mountinfo: a mount's id, its parent's, device, root, point.
     """
-    kinds = [line.split()[2] for line in mounts.splitlines() if line.split()[1:2] == ["/"]]
-    return kinds[-1:] == ["rootfs"]
+    roots = [fields for fields in map(str.split, mountinfo.splitlines()) if fields[4:5] == ["/"]]
+    return bool(roots) and roots[-1][0] == roots[-1][1]
 
 
 def failure(text: str, program: str) -> AgentError:

@@ -14,16 +14,23 @@ if TYPE_CHECKING:
 
     from vctui.guest.children import Children, Exit
     from vctui.guest.config import Config
+    from vctui.guest.loop import Loop
     from vctui.wire.pb import agent_pb2 as agent
 
 HANDLERS = ("9p", "virtio-fs", "ephemeral", "local")
 _MAX_ERROR = 1024
+_OF_A_DEVICE = ("9p", "virtio-fs")
+_DEVICE_PATIENCE = 3.0
+"""Seconds for the device of a share and its kernel modules to come, as a pod boots or is given
+one (sheet §8: agent.hotplug_timeout)."""
+_LOOK_AGAIN = 0.02
 
 
 class Mounts:
     """What is mounted where, for storages."""
 
-    def __init__(self, children: Children, config: Config) -> None:
+    def __init__(self, loop: Loop, children: Children, config: Config) -> None:
+        self._loop = loop
         self._children = children
         self._busybox = config.busybox
         self._mounted: dict[str, int] = {}
@@ -84,6 +91,11 @@ class Mounts:
             words += ["-o", ",".join(storage.options)]
         words += [storage.source or fstype, storage.mount_point]
         failed = await self._run(*words)
+        waited = 0.0
+        while failed and storage.driver in _OF_A_DEVICE and waited < _DEVICE_PATIENCE:
+            await self._loop.sleep(_LOOK_AGAIN)
+            waited += _LOOK_AGAIN
+            failed = await self._run(*words)
         if failed:
             raise AgentError(f"storage {storage.source} ({storage.driver}): {failed}")
 

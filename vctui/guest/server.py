@@ -71,9 +71,8 @@ class Server:
         if frame.type != ttrpc.REQUEST:
             return
         stream = frame.stream_id
-        if self._calls and (stream == 1 or stream in self._calls):
-            # numbers rise and are never used again, so this is a client that came unnoticed
-            self.lost()
+        if stream == 1 or stream in self._calls:
+            self.lost()  # numbers rise from 1 and are never used again, so this client is new
         try:
             method, request, timeout = self._decode(frame)
         except AgentError as error:
