@@ -146,7 +146,9 @@ class FakeAttachment(Attachment):
 class FakeRuntime:
     def __init__(self, pods: Iterable[PodStatus] = (), *, read_only: bool = False) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.attachments: list[FakeAttachment] = []
+        self.terminals: list[FakeAttachment] = []
+        """What was attached to, the newest last."""
+        self.consoles: list[FakeAttachment] = []
         self.checks: tuple[Check, ...] = ()
         self.processes: bytes = msgspec.json.encode(
             [
@@ -233,7 +235,8 @@ class FakeRuntime:
         self.calls.append((name, *args))
         if (held := self._holds.get(name)) is not None:
             try:
-                while not held.is_set():
+                # Set by another thread.
+                while not held.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             except asyncio.CancelledError:
                 self.calls.append((f"{name} undone", *args))
@@ -335,7 +338,12 @@ class FakeRuntime:
         return await self._move_container("delete_container", pod_id, container_id, None)
 
     async def kill_container(
-        self, pod_id: str, container_id: str, signal: int, *, all: bool = False
+        self,
+        pod_id: str,
+        container_id: str,
+        signal: int,
+        *,
+        all: bool = False,  # noqa: A002 - the API's word
     ) -> None:
         await self._enter("kill_container", pod_id, container_id, signal, all)
 
@@ -368,19 +376,14 @@ class FakeRuntime:
         columns: int = 0,
     ) -> Attachment:
         await self._enter("attach", pod_id, container_id, token)
-        return self._attachment(b"/ # ")
+        self.terminals.append(FakeAttachment(b"/ # "))
+        return self.terminals[-1]
 
     async def console(self, pod_id: str, *, replay: int = 0) -> Attachment:
         await self._enter("console", pod_id)
-        return self._attachment(
-            b"[    0.000000] Linux version 6.1.0\r\n"
-            + f"[    0.412] {pod_id}: agent ready\r\n".encode()
-        )
-
-    def _attachment(self, greeting: bytes) -> FakeAttachment:
-        attachment = FakeAttachment(greeting)
-        self.attachments.append(attachment)
-        return attachment
+        greeting = f"[    0.412] {pod_id}: agent ready\r\n"
+        self.consoles.append(FakeAttachment(greeting.encode()))
+        return self.consoles[-1]
 
     async def logs(
         self,
@@ -393,9 +396,9 @@ class FakeRuntime:
         tail: int | None = None,
     ) -> AsyncIterator[LogLine]:
         self.calls.append(("logs", pod_id, source, container_id))
-        yield LogLine(text=f"{source} log of {pod_id}/{container_id}".encode(), time=BORN)
         for line in self.log_lines:
             yield line
+        yield LogLine(text=f"{source} log of {pod_id}/{container_id}".encode(), time=BORN)
         if follow:
             await asyncio.Event().wait()
 

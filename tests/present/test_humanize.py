@@ -11,7 +11,8 @@ from vctui.present import humanize
     ("seconds", "words"),
     [
         (-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h00m"),
-        (3900, "1h05m"), (36000, "10h"), (47 * 3600, "47h"), (48 * 3600, "2d"), (900 * 86400, "900d"),
+        (3900, "1h05m"), (36000, "10h"), (47 * 3600, "47h"), (48 * 3600, "2d"),
+        (900 * 86400, "900d"),
     ],
 )  # fmt: skip
 def test_durations_read_like_a_person_says_them(seconds: float, words: str) -> None:

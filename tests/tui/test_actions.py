@@ -130,7 +130,7 @@ def test_keys_can_be_changed_and_taken_away() -> None:
     ],
 )
 def test_keys_that_cannot_be_are_refused(changes: dict[str, str], said: str) -> None:
-    with pytest.raises(InvalidConfig, match="^keys") as caught:
+    with pytest.raises(InvalidConfig, match=r"^keys") as caught:
         keymap.build(changes)
     assert said in str(caught.value)
 

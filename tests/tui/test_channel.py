@@ -74,9 +74,13 @@ async def test_an_error_comes_after_what_was_there(elsewhere: Submit) -> None:
 
     await elsewhere(produce())
     got = []
-    with pytest.raises(ValueError, match="the end"):
+
+    async def consume() -> None:
         async for batch in channel.batches():
-            got += batch
+            got.extend(batch)
+
+    with pytest.raises(ValueError, match="the end"):
+        await consume()
     assert got == [1]
 
 

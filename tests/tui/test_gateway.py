@@ -129,9 +129,11 @@ async def test_a_call_gives_its_answer_and_its_phases(settings: Settings) -> Non
 
 
 async def test_an_error_reaches_the_caller(settings: Settings) -> None:
-    with running(FakeRuntime(), settings) as (gateway, _):
-        with pytest.raises(NotFound, match="no pod 'gone'"):
-            await gateway.delete_pod(1, "gone")
+    with (
+        running(FakeRuntime(), settings) as (gateway, _),
+        pytest.raises(NotFound, match="no pod 'gone'"),
+    ):
+        await gateway.delete_pod(1, "gone")
 
 
 async def test_read_only_is_enforced_below_the_screen(settings: Settings) -> None:
@@ -233,7 +235,7 @@ async def test_a_log_is_carried_over_in_batches(settings: Settings) -> None:
     with running(FakeRuntime([make_pod("web")]), settings) as (gateway, _):
         stream = await gateway.logs("web", LogSource.CONTAINER, "main", tail=10, follow=False)
         lines = [line.text async for batch in stream.batches() for line in batch]
-        assert lines[0] == b"container log of web/main"
+        assert lines[-1] == b"container log of web/main"
         assert len(lines) == 41
 
 
@@ -254,7 +256,7 @@ async def test_an_attachment_works_across_the_threads(settings: Settings) -> Non
         output = b"".join([output.data async for output in attachment])
         assert output == b"/ # exit\r\n"
         assert attachment.exit_code == 0
-        assert runtime.attachments[0].sizes == [(30, 100)]
+        assert runtime.terminals[0].sizes == [(30, 100)]
 
 
 async def test_detaching_ends_the_iteration_and_leaves_the_process(settings: Settings) -> None:
@@ -264,5 +266,5 @@ async def test_detaching_ends_the_iteration_and_leaves_the_process(settings: Set
         async for _ in attachment:
             await attachment.detach()
         await attachment.detach()
-        assert runtime.attachments[0].detached
+        assert runtime.consoles[0].detached
         assert attachment.exit_code is None

@@ -4,7 +4,7 @@ is selected in them, the detail pane."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ from textual.widget import Widget
 from vctui.model.container import ContainerStatus
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
-from vctui.present.columns import CONTAINERS, PODS, PROCESSES
+from vctui.present.columns import CONTAINERS, PODS, PROCESSES, Column
 from vctui.present.processes import GuestProcess
 from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import Keymap, display
@@ -33,6 +33,8 @@ from vctui.tui.widgets.table import Table
 if TYPE_CHECKING:
     from vctui.model.events import Event
     from vctui.tui.gateway import Gateway
+
+T = TypeVar("T")
 
 WIDE: Final = 110
 """Columns from which on the lists stand beside the details, not above."""
@@ -68,33 +70,35 @@ class MainScreen(Screen[None]):
         self._awaited = ""
         self._filtered: Table[Any] | None = None
 
+        self.header = HeaderBar()
+        self.pods: Table[PodStatus] = _list("Pods", PODS, lambda pod: pod.id)
+        self.containers: Table[ContainerStatus] = _list(
+            "Containers", CONTAINERS, lambda container: container.id
+        )
+        self.processes: Table[GuestProcess] = _list(
+            "Processes", PROCESSES, lambda process: str(process.pid)
+        )
+        self.detail = DetailPane(gateway, read_only=read_only, detach_keys=detach_keys)
+        self._tables: dict[Pane, Table[Any]] = {
+            Pane.PODS: self.pods,
+            Pane.CONTAINERS: self.containers,
+            Pane.PROCESSES: self.processes,
+        }
+        self.filter_bar = FilterBar()
+        self.status = StatusBar()
+        self.footer = FooterBar()
+
     def compose(self) -> ComposeResult:
-        yield HeaderBar()
+        yield self.header
         with Container(id="body"):
             with Container(id="lists"):
-                yield self._list(Table(PODS, lambda pod: pod.id, id="pods"), "Pods")
-                yield self._list(
-                    Table(CONTAINERS, lambda container: container.id, id="containers"),
-                    "Containers",
-                )
-                yield self._list(
-                    Table(PROCESSES, lambda process: str(process.pid), id="processes"),
-                    "Processes",
-                )
-            yield DetailPane(
-                self._gateway,
-                read_only=self._read_only,
-                detach_keys=self._detach_keys,
-                id="detail",
-            )
-        yield FilterBar()
-        yield StatusBar()
-        yield FooterBar()
-
-    def _list(self, table: Table[Any], title: str) -> Table[Any]:
-        table.border_title = title
-        table.add_class("pane")
-        return table
+                yield self.pods
+                yield self.containers
+                yield self.processes
+            yield self.detail
+        yield self.filter_bar
+        yield self.status
+        yield self.footer
 
     def on_mount(self) -> None:
         self.header.read_only = self._read_only
@@ -102,36 +106,6 @@ class MainScreen(Screen[None]):
         self.set_interval(1.0, self._tick)
         self._show_pods()
         self.refresh_keys()
-
-    # --- its parts
-
-    @property
-    def pods(self) -> Table[PodStatus]:
-        return self.query_one("#pods", Table)
-
-    @property
-    def containers(self) -> Table[ContainerStatus]:
-        return self.query_one("#containers", Table)
-
-    @property
-    def processes(self) -> Table[GuestProcess]:
-        return self.query_one("#processes", Table)
-
-    @property
-    def detail(self) -> DetailPane:
-        return self.query_one(DetailPane)
-
-    @property
-    def header(self) -> HeaderBar:
-        return self.query_one(HeaderBar)
-
-    @property
-    def status(self) -> StatusBar:
-        return self.query_one(StatusBar)
-
-    @property
-    def footer(self) -> FooterBar:
-        return self.query_one(FooterBar)
 
     @property
     def context(self) -> Context:
@@ -287,8 +261,7 @@ class MainScreen(Screen[None]):
 
     def refresh_keys(self) -> None:
         """The footer: what is possible with the selection, or in what has the focus."""
-        if self.is_mounted:
-            self.footer.hints = tuple(self._hints())
+        self.footer.hints = tuple(self._hints())
 
     def _hints(self) -> Iterator[KeyHint]:
         if isinstance(self.focused, TerminalView) and self.focused.captures_keys:
@@ -402,11 +375,11 @@ class MainScreen(Screen[None]):
     def _filterable(self) -> Table[Any] | None:
         if self.detail.has_focus_within:
             return self.detail.table
-        return self.query_one(f"#{self._pane}", Table)
+        return self._tables[self._pane]
 
     def _filter(self) -> None:
         if (table := self._filterable()) is not None:
-            self.query_one(FilterBar).open(table.filter_text, str(table.border_title or "events"))
+            self.filter_bar.open(table.filter_text, str(table.border_title or "events"))
             self._filtered = table
 
     @on(FilterBar.Changed)
@@ -434,6 +407,13 @@ class MainScreen(Screen[None]):
         columns = [(column.id, column.title.lower()) for column in table.columns]
         options = [("-", "as listed"), *columns]
         self.app.push_screen(Choose("Sort by", options, table.sort_column or "-"), sort)
+
+
+def _list(title: str, columns: tuple[Column[T], ...], key: Callable[[T], str]) -> Table[T]:
+    table = Table(columns, key, id=title.lower())
+    table.border_title = title
+    table.add_class("pane")
+    return table
 
 
 def _answers(pod: PodStatus, container: ContainerStatus) -> bool:

@@ -66,7 +66,7 @@ class HeaderBar(Widget):
                 Content.styled(f"{it.symbol} {n}", f"${it.role}") for it, n in self._conditions()
             )
         return Content("   ").join(
-            Content.assemble((f"{it.symbol} {n} ", f"${it.role}"), (it.word, "$muted"))
+            Content.assemble((f"{it.symbol} {n} ", f"${it.role}"), (_counted(it), "$muted"))
             for it, n in self._conditions()
         )
 

@@ -36,36 +36,28 @@ class DetailPane(Vertical):
         *,
         read_only: bool,
         detach_keys: str,
-        id: str | None = None,  # noqa: A002 - Textual's word
     ) -> None:
-        super().__init__(id=id, classes="pane")
-        self._gateway = gateway
-        self._read_only = read_only
-        self._detach_keys = detach_keys
+        super().__init__(id="detail", classes="pane")
+        self._tabs = TabStrip()
+        self._console_tab = ConsoleTab(
+            gateway, read_only=read_only, detach_keys=detach_keys, id="console"
+        )
+        self._log_tabs = {
+            "agent": LogTab(gateway, LogSource.AGENT, id="agent"),
+            "log": LogTab(gateway, LogSource.CONTAINER, id="log"),
+        }
+        self._events_tab = EventsTab(id="events")
+        self._details_tab = DetailsTab(id="details")
         self._pod: PodStatus | None = None
         self._container: ContainerStatus | None = None
 
     def compose(self) -> ComposeResult:
-        yield TabStrip()
+        yield self._tabs
         with ContentSwitcher(initial="console"):
-            yield ConsoleTab(
-                self._gateway,
-                read_only=self._read_only,
-                detach_keys=self._detach_keys,
-                id="console",
-            )
-            yield LogTab(self._gateway, LogSource.AGENT, id="agent")
-            yield LogTab(self._gateway, LogSource.CONTAINER, id="log")
-            yield EventsTab(id="events")
-            yield DetailsTab(id="details")
-
-    @property
-    def _events_tab(self) -> EventsTab:
-        return self.query_one(EventsTab)
-
-    @property
-    def _console_tab(self) -> ConsoleTab:
-        return self.query_one(ConsoleTab)
+            yield self._console_tab
+            yield from self._log_tabs.values()
+            yield self._events_tab
+            yield self._details_tab
 
     @property
     def inner(self) -> Widget:
@@ -74,10 +66,10 @@ class DetailPane(Vertical):
             case "console":
                 return self._console_tab.inner
             case "agent" | "log":
-                return self.query_one(f"#{self.active}", LogTab).view
+                return self._log_tabs[self.active].view
             case "events":
                 return self._events_tab.table
-        return self.query_one(DetailsTab)
+        return self._details_tab
 
     @property
     def table(self) -> Table[Any] | None:
@@ -85,7 +77,7 @@ class DetailPane(Vertical):
         return self._events_tab.table if self.active == "events" else None
 
     def watch_active(self, active: str) -> None:
-        self.query_one(TabStrip).active = active
+        self._tabs.active = active
         self.query_one(ContentSwitcher).current = active
         self._show()
 
@@ -105,8 +97,8 @@ class DetailPane(Vertical):
         if self.active in ("console", "agent"):
             names = names[:1]
         self.border_title = "/".join(filter(None, names)) if self.active != "events" else "Events"
-        for tab in self.query(LogTab):
-            if tab.id == self.active:
+        for name, tab in self._log_tabs.items():
+            if name == self.active:
                 tab.show(pod, container)
             elif not tab.follows(pod, container):
                 tab.release()
@@ -115,12 +107,12 @@ class DetailPane(Vertical):
         else:
             self._console_tab.release()
         if self.active == "details":
-            self.query_one(DetailsTab).show(pod, container)
+            self._details_tab.show(pod, container)
 
     def tick(self) -> None:
         """A second has passed: ages are older."""
         if self.active == "details":
-            self.query_one(DetailsTab).show(self._pod, self._container)
+            self._details_tab.show(self._pod, self._container)
 
     def show_events(self, events: tuple[Event, ...]) -> None:
         self._events_tab.show(events)

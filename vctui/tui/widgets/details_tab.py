@@ -17,8 +17,12 @@ from vctui.present.details import Section
 
 
 class DetailsTab(VerticalScroll, can_focus=True):
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
+        super().__init__(id=id)
+        self._shown = Static()
+
     def compose(self) -> ComposeResult:
-        yield Static(id="details-text")
+        yield self._shown
 
     def show(self, pod: PodStatus | None, container: ContainerStatus | None) -> None:
         now = datetime.now(UTC)
@@ -28,7 +32,7 @@ class DetailsTab(VerticalScroll, can_focus=True):
         if container is not None:
             sections += details.container(container, now)
         text = _text(sections) if sections else Content.styled("Nothing is selected.", "$muted")
-        self.query_one(Static).update(text)
+        self._shown.update(text)
 
 
 def _text(sections: Sequence[Section]) -> Content:

@@ -21,18 +21,15 @@ class EventsTab(Vertical):
         super().__init__(id=id)
         self._feed: tuple[Event, ...] = ()
         self._own: list[Event] = []
-
-    def compose(self) -> ComposeResult:
-        table: Table[Event] = Table(
+        self.table: Table[Event] = Table(
             EVENTS, lambda event: f"{event.seq}:{event.time.timestamp()}", id="event-table"
         )
-        table.empty = "Nothing has happened yet."
-        yield table
-        yield Static(id="event-text")
+        self.table.empty = "Nothing has happened yet."
+        self._text = Static(id="event-text")
 
-    @property
-    def table(self) -> Table[Event]:
-        return self.query_one(Table)
+    def compose(self) -> ComposeResult:
+        yield self.table
+        yield self._text
 
     def show(self, feed: tuple[Event, ...]) -> None:
         """The engine's events."""
@@ -67,4 +64,4 @@ class EventsTab(Vertical):
                 (f"{moment(event.time)}  ", "$muted"),
                 (plain(event.message, 2000), f"${role}"),
             )
-        self.query_one("#event-text", Static).update(text)
+        self._text.update(text)

@@ -32,13 +32,10 @@ class LogTab(Vertical):
         self._gateway = gateway
         self._source = source
         self._shown: tuple[str, str] | None = None
+        self.view = LogView()
 
     def compose(self) -> ComposeResult:
-        yield LogView()
-
-    @property
-    def view(self) -> LogView:
-        return self.query_one(LogView)
+        yield self.view
 
     def show(self, pod: PodStatus | None, container: ContainerStatus | None) -> None:
         """Follow the log of this selection, unless it is being followed already."""

@@ -113,6 +113,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
         self._had_rows = False
         self._texts: dict[int, tuple[T, str]] = {}
         self._layout: list[tuple[Column[T], int]] = []
+        self._laid_out = -1
 
     # --- what it holds
 
@@ -267,7 +268,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
             self.scroll_to(y=self._cursor - visible + 1, animate=False)
 
     def _tell(self) -> None:
-        if self.current is not self._told:
+        if self.current != self._told:
             self._told = self.current
             self.post_message(self.Highlighted(self))
 
@@ -313,8 +314,15 @@ class Table(ScrollView, Generic[T], can_focus=True):
     # --- painting
 
     def on_resize(self) -> None:
-        self._layout = layout(self.columns, max(self._line_width - 2, 0), GAP)
+        self._lay_out()
         self._scroll_to_cursor()
+
+    def _lay_out(self) -> int:
+        """Which columns there is room for now; the width of a line."""
+        if (width := self._line_width) != self._laid_out:
+            self._laid_out = width
+            self._layout = layout(self.columns, max(width - 2, 0), GAP)
+        return width
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -351,9 +359,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
             self._painted.clear()
 
     def render_line(self, y: int) -> Strip:
-        width = self._line_width
-        if not self._layout and width > 2:
-            self._layout = layout(self.columns, width - 2, GAP)
+        width = self._lay_out()
         if y == 0:
             return self._header(width)
         painted = self._cells(self.scroll_offset.y + y - 1, self._clock())
