@@ -89,9 +89,9 @@ class LogView(ScrollView, can_focus=True):
         Binding("G", "scroll_end", "Last", show=False),
     ]
 
-    follow: reactive[bool] = reactive(True, repaint=False)
-    wrapping: reactive[bool] = reactive(False, repaint=False)
-    timestamps: reactive[bool] = reactive(False, repaint=False)
+    follow: reactive[bool] = reactive(True, init=False, repaint=False)
+    wrapping: reactive[bool] = reactive(False, init=False, repaint=False)
+    timestamps: reactive[bool] = reactive(False, init=False, repaint=False)
 
     def __init__(
         self,
@@ -241,7 +241,8 @@ class LogView(ScrollView, can_focus=True):
             self.follow = self.is_vertical_scroll_end
 
     def watch_follow(self) -> None:
-        self._place(self._top_row)
+        if self.follow and not self.is_vertical_scroll_end:
+            self._place(self._top_row)
 
     def watch_wrapping(self) -> None:
         self._lay_out()
@@ -350,6 +351,12 @@ class LogView(ScrollView, can_focus=True):
 
     def action_switch(self, what: Literal["follow", "wrapping", "timestamps"]) -> None:
         setattr(self, what, not getattr(self, what))
+
+    def action_scroll_home(self) -> None:
+        self.scroll_to(y=0, animate=False)
+
+    def action_scroll_end(self) -> None:
+        self.follow = True
 
     def action_clear(self) -> None:
         self.clear()
