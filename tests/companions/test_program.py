@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
-import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.companions.conftest import POD, WAIT, Pod, until
@@ -21,8 +19,10 @@ from vctui.model.events import EventKind
 from vctui.model.state import State
 from vctui.settings import Logs, Paths, Settings
 
-MEMORY_LIMIT = 25_000_000
-"""Bytes; design section 11."""
+MEMORY_LIMIT = 25 << 20
+"""Bytes of resident memory (design section 11)."""
+RATE = 20e6
+"""Bytes a second through into a log; of the monitor's own time, as hosts of tests are busy."""
 
 
 @pytest.fixture
@@ -41,8 +41,7 @@ async def started(proxy: BuiltinProxy, pod: Pod) -> ProxyHandle:
 
 def memory(pid: int) -> int:
     """Resident bytes."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+    return psutil.Process(pid).memory_info().rss
 
 
 async def test_the_proxy_starts_waits_and_stops(proxy: BuiltinProxy, pod: Pod):
@@ -123,14 +122,13 @@ async def test_a_monitor_is_small_and_quick(proxy: BuiltinProxy, pod: Pod):
     text = line * (40_000_000 // len(line))
     await init.print(text)
     await pod.start_shim()
-    begun = time.monotonic()
+    monitor = psutil.Process(handle.pid)
+    before = sum(monitor.cpu_times()[:2])
     await init.end(0)
     assert await pod.shim.wait(pod.run_dir, "c1") == 0
-    taken = time.monotonic() - begun
+    taken = sum(monitor.cpu_times()[:2]) - before
     assert pod.container_log.stat().st_size > len(text)
-    rate = len(text) / taken / 1e6
-    print(f"log: {rate:.0f} MB/s; memory: {memory(handle.pid) / 1e6:.1f} MB")  # noqa: T201
-    assert rate > 20
+    assert len(text) / max(taken, 0.01) > RATE
     assert memory(handle.pid) < MEMORY_LIMIT
 
 

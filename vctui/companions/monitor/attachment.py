@@ -18,7 +18,7 @@ from vctui.wire import monitor, ttrpc
 if TYPE_CHECKING:
     from vctui.companions.monitor.client import Client
 
-_BEHIND: Final = 512 * 1024
+_BEHIND: Final = 256 * 1024
 """Bytes waiting for a client to take them; more is held back or, for a logged process, lost."""
 _INPUT_LIMIT: Final = 256 * 1024
 """Bytes waiting for a process to take them; then the client is not read."""

@@ -27,7 +27,6 @@ from vctui.companions.monitor.service import MonitorService
 from vctui.companions.monitor.verdict import Evidence, explain
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
-from vctui.linux import mounts
 from vctui.model.events import EventKind
 from vctui.model.state import State
 from vctui.store.base import Store
@@ -179,6 +178,8 @@ class Monitor:
         self._machine_ended.set_result(reason)
         await self._processes.end_all(Exit(None, reason))
         self._console.output.finish()
+        from vctui.linux import mounts  # 0.3 MB that only the end needs
+
         with contextlib.suppress(OSError):  # not root: nothing was mounted
             await asyncio.to_thread(mounts.unmount_below, self._config.run_dir / "share")
 

@@ -9,21 +9,31 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from types import ModuleType
+from typing import NoReturn
 
 
 def before_asyncio() -> None:
-    """OpenSSL is 4 MB: asyncio and hashlib both do without it."""
+    """Before asyncio and pathlib are imported."""
+    # OpenSSL is 4 MB; asyncio and hashlib both do without it
     for name in ("ssl", "_hashlib"):
         sys.modules[name] = None  # type: ignore[assignment]
+    # inspect and traceback look at sources with it; ours are not here to be looked at
+    _stand_in("ast", NodeVisitor=object, parse=_no_source)
+    _stand_in("ipaddress")  # for URLs with numeric hosts; pathlib imports urllib
 
 
 def after_asyncio() -> None:
     """Stand-ins for modules of which only the name is wanted."""
     _stand_in("ssl", SSLContext=object)  # a type in qemu.qmp's annotations
-    _stand_in("ipaddress")  # for URLs with numeric hosts; pathlib imports urllib
+    _stand_in("platform", system=lambda: "Linux")  # uuid asks it for the system, msgspec has uuid
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec does without
     if find_spec("google._upb") is not None:
         # the pure Python protobuf, 1.2 MB, is imported even where the C one is used
         _stand_in("google.protobuf.internal.python_message")
+
+
+def _no_source(*_arguments: object, **_options: object) -> NoReturn:
+    raise SyntaxError("the monitor does not parse sources")
 
 
 def _stand_in(name: str, **attributes: object) -> None:
