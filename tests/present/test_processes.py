@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vctui.model.container import Cmd, ExecRecord, Process
@@ -51,6 +51,7 @@ def test_any_bytes_give_a_list(data: bytes) -> None:
     processes.parse(data)
 
 
+@settings(max_examples=50)
 @given(st.lists(_row | _json))
 def test_any_document_gives_sane_processes(document: object) -> None:
     for process in processes.parse(msgspec.json.encode(document)):

@@ -1,0 +1,74 @@
+"""The terminal goes away in the middle of an operation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 60
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def start_pausing(folder: Path, grace: float) -> pexpect.spawn:
+    """A console in the middle of pausing a pod."""
+    console = pexpect.spawn(
+        sys.executable,
+        ["-m", "tests.tui.hangup_program", str(folder), str(grace)],
+        cwd=str(ROOT),
+        env={**os.environ, "TERM": "xterm-256color"},
+        dimensions=(24, 80),
+        timeout=DEADLINE,
+        encoding="utf-8",
+    )
+    console.expect("running")
+    console.send("p")
+    console.expect("pause web")
+    return console
+
+
+def result(console: pexpect.spawn, folder: Path) -> list[str]:
+    """What the console left: exit status, the pod's state, its calls."""
+    end = time.monotonic() + DEADLINE
+    while not (folder / "done").exists():
+        if time.monotonic() > end:
+            os.kill(console.pid, signal.SIGKILL)
+            raise AssertionError("the console did not end")
+        time.sleep(0.02)
+    return (folder / "done").read_text().split()
+
+
+def test_what_is_under_way_completes(folder: Path) -> None:
+    console = start_pausing(folder, grace=DEADLINE)
+    os.close(console.child_fd)  # the kernel sends SIGHUP
+    (folder / "go").touch()
+    assert result(console, folder) == ["129", "paused", "pause_pod", "close"]
+    os.waitpid(console.pid, 0)
+    console.closed = True
+
+
+def test_what_does_not_complete_in_its_grace_is_undone(folder: Path) -> None:
+    console = start_pausing(folder, grace=0.2)
+    os.close(console.child_fd)
+    assert result(console, folder)[:2] == ["129", "running"]
+    assert (folder / "done").read_text().endswith("pause_pod undone close")
+    os.waitpid(console.pid, 0)
+    console.closed = True
+
+
+def test_a_request_to_end_is_obeyed(folder: Path) -> None:
+    console = start_pausing(folder, grace=0.2)
+    os.kill(console.pid, signal.SIGTERM)
+    console.expect(pexpect.EOF)
+    assert result(console, folder)[:2] == ["143", "running"]
+    console.close()
