@@ -111,7 +111,7 @@ async def exec(  # noqa: A001 - the word of the command line
     outcome = await _join(call, attachment, terminal=tty, interactive=interactive)
     if outcome.detached:
         call.diagnostics.note(
-            f"detached; come back with: vctui container attach {pod} {target} "
+            f"\ndetached; come back with: vctui container attach {pod} {target} "
             f"--process {process.token}"
         )
         return
@@ -140,7 +140,9 @@ async def attach(
     if call.output.json:
         await _follow(call, attachment)
     outcome = await _join(call, attachment, terminal=terminal, interactive=not no_stdin)
-    if not outcome.detached:
+    if outcome.detached:
+        call.diagnostics.note("\ndetached; the process goes on")
+    else:
         _end(outcome, attachment)
 
 
@@ -156,8 +158,8 @@ async def console(call: Call, runtime: Runtime, pod_id: str, no_stdin: bool) -> 
     if call.output.json:
         await _follow(call, attachment)
     outcome = await _join(call, attachment, terminal=True, interactive=not no_stdin)
-    if not outcome.detached:
-        call.diagnostics.note(attachment.reason or "the console was closed")
+    left = "the guest goes on" if outcome.detached else attachment.reason or "the guest closed it"
+    call.diagnostics.note(f"\nleft the console; {left}")
 
 
 @container.command()
