@@ -18,6 +18,7 @@ from vctui.image.rootfs import rootfs_template
 from vctui.wire.pb import agent_pb2, oci_pb2
 
 SHARED = "/run/kata-containers/shared/containers"
+MAC = "02:00:00:00:00:01"
 BOOT_TIMEOUT = 120.0
 
 
@@ -48,6 +49,8 @@ class Machine:
                 *("-device", "virtserialport,chardev=log,name=agent.log.0"),
                 *("-fsdev", f"local,id=share,path={self.share},security_model=none"),
                 *("-device", "virtio-9p-pci,fsdev=share,mount_tag=kataShared"),
+                *("-netdev", "hubport,id=net,hubid=0"),
+                *("-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
             ],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,

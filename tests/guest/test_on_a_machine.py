@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.guest.client import GUEST, HEALTH, CallError, Client, exec_request
-from tests.guest.machine import SHARED, Machine, booted, create_sandbox, spec
+from tests.guest.machine import MAC, SHARED, Machine, booted, create_sandbox, spec
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import guest_pb2, oci_pb2, types_pb2
@@ -389,11 +389,32 @@ def test_files_are_copied_into_the_share(machine: Machine, client: Client) -> No
 
 
 def test_the_network_is_read_and_set(client: Client) -> None:
-    assert client.call("ListInterfaces", b"").Interfaces == []
-    assert client.call("ListRoutes", b"").Routes == []
-    missing = types_pb2.Interface(name="eth0", hwAddr="02:00:00:00:00:01")
-    with pytest.raises(CallError, match="eth0"):
-        client.call("UpdateInterface", agent.UpdateInterfaceRequest(interface=missing))
+    wanted = types_pb2.Interface(name="net0", hwAddr=MAC.upper(), mtu=1400)
+    for address, mask in (("192.0.2.2", "24"), ("2001:db8::2", "64")):
+        family = types_pb2.v6 if ":" in address else types_pb2.v4
+        wanted.IPAddresses.add(address=address, mask=mask, family=family)
+    done = client.call("UpdateInterface", agent.UpdateInterfaceRequest(interface=wanted))
+    assert (done.name, done.mtu, done.hwAddr) == ("net0", 1400, MAC)
+    assert {each.address for each in done.IPAddresses} >= {"192.0.2.2", "2001:db8::2"}
+    assert [each.name for each in client.call("ListInterfaces", b"").Interfaces] == ["net0"]
+
+    routes = agent.Routes()
+    routes.Routes.add(dest="", gateway="192.0.2.1", device="net0")
+    routes.Routes.add(dest="198.51.100.0/24", device="net0", scope=253)
+    for _ in range(2):  # the second time replaces the same
+        done = client.call("UpdateRoutes", agent.UpdateRoutesRequest(routes=routes))
+        found = {(each.dest, each.gateway) for each in done.Routes}
+        assert found == {("", "192.0.2.1"), ("198.51.100.0/24", "")}
+    assert client.call("ListRoutes", b"") == done
+
+    neighbors = agent.ARPNeighbors()
+    neighbors.ARPNeighbors.add(
+        toIPAddress=types_pb2.IPAddress(address="192.0.2.1"), device="net0", lladdr=MAC
+    )
+    client.call("AddARPNeighbors", agent.AddARPNeighborsRequest(neighbors=neighbors))
+    routes.Routes[0].device = "eth7"
+    with pytest.raises(CallError, match="no interface 'eth7'"):
+        client.call("UpdateRoutes", agent.UpdateRoutesRequest(routes=routes))
 
 
 def test_metrics(client: Client) -> None:

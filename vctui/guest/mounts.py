@@ -23,7 +23,7 @@ _OF_A_DEVICE = ("9p", "virtio-fs")
 _DEVICE_PATIENCE = 3.0
 """Seconds for the device of a share and its kernel modules to come, as a pod boots or is given
 one (sheet §8: agent.hotplug_timeout)."""
-_LOOK_AGAIN = 0.02
+_LOOK_AGAIN = 0.05  # the modules are inserted meanwhile, at low priority
 
 
 class Mounts:

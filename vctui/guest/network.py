@@ -1,12 +1,9 @@
-"""Interfaces, routes and neighbours as the protocol has them (sheet §5, §7).
-
-pyroute2 takes a second of emulated time to import: this module is imported on the first call.
-"""
+"""Interfaces, routes and neighbours as the protocol has them (sheet §5, §7)."""
 
 from __future__ import annotations
 
 from vctui.errors import AgentError
-from vctui.linux.netlink import Link, Route, conversation
+from vctui.linux.netlink import AF_INET, AF_INET6, Link, Netlink, Route
 from vctui.wire import ttrpc
 from vctui.wire.proto import message
 
@@ -15,22 +12,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vctui.guest.loop import Loop
-    from vctui.linux.netlink import Netlink
     from vctui.wire.pb import agent_pb2 as agent
     from vctui.wire.pb import types_pb2 as types
 
-_AF_INET, _AF_INET6 = 2, 10
 _V6 = 1
 _IFF_NOARP = 0x80
-_NEIGHBOR_PERMANENT = 0x80
+_MAX_NAME = 15
 _PATIENCE = 3.0
 """Seconds for a device that was plugged in to appear (sheet §8: agent.hotplug_timeout)."""
-_LOOK_AGAIN = 0.01
+_LOOK_AGAIN = 0.05  # the driver may be inserted meanwhile, at low priority
+_DEFAULT = ("", "default", "0.0.0.0/0", "::/0")
 
 
 def interfaces() -> Any:
     """Interfaces: all but the loopback."""
-    with conversation() as net:
+    with Netlink() as net:
         return message("Interfaces")(
             Interfaces=[_interface(link) for link in net.links() if not link.is_loopback]
         )
@@ -44,15 +40,13 @@ async def update_interface(loop: Loop, asked: types.Interface) -> Any:
     """
     waited = 0.0
     while True:
-        with conversation() as net:
+        with Netlink() as net:
             links = net.links()
-            mac = asked.hwAddr.lower()
-            link = next((each for each in links if mac and each.mac == mac), None)
-            link = link or next((each for each in links if each.name == asked.name), None)
+            link = _find(links, asked)
             if link is not None:
                 try:
                     return _update(net, links, link, asked)
-                except OSError as error:
+                except (OSError, ValueError) as error:
                     raise _refused(f"interface {asked.name}", error) from error
         if waited >= _PATIENCE:
             raise AgentError(f"there is no interface {asked.name} with the address {asked.hwAddr}")
@@ -62,7 +56,7 @@ async def update_interface(loop: Loop, asked: types.Interface) -> Any:
 
 def routes() -> Any:
     """Routes: those that were set, not the kernel's own."""
-    with conversation() as net:
+    with Netlink() as net:
         return _routes(net)
 
 
@@ -72,7 +66,7 @@ def update_routes(asked: agent.Routes) -> Any:
     Raises:
         AgentError: a device is missing, or the kernel refuses.
     """
-    with conversation() as net:
+    with Netlink() as net:
         indexes = {link.name: link.index for link in net.links()}
         try:
             for route in net.routes():
@@ -80,14 +74,8 @@ def update_routes(asked: agent.Routes) -> Any:
                     net.delete_route(route, indexes[route.device])
             # those without a gateway first: gateways must be reachable
             for wanted in sorted(asked.Routes, key=lambda route: bool(route.gateway)):
-                if wanted.device not in indexes:
-                    raise AgentError(
-                        f"the route to {wanted.dest or 'default'} names the interface "
-                        f"{wanted.device!r}, which is not here",
-                        code=ttrpc.INVALID_ARGUMENT,
-                    )
-                net.add_route(_to_route(wanted), indexes[wanted.device])
-        except OSError as error:
+                net.add_route(_route(wanted), _index(indexes, wanted.device))
+        except (OSError, ValueError) as error:
             raise _refused("the routes", error) from error
         return _routes(net)
 
@@ -97,29 +85,30 @@ def add_neighbors(asked: agent.ARPNeighbors) -> None:
     Raises:
         AgentError: a device is missing, or the kernel refuses.
     """
-    with conversation() as net:
+    with Netlink() as net:
         indexes = {link.name: link.index for link in net.links()}
         for neighbor in asked.ARPNeighbors:
-            if neighbor.device not in indexes:
-                raise AgentError(
-                    f"there is no interface {neighbor.device!r}", code=ttrpc.INVALID_ARGUMENT
-                )
+            index = _index(indexes, neighbor.device)
+            address = neighbor.toIPAddress.address
             try:
                 net.add_neighbor(
-                    indexes[neighbor.device],
-                    neighbor.toIPAddress.address,
-                    neighbor.lladdr,
-                    state=neighbor.state or _NEIGHBOR_PERMANENT,
-                    flags=neighbor.flags,
+                    index, address, neighbor.lladdr, state=neighbor.state, flags=neighbor.flags
                 )
-            except OSError as error:
-                raise _refused(f"neighbour {neighbor.toIPAddress.address}", error) from error
+            except (OSError, ValueError) as error:
+                raise _refused(f"neighbour {address}", error) from error
+
+
+def _find(links: list[Link], asked: types.Interface) -> Link | None:
+    mac = asked.hwAddr.lower()
+    by_mac = (link for link in links if mac and link.mac == mac and not link.is_loopback)
+    by_name = (link for link in links if link.name == asked.name)
+    return next(by_mac, None) or next(by_name, None)
 
 
 def _update(net: Netlink, links: list[Link], link: Link, asked: types.Interface) -> Any:
     for other in links:
         if other.name == asked.name and other.index != link.index:
-            net.set_link(other.index, name=f"{asked.name}_temp"[:15])
+            net.set_link(other.index, name=f"{asked.name}_temp"[-_MAX_NAME:])
     net.set_link(
         link.index,
         name=asked.name if asked.name != link.name else "",
@@ -128,8 +117,7 @@ def _update(net: Netlink, links: list[Link], link: Link, asked: types.Interface)
         arp=not asked.raw_flags & _IFF_NOARP,
     )
     net.set_addresses(link.index, [f"{each.address}/{each.mask}" for each in asked.IPAddresses])
-    after = next(each for each in net.links() if each.index == link.index)
-    return _interface(after)
+    return _interface(next(each for each in net.links() if each.index == link.index))
 
 
 def _interface(link: Link) -> Any:
@@ -158,7 +146,7 @@ def _routes(net: Netlink) -> Any:
                 device=route.device,
                 source=route.source,
                 scope=route.scope,
-                family=_V6 if route.family == _AF_INET6 else 0,
+                family=_V6 if route.family == AF_INET6 else 0,
                 flags=route.flags,
                 mtu=route.mtu,
             )
@@ -168,20 +156,26 @@ def _routes(net: Netlink) -> Any:
     )
 
 
-def _to_route(asked: types.Route) -> Route:
+def _route(asked: types.Route) -> Route:
     v6 = asked.family == _V6 or ":" in asked.dest + asked.gateway
-    dest = "" if asked.dest in {"", "default", "0.0.0.0/0", "::/0"} else asked.dest
     return Route(
-        dest=dest,
-        gateway=asked.gateway,
+        family=AF_INET6 if v6 else AF_INET,
         device=asked.device,
+        dest="" if asked.dest in _DEFAULT else asked.dest,
+        gateway=asked.gateway,
         source=asked.source,
         scope=asked.scope,
         flags=asked.flags,
         mtu=asked.mtu,
-        family=_AF_INET6 if v6 else _AF_INET,
     )
 
 
-def _refused(what: str, error: OSError) -> AgentError:
-    return AgentError(f"{what}: the kernel refuses: {error.strerror or error}")
+def _index(indexes: dict[str, int], device: str) -> int:
+    if device not in indexes:
+        raise AgentError(f"there is no interface {device!r}", code=ttrpc.INVALID_ARGUMENT)
+    return indexes[device]
+
+
+def _refused(what: str, error: Exception) -> AgentError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return AgentError(f"{what}: {reason or error}")

@@ -1,35 +1,57 @@
-"""Links, addresses, routes and neighbours of the current network namespace (pyroute2).
+"""Links, addresses, routes and neighbours of the current network namespace.
 
-Values are friendly here (names, texts, numbers); kernel fields and indexes stay inside.
+Values are friendly here (names, texts, numbers); the kernel's fields stay in wire/rtnetlink.
+The guest ships this module: it imports little.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import _socket  # what the much larger `socket` wraps
+import os
+import struct
+
+from vctui.wire import rtnetlink as rt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
+    from collections.abc import Mapping, Sequence
+    from typing import Self
 
-_IFF_LOOPBACK = 0x8
-_PROTO_KERNEL = 2
+AF_INET, AF_INET6 = int(_socket.AF_INET), int(_socket.AF_INET6)
+_NETLINK_ROUTE = 0
+_RECEIVE = 256 * 1024
+_PATIENCE = 10.0
+"""Seconds; the kernel answers at once."""
+
+# attributes of links, addresses, routes, neighbours (if_link.h, if_addr.h, rtnetlink.h)
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND = 1, 3, 4, 18, 1
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_METRICS, _RTA_TABLE = 1, 4, 5, 7, 8, 15
+_RTAX_MTU = 2
+_NDA_DST, _NDA_LLADDR = 1, 2
+
+_IFF_UP, _IFF_LOOPBACK, _IFF_NOARP = 0x1, 0x8, 0x80
+_PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _SCOPE_LINK = 253
 _TABLE_MAIN = 254
 _TYPE_UNICAST = 1
+_NEIGHBOR_PERMANENT = 0x80
+
+_U32 = struct.Struct("=I")
 
 
 class Link:
     """A network interface with its addresses, each as `10.0.0.2/24`."""
 
-    def __init__(self, *, index: int, name: str, mac: str, mtu: int, kind: str, flags: int) -> None:
+    def __init__(self, index: int, flags: int, values: Mapping[int, bytes]) -> None:
+        kind = rt.parse_attributes(values.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
         self.index = index
-        self.name = name
-        self.mac = mac
-        self.mtu = mtu
-        self.kind = kind
-        """As `ip link` says it: "" for a device of its own, else veth, bridge, macvlan…"""
         self.flags = flags
+        self.name = _text(values.get(_IFLA_IFNAME, b""))
+        self.mac = values.get(_IFLA_ADDRESS, b"").hex(":")
+        self.mtu = _number(values.get(_IFLA_MTU, b""))
+        self.kind = _text(kind)
+        """As `ip link` says it: "" for a device of its own, else veth, bridge, macvlan…"""
         self.addresses: list[str] = []
 
     @property
@@ -38,165 +60,221 @@ class Link:
 
 
 class Route:
-    """A route of the main table. `dest` is "" for the default route of its family."""
+    """A route of the main table. `dest` (`10.1.0.0/16`) is "" for the default route."""
 
     def __init__(
         self,
         *,
+        family: int,
+        device: str,
         dest: str = "",
         gateway: str = "",
-        device: str = "",
         source: str = "",
         scope: int = 0,
         flags: int = 0,
         mtu: int = 0,
-        family: int = 2,
-        proto: int = 0,
+        protocol: int = _PROTO_BOOT,
     ) -> None:
+        self.family = family
+        """AF_INET or AF_INET6."""
+        self.device = device
         self.dest = dest
         self.gateway = gateway
-        self.device = device
         self.source = source
         self.scope = scope
         self.flags = flags
         self.mtu = mtu
-        self.family = family
-        """AF_INET or AF_INET6."""
-        self.proto = proto
+        self.protocol = protocol
 
     @property
     def is_kernels(self) -> bool:
-        """Made by the kernel itself with an address: it comes and goes with that."""
-        return self.proto == _PROTO_KERNEL
+        """Made by the kernel itself for an address: it comes and goes with that."""
+        return self.protocol == _PROTO_KERNEL
 
 
 class Netlink:
-    """One conversation with the kernel. All methods raise OSError with what it refuses."""
+    """One conversation with the kernel: `with Netlink() as net`.
 
-    def __init__(self, socket: Any) -> None:
-        self._ip = socket
+    All methods raise OSError with what the kernel refuses, ValueError for texts that are no
+    addresses.
+    """
+
+    def __init__(self) -> None:
+        kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
+        self._socket = _socket.socket(_socket.AF_NETLINK, kind, _NETLINK_ROUTE)
+        self._socket.settimeout(_PATIENCE)
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
     def links(self) -> list[Link]:
         found = {}
-        for message in self._ip.get_links():
-            information = message.get("linkinfo") or {}
-            found[message["index"]] = Link(
-                index=message["index"],
-                name=message.get("ifname") or "",
-                mac=message.get("address") or "",
-                mtu=message.get("mtu") or 0,
-                kind=information.get("kind") or "",
-                flags=message["flags"],
-            )
-        for message in self._ip.get_addr():
-            link = found.get(message["index"])
-            address = message.get("local") or message.get("address")
-            if link is not None and address:
-                link.addresses.append(f"{address}/{message['prefixlen']}")
+        for message in self._ask(rt.GETLINK, rt.DUMP, rt.LINK.pack(0, 0, 0, 0, 0)):
+            _, _, index, flags, _ = rt.LINK.unpack_from(message.body)
+            values = rt.parse_attributes(message.body[rt.LINK.size :])
+            found[index] = Link(index, flags, values)
+        for index, address, _ in self._addresses():
+            if index in found:
+                found[index].addresses.append(address)
         return list(found.values())
 
     def set_link(
         self, index: int, *, name: str = "", mac: str = "", mtu: int = 0, arp: bool = True
     ) -> None:
-        """Rename (the link is taken down for that), change, and set up."""
-        wanted: dict[str, Any] = {"index": index, "arp": arp}
+        """Change what is given, and set it up; it goes down for a new name or MAC."""
+        values = {}
+        if name:
+            values[_IFLA_IFNAME] = name.encode() + b"\0"
         if mac:
-            wanted["address"] = mac
+            values[_IFLA_ADDRESS] = bytes.fromhex(mac.replace(":", ""))
         if mtu:
-            wanted["mtu"] = mtu
-        with _os_errors():
-            if name or mac:
-                self._ip.link("set", index=index, state="down")
-            if name:
-                self._ip.link("set", index=index, ifname=name)
-            self._ip.link("set", **wanted)
-            self._ip.link("set", index=index, state="up")
+            values[_IFLA_MTU] = _U32.pack(mtu)
+        if name or mac:
+            self._ask(rt.SETLINK, rt.ACK, rt.LINK.pack(0, 0, index, 0, _IFF_UP))
+        flags = _IFF_UP | (0 if arp else _IFF_NOARP)
+        fixed = rt.LINK.pack(0, 0, index, flags, _IFF_UP | _IFF_NOARP)
+        self._ask(rt.SETLINK, rt.ACK, fixed, values)
 
     def set_addresses(self, index: int, addresses: Sequence[str]) -> None:
-        """Give the link exactly these addresses (`10.0.0.2/24`); its IPv6 link-local one stays."""
+        """Give the link exactly these addresses (`10.0.0.2/24`); link-local ones stay."""
         present = {
-            f"{message.get('local') or message.get('address')}/{message['prefixlen']}"
-            for message in self._ip.get_addr(index=index)
-            if message["scope"] != _SCOPE_LINK
+            address
+            for at, address, scope in self._addresses()
+            if at == index and scope != _SCOPE_LINK
         }
-        with _os_errors():
-            for text in sorted(present - set(addresses)):
-                address, _, length = text.partition("/")
-                self._ip.addr("del", index=index, address=address, prefixlen=int(length))
-            for text in addresses:
-                if text not in present:
-                    address, _, length = text.partition("/")
-                    self._ip.addr("add", index=index, address=address, prefixlen=int(length))
+        for address in sorted(present - set(addresses)):
+            self._address(rt.DELADDR, 0, index, address)
+        for address in addresses:
+            if address not in present:
+                self._address(rt.NEWADDR, rt.CREATE | rt.EXCLUSIVE, index, address)
 
     def routes(self) -> list[Route]:
-        """Unicast routes of the main tables of both families."""
+        """Unicast routes of the main table, of both families."""
         names = {link.index: link.name for link in self.links()}
         found = []
-        for message in self._ip.get_routes(table=_TABLE_MAIN):
-            if message["type"] != _TYPE_UNICAST:
+        for message in self._ask(rt.GETROUTE, rt.DUMP, rt.ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
+            fields = rt.ROUTE.unpack_from(message.body)
+            family, length, _, _, table, protocol, scope, kind, flags = fields
+            values = rt.parse_attributes(message.body[rt.ROUTE.size :])
+            table = _number(values[_RTA_TABLE]) if _RTA_TABLE in values else table
+            if table != _TABLE_MAIN or kind != _TYPE_UNICAST or family not in {AF_INET, AF_INET6}:
                 continue
-            dest = message.get("dst")
-            metrics = message.get("metrics") or {}
+            dest = _address_text(values.get(_RTA_DST, b""))
+            metrics = rt.parse_attributes(values.get(_RTA_METRICS, b""))
             found.append(
                 Route(
-                    dest=f"{dest}/{message['dst_len']}" if dest else "",
-                    gateway=message.get("gateway") or "",
-                    device=names.get(message.get("oif"), ""),
-                    source=message.get("prefsrc") or "",
-                    scope=message["scope"],
-                    flags=message["flags"],
-                    mtu=metrics.get("mtu") or 0,
-                    family=message["family"],
-                    proto=message["proto"],
+                    family=family,
+                    device=names.get(_number(values.get(_RTA_OIF, b"")), ""),
+                    dest=f"{dest}/{length}" if dest else "",
+                    gateway=_address_text(values.get(_RTA_GATEWAY, b"")),
+                    source=_address_text(values.get(_RTA_PREFSRC, b"")),
+                    scope=scope,
+                    flags=flags,
+                    mtu=_number(metrics.get(_RTAX_MTU, b"")),
+                    protocol=protocol,
                 )
             )
         return found
 
     def add_route(self, route: Route, index: int) -> None:
-        self._route("replace", route, index)
+        """Add a route through the link, or replace one to the same destination."""
+        self._route(rt.NEWROUTE, rt.CREATE | rt.REPLACE, route, index, route.flags)
 
     def delete_route(self, route: Route, index: int) -> None:
-        self._route("del", route, index)
+        self._route(rt.DELROUTE, 0, route, index, 0)  # what it reads as may not be asked for
 
-    def add_neighbor(self, index: int, address: str, mac: str, *, state: int, flags: int) -> None:
-        with _os_errors():
-            self._ip.neigh(
-                "replace", ifindex=index, dst=address, lladdr=mac, state=state, flags=flags
-            )
+    def add_neighbor(
+        self, index: int, address: str, mac: str, *, state: int = 0, flags: int = 0
+    ) -> None:
+        """`state` 0 means permanent."""
+        values = {_NDA_DST: _address_bytes(address)}
+        if mac:
+            values[_NDA_LLADDR] = bytes.fromhex(mac.replace(":", ""))
+        fixed = rt.NEIGHBOR.pack(_family(address), index, state or _NEIGHBOR_PERMANENT, flags, 0)
+        self._ask(rt.NEWNEIGH, rt.ACK | rt.CREATE | rt.REPLACE, fixed, values)
 
-    def _route(self, command: str, route: Route, index: int) -> None:
-        wanted: dict[str, Any] = {
-            "dst": route.dest or ("default" if route.family == 2 else "::/0"),
-            "oif": index,
-            "family": route.family,
-            "scope": route.scope,
-        }
+    def _addresses(self) -> list[tuple[int, str, int]]:
+        """Link, address and scope."""
+        found = []
+        for message in self._ask(rt.GETADDR, rt.DUMP, rt.ADDRESS.pack(0, 0, 0, 0, 0)):
+            _, length, _, scope, index = rt.ADDRESS.unpack_from(message.body)
+            values = rt.parse_attributes(message.body[rt.ADDRESS.size :])
+            address = _address_text(values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS, b""))
+            found.append((index, f"{address}/{length}", scope))
+        return found
+
+    def _address(self, kind: int, flags: int, index: int, text: str) -> None:
+        address, length = _prefix(text)
+        packed = _address_bytes(address)
+        fixed = rt.ADDRESS.pack(_family(address), length, 0, 0, index)
+        self._ask(kind, flags | rt.ACK, fixed, {_IFA_LOCAL: packed, _IFA_ADDRESS: packed})
+
+    def _route(self, kind: int, flags: int, route: Route, index: int, of_route: int) -> None:
+        values = {_RTA_OIF: _U32.pack(index)}
+        length = 0
+        if route.dest:
+            address, length = _prefix(route.dest)
+            values[_RTA_DST] = _address_bytes(address)
         if route.gateway:
-            wanted["gateway"] = route.gateway
+            values[_RTA_GATEWAY] = _address_bytes(route.gateway)
         if route.source:
-            wanted["prefsrc"] = route.source
-        if route.flags:
-            wanted["flags"] = route.flags
+            values[_RTA_PREFSRC] = _address_bytes(route.source)
         if route.mtu:
-            wanted["metrics"] = {"mtu": route.mtu}
-        with _os_errors():
-            self._ip.route(command, **wanted)
+            values[_RTA_METRICS] = rt.attributes({_RTAX_MTU: _U32.pack(route.mtu)})
+        shape = (route.family, length, 0, 0, _TABLE_MAIN, route.protocol, route.scope)
+        fixed = rt.ROUTE.pack(*shape, _TYPE_UNICAST, of_route)
+        self._ask(kind, flags | rt.ACK, fixed, values)
+
+    def _ask(
+        self, kind: int, flags: int, fixed: bytes, values: Mapping[int, bytes] | None = None
+    ) -> list[rt.Message]:
+        """Send a request, and take answers until the last."""
+        self._sequence += 1
+        self._socket.send(rt.encode(kind, flags, self._sequence, fixed, values))
+        found: list[rt.Message] = []
+        while True:
+            for message in rt.decode(self._socket.recv(_RECEIVE)):
+                if message.kind == rt.ERROR:
+                    if message.error:
+                        raise OSError(message.error, os.strerror(message.error))
+                    return found
+                if message.kind == rt.DONE:
+                    return found
+                found.append(message)
 
 
-@contextmanager
-def conversation() -> Iterator[Netlink]:
-    """A netlink socket for the time of the block."""
-    from pyroute2 import IPRoute
-
-    with IPRoute() as socket:
-        yield Netlink(socket)
+def _family(address: str) -> int:
+    return AF_INET6 if ":" in address else AF_INET
 
 
-@contextmanager
-def _os_errors() -> Iterator[None]:
-    from pyroute2.netlink.exceptions import NetlinkError
-
+def _address_bytes(text: str) -> bytes:
     try:
-        yield
-    except NetlinkError as error:
-        raise OSError(error.code, str(error.args[-1])) from error
+        return _socket.inet_pton(_family(text), text)
+    except OSError:
+        raise ValueError(f"{text!r} is no IP address") from None
+
+
+def _address_text(data: bytes) -> str:
+    if len(data) not in {4, 16}:
+        return ""
+    return _socket.inet_ntop(AF_INET6 if len(data) == 16 else AF_INET, data)
+
+
+def _prefix(text: str) -> tuple[str, int]:
+    address, _, length = text.partition("/")
+    whole = 128 if ":" in address else 32
+    if length and not (length.isdecimal() and int(length) <= whole):
+        raise ValueError(f"{text!r} is no IP address with the length of its prefix")
+    return address, int(length) if length else whole
+
+
+def _text(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
+def _number(data: bytes) -> int:
+    return int(_U32.unpack(data)[0]) if len(data) == _U32.size else 0
