@@ -115,7 +115,7 @@ def test_erasing_takes_the_background_and_nothing_else() -> None:
     emulator = feed("\x1b[4;41mab\x1b[K")
     runs = emulator.screen.lines[0].row().runs
     assert [(run.text, run.style.background) for run in runs] == [("ab", 1), (" " * 8, 1)]
-    assert Attribute.UNDERLINE not in runs[1].style.attributes
+    assert not runs[1].style.attributes & Attribute.UNDERLINE
 
 
 @pytest.mark.parametrize(

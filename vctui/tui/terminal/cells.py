@@ -45,7 +45,8 @@ class Attribute(IntFlag):
 class Style(NamedTuple):
     foreground: int = DEFAULT_COLOR
     background: int = DEFAULT_COLOR
-    attributes: Attribute = Attribute(0)
+    attributes: int = 0
+    """Bits of Attribute; a bare number, because flags are slow to hash."""
 
 
 PLAIN: Final = Style()

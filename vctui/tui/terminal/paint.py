@@ -47,7 +47,7 @@ def restyle(strip: Strip, start: int, end: int, style: RichStyle) -> Strip:
 @lru_cache(maxsize=4096)
 def rich_style(style: Style) -> RichStyle:
     """Only what differs from the default. Blinking is not painted: the screen stays calm."""
-    attributes = style.attributes
+    attributes = Attribute(style.attributes)
     return RichStyle(
         color=_color(style.foreground),
         bgcolor=_color(style.background),

@@ -5,6 +5,7 @@ Pure. Semicolon and colon forms of colours are understood; what is unknown is pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from vctui.tui.terminal.cells import DEFAULT_COLOR, PLAIN, TRUECOLOR, Attribute, Style
@@ -12,7 +13,7 @@ from vctui.tui.terminal.cells import DEFAULT_COLOR, PLAIN, TRUECOLOR, Attribute,
 _CACHE_SIZE: Final = 4096
 _MAX_PARAMETERS: Final = 64
 
-_SET: Final = {
+_SET: Final[Mapping[int, int]] = {
     1: Attribute.BOLD,
     2: Attribute.DIM,
     3: Attribute.ITALIC,
@@ -25,7 +26,7 @@ _SET: Final = {
     21: Attribute.UNDERLINE,
     53: Attribute.OVERLINE,
 }
-_CLEAR: Final = {
+_CLEAR: Final[Mapping[int, int]] = {
     22: Attribute.BOLD | Attribute.DIM,
     23: Attribute.ITALIC,
     24: Attribute.UNDERLINE,
@@ -80,11 +81,11 @@ def _apply(style: Style, parameters: str) -> Style:
             elif color is not None and code == 48:
                 style = style._replace(background=color)
         elif code == 4 and sub[:1] == ["0"]:
-            style = style._replace(attributes=style.attributes & ~Attribute.UNDERLINE)
+            style = style._replace(attributes=style.attributes & ~int(Attribute.UNDERLINE))
         elif code in _SET:
-            style = style._replace(attributes=style.attributes | _SET[code])
+            style = style._replace(attributes=style.attributes | int(_SET[code]))
         elif code in _CLEAR:
-            style = style._replace(attributes=style.attributes & ~_CLEAR[code])
+            style = style._replace(attributes=style.attributes & ~int(_CLEAR[code]))
         elif 30 <= code <= 37:
             style = style._replace(foreground=code - 30)
         elif code == 39:
