@@ -151,7 +151,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     _action(
         "container.attach", "a", "attach",
-        "Attach to the first process; in the processes pane to an exec (⇄).",
+        "Attach to the first process, or to a selected exec (⇄).",
         states=_RUNNING, pod_states=_RUNNING, changes=True,
         command="vctui container attach {pod} {container}", **_CONTAINER_ANYWHERE,
     ),

@@ -24,9 +24,6 @@ from vctui.tui.messages import (
     ProcessesSampled,
     Progressed,
 )
-from vctui.tui.screens.choose import Choose
-from vctui.tui.screens.confirm import Confirm
-from vctui.tui.screens.help import Help
 from vctui.tui.screens.main import MainScreen
 from vctui.tui.terminal.capture import KeyCapture
 
@@ -52,7 +49,7 @@ def _pods() -> type[Provider]:
 
 
 class ConsoleApp(KeyCapture[int], inherit_bindings=False):
-    CSS_PATH: ClassVar[list[str]] = ["styles/app.tcss", "styles/dialogs.tcss"]  # type: ignore[assignment]
+    CSS_PATH = "styles/app.tcss"
     COMMANDS: ClassVar[set[Any]] = {_actions, _pods}
     TITLE = "vctui"
     ENABLE_COMMAND_PALETTE = False
@@ -174,6 +171,8 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
             getattr(self, f"_{action.id.replace('.', '_')}")()
 
     def _app_help(self) -> None:
+        from vctui.tui.screens.help import Help
+
         self.push_screen(Help(self.keymap, self.settings.console.detach_keys))
 
     def _app_palette(self) -> None:
@@ -182,6 +181,8 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         self.push_screen(CommandPalette())
 
     def _app_theme(self) -> None:
+        from vctui.tui.screens.choose import Choose
+
         before = self.theme
 
         def choose(name: str | None) -> None:
@@ -200,6 +201,8 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
     async def _quit(self) -> None:
         running = [operation.label for operation in self.commands.operations.running]
         if running:
+            from vctui.tui.screens.confirm import Confirm
+
             note = "It is not complete; quitting undoes it, which can take a moment."
             if not await self.push_screen_wait(Confirm("quit", running, note)):
                 return

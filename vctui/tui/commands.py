@@ -20,11 +20,6 @@ from vctui.present import problems
 from vctui.present.humanize import plain
 from vctui.tui.actions import Action, Context, Pane, command_line, targets
 from vctui.tui.operations import Operations
-from vctui.tui.screens.ask import AskCommand
-from vctui.tui.screens.confirm import Confirm
-from vctui.tui.screens.kill import KillDialog
-from vctui.tui.screens.notice import Notice, findings
-from vctui.tui.screens.run_pod import RunPod
 
 if TYPE_CHECKING:
     from vctui.tui.app import ConsoleApp
@@ -45,6 +40,8 @@ _NOTES: Final[dict[str, str]] = {
 
 
 class Commands:
+    """Dialogs are imported when they are first needed: the first paint does not wait for them."""
+
     def __init__(self, app: ConsoleApp, gateway: Gateway) -> None:
         self._app = app
         self._gateway = gateway
@@ -156,12 +153,16 @@ class Commands:
             self.report(error, pod.id)
 
     async def _confirmed(self, action: Action, context: Context, names: Sequence[str]) -> bool:
+        from vctui.tui.screens.confirm import Confirm
+
         command = command_line(action, context) if len(names) == 1 else ""
         dialog = Confirm(action.label, names, _NOTES.get(action.id, ""), command)
         answer = await self._app.push_screen_wait(dialog)
         return answer is True
 
     async def _run_pod(self, action: Action, context: Context) -> None:
+        from vctui.tui.screens.run_pod import RunPod
+
         app = self._app
         taken = frozenset(pod.id for pod in app.main.pods.rows)
         dialog = RunPod(self._gateway, app.settings.pods_dir, taken)
@@ -192,6 +193,8 @@ class Commands:
         await self._track(f"{action.label} {name}", lambda number: call(pod_id, container_id))
 
     async def _kill(self, action: Action, context: Context) -> None:
+        from vctui.tui.screens.kill import KillDialog
+
         pod_id, container_id = _names(context)
         if (kill := await self._app.push_screen_wait(KillDialog(pod_id, container_id))) is None:
             return
@@ -208,6 +211,8 @@ class Commands:
         await self._enter(context, ("/bin/sh",))
 
     async def _exec(self, action: Action, context: Context) -> None:
+        from vctui.tui.screens.ask import AskCommand
+
         dialog = AskCommand(*_names(context), last=self._last_command)
         if (words := await self._app.push_screen_wait(dialog)) is None:
             return
@@ -257,6 +262,8 @@ class Commands:
         self._app.notify("The guest image is ready.", timeout=5)
 
     async def _doctor(self, action: Action, context: Context) -> None:
+        from vctui.tui.screens.notice import Notice, findings
+
         self._tell_command(action, context)
         found: list[Content] = []
 

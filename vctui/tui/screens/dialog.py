@@ -15,6 +15,7 @@ T = TypeVar("T")
 class Dialog(ModalScreen[T | None]):
     """Dismissed with None when it is left without an answer."""
 
+    CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "Close", show=False)]
 
     title_text: str = ""

@@ -22,7 +22,6 @@ from vctui.present.processes import GuestProcess
 from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import Keymap, display
 from vctui.tui.messages import ProcessesSampled, Snapshot
-from vctui.tui.screens.choose import Choose
 from vctui.tui.terminal.view import TerminalView
 from vctui.tui.widgets.bars import FooterBar, HeaderBar, KeyHint, StatusBar
 from vctui.tui.widgets.detail_pane import DetailPane
@@ -403,6 +402,8 @@ class MainScreen(Screen[None]):
                 table.sort_column = ""
             elif chosen:
                 table.sort_by(chosen)
+
+        from vctui.tui.screens.choose import Choose
 
         columns = [(column.id, column.title.lower()) for column in table.columns]
         options = [("-", "as listed"), *columns]

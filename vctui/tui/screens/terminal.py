@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class TerminalScreen(ModalScreen[str]):
     """Dismissed with what became of the process, in words."""
 
+    CSS_PATH = "../styles/dialogs.tcss"
+
     def __init__(
         self, attachment: Attachment, title: str, detach_keys: str, *, rows: int, columns: int
     ) -> None:
