@@ -5,13 +5,13 @@ What the agent finds when its `main()` is called as process 1:
 - Everything stands below `/usr`; `/bin`, `/sbin`, `/lib`, `/lib64` are links into it. Programs:
   `crun`, `python3`, `busybox` and those of its applets that `recipe.APPLETS` names.
   `PATH` is `/usr/sbin:/usr/bin`, `HOME` is `/root`.
-- Mounted: `/proc`, `/sys`, `/dev` (devtmpfs), `/dev/pts`, `/dev/shm`, `/run` and `/tmp` (tmpfs),
-  `/sys/fs/cgroup` (cgroup2). `/dev/ptmx` is usable by everybody.
+- Mounted: `/proc`, `/sys`, `/dev` (devtmpfs), `/run` and `/tmp` (tmpfs), `/sys/fs/cgroup`
+  (cgroup2), and a moment later `/dev/pts` and `/dev/shm`.
 - The root is a bind mount of the kernel's rootfs over itself, so that `pivot_root` works in a new
   mount namespace (it fails on the rootfs itself): crun needs no `--no-pivot`.
 - `virtio_pci` and `virtio_console` are inserted. Ports appear a moment later.
   9p, overlay and the network card are being inserted in the background, at low priority. Others
-  are there for `modprobe NAME`; file systems load theirs when they are mounted.
+  are there for `modprobe NAME`. A file system's module is loaded when one is mounted.
 - The standard streams are the serial console. Python runs isolated (`-I -S`): `sys.path` is its
   own library only, where `vctui` stands beside the standard library, all as `.pyc` without sources
   and docstrings; what is not imported at once is in an archive at the end of `sys.path`.
@@ -34,16 +34,24 @@ from vctui.image import cpio, elf, modules, recipe
 _INIT: Final = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin HOME=/root
-mount -o bind / /mnt
 mount -a
 modprobe -a {first}
-busybox nice -n 19 modprobe -a {rest} &
 cd /mnt
 mount -o move . /
+busybox start-stop-daemon -S -b -N 19 -p /none -x /bin/busybox -- chroot . /etc/later &
 exec busybox linux64 -R python3 -I -S -c '{start}'
 """
 """Few processes, as each costs 10 ms of emulated time. The shell and `modprobe`, later also when
 the kernel calls it, see the rootfs below the bind mount: hence two mounts of `/proc`."""
+
+_LATER: Final = """\
+#!/bin/sh
+modprobe -a {rest}
+busybox mkdir /dev/pts /dev/shm
+mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm
+"""
+"""What nobody needs before the agent's first answer, at the lowest priority."""
 
 _START: Final = (
     "import os, sys; "
@@ -53,12 +61,11 @@ _START: Final = (
 )
 
 _FSTAB: Final = """\
+/ /mnt none bind 0 0
 proc /proc proc nosuid,nodev,noexec 0 0
 proc /mnt/proc proc nosuid,nodev,noexec 0 0
 sysfs /mnt/sys sysfs nosuid,nodev,noexec 0 0
 devtmpfs /mnt/dev devtmpfs nosuid,mode=755 0 0
-devpts /mnt/dev/pts devpts nosuid,noexec,gid=5,mode=620,ptmxmode=666 0 0
-tmpfs /mnt/dev/shm tmpfs nosuid,nodev,mode=1777 0 0
 tmpfs /mnt/run tmpfs nosuid,nodev,mode=755 0 0
 tmpfs /mnt/tmp tmpfs nosuid,nodev,mode=1777 0 0
 cgroup2 /mnt/sys/fs/cgroup cgroup2 nosuid,nodev,noexec 0 0
@@ -74,8 +81,7 @@ _LINKS: Final = {
 }
 
 _FOLDERS: Final = {
-    "dev/pts": 0o755,
-    "dev/shm": 0o755,
+    "dev": 0o755,
     "mnt": 0o755,
     "proc": 0o555,
     "root": 0o700,
@@ -102,10 +108,12 @@ def base(
         "init": cpio.file(
             _INIT.format(
                 first=" ".join(boot_modules),
-                rest=" ".join(more_modules),
                 start=_START.format(entry=recipe.ENTRY, later=recipe.LATER_MODULES),
             ).encode(),
             executable=True,
+        ),
+        "etc/later": cpio.file(
+            _LATER.format(rest=" ".join(more_modules)).encode(), executable=True
         ),
         "usr/bin/python3": cpio.link(posixpath.basename(python)),
     }
