@@ -121,7 +121,7 @@ class AgentLink:
             return Session(
                 first_id=_first_id() if self._adopting else 1,
                 framer=resync,
-                on_lost=lambda _why: self._broken.set(),
+                on_lost=self._lost,
                 on_stray=self._stray,
             )
 
@@ -158,6 +158,10 @@ class AgentLink:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PROBE_EVERY):
                     await answered.wait()
+
+    def _lost(self, _why: str) -> None:
+        self._ready.clear()  # at once: whoever asks again must wait
+        self._broken.set()
 
     def _stray(self, _frame: ttrpc.Frame) -> None:
         self._strays += 1
