@@ -1,0 +1,140 @@
+"""Model → messages: what a real kata-agent needs, and nothing that it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from vctui.drivers.agents.base import ContainerSpec, SharedMount
+from vctui.drivers.agents.kata import answers, requests
+from vctui.drivers.ttrpc_client import CallFailed
+from vctui.errors import AgentError, AgentUnsupported, CommandFailed
+from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
+
+BIND = Mount(destination="/data", source="/srv", read_only=True)
+TMPFS = Mount(destination="/tmp", type="tmpfs", options=("size=1m",))
+
+
+def spec(cmd: Cmd | None = None, **fields: object) -> ContainerSpec:
+    config = ContainerConfig(id="c1", rootfs="/r", cmd=cmd or Cmd(args=("sh",)), **fields)
+    shared = tuple(
+        SharedMount(mount=mount, shared=f"c1/mounts/{number}")
+        for number, mount in enumerate(config.mounts)
+        if mount.type == "bind"
+    )
+    return ContainerSpec(config=config, hostname="web", rootfs="c1/rootfs", mounts=shared)
+
+
+def test_a_sandbox_mounts_the_share():
+    request = requests.create_sandbox("web", "h" * 80)
+    assert request.sandbox_id == "web"
+    assert len(request.hostname) == 64
+    (share,) = request.storages
+    assert (share.driver, share.source, share.fstype) == ("9p", "kataShared", "9p")
+    assert share.mount_point == "/run/kata-containers/shared/containers/"
+
+
+def test_a_container_has_what_real_agents_insist_on():
+    request = requests.create_container(spec())
+    oci = request.OCI
+    assert oci.root.Path == "/run/kata-containers/shared/containers/c1/rootfs"
+    mounts = {mount.destination: mount for mount in oci.Mounts}
+    assert mounts["/dev"].type == "tmpfs"
+    assert mounts["/sys"].type == "sysfs"
+    assert {"/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"} <= set(mounts)
+    assert [namespace.Type for namespace in oci.linux.Namespaces] == ["ipc", "uts", "mount"]
+    assert oci.linux.HasField("Resources")
+    assert not oci.linux.Resources.Devices[0].Allow
+    assert oci.linux.CgroupsPath == "/vctui/c1"
+    assert oci.Hostname == "web"
+    assert not request.HasField("string_user")
+    assert not oci.linux.HasField("Seccomp")
+
+
+def test_mounts_stand_in_their_order_and_replace_the_usual_ones():
+    own_dev = Mount(destination="/dev/shm", type="tmpfs", options=("size=1g",))
+    oci = requests.oci_spec(spec(mounts=(BIND, TMPFS, own_dev), readonly_rootfs=True))
+    assert oci.root.Readonly
+    last = oci.Mounts[-3:]
+    assert [mount.destination for mount in last] == ["/data", "/tmp", "/dev/shm"]
+    assert last[0].source == "/run/kata-containers/shared/containers/c1/mounts/0"
+    assert list(last[0].options) == ["rbind", "rprivate", "ro"]
+    assert list(last[1].options) == ["nosuid", "nodev", "size=1m", "rw"]
+    assert [mount.destination for mount in oci.Mounts].count("/dev/shm") == 1
+
+
+@pytest.mark.parametrize(
+    ("cmd", "user", "string_user"),
+    [
+        (Cmd(args=("a",)), (0, 0, "", []), None),
+        (Cmd(args=("a",), user="1000:100"), (1000, 100, "1000", []), ("1000", "100", [])),
+        (
+            Cmd(args=("a",), user="www:web", supplementary_groups=("7", "audio")),
+            (0, 0, "www", [7]),
+            ("www", "web", ["7", "audio"]),
+        ),
+        (
+            Cmd(args=("a",), user="5:6", primary_group="9"),
+            (5, 9, "5", []),
+            ("5", "9", []),
+        ),
+    ],
+)
+def test_users_are_numbers_where_they_can_be(cmd, user, string_user):
+    made = requests.user(cmd)
+    assert (made.UID, made.GID, made.Username, list(made.AdditionalGids)) == user
+    named = requests.string_user(cmd)
+    if string_user is None:
+        assert named is None
+    else:
+        assert named is not None
+        assert (named.uid, named.gid, list(named.additionalGids)) == string_user
+
+
+def test_the_environment_has_defaults_that_the_command_overrides():
+    plain = requests.environment(Cmd(args=("a",)))
+    assert len(plain) == 1
+    assert plain[0].startswith("PATH=/")
+    terminal = Cmd(args=("a",), interactive=True, envs=(EnvVar(var="PATH", value="/x"),))
+    assert requests.environment(terminal) == ["TERM=xterm", "PATH=/x"]
+
+
+def test_capabilities_are_the_usual_ones_unless_given():
+    usual = requests.capabilities(None)
+    assert len(usual.Bounding) == 14
+    assert list(usual.Bounding) == list(usual.Effective) == list(usual.Permitted)
+    none = requests.capabilities(Capabilities())
+    assert list(none.Bounding) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("executable file `nope` not found in $PATH: No such file or directory", 127),
+        ('exec: "nope": executable file not found in $PATH', 127),
+        ("ENOENT: No such file or directory\n\nStack backtrace:\n 0: mount", 127),
+        ("EACCES: Permission denied", 126),
+        ("open executable: Permission denied", 126),
+        ("exec format error", 126),
+        ("chdir to `/nope`: No such file or directory", None),
+        ("mount `proc` to `/proc`: Permission denied", None),
+        ("container c1 already exists", None),
+    ],
+)
+def test_what_an_agent_says_of_a_command(message, status):
+    error = answers.refused("StartContainer", "web", CallFailed(13, message))
+    failed = answers.command_failed("nope", "c1", error)
+    if status is None:
+        assert failed is error
+    else:
+        assert isinstance(failed, CommandFailed)
+        assert failed.exit_code == status
+        assert "\n" not in str(failed)
+
+
+def test_errors_of_an_agent_are_one_clean_line():
+    error = answers.refused("X", "web", CallFailed(13, "bad\x1b[2J\nthing" + "y" * 1000))
+    assert isinstance(error, AgentError)
+    assert not any(ord(c) < 32 for c in str(error))
+    assert len(str(error)) < 400
+    missing = answers.refused("X", "web", CallFailed(12, "no"))
+    assert isinstance(missing, AgentUnsupported)
