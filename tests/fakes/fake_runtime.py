@@ -417,5 +417,8 @@ class FakeRuntime:
             yield
             await self._changed.wait()
 
+    def accelerator(self) -> str:
+        return "tcg"
+
     async def doctor(self) -> tuple[Check, ...]:
         return self.checks

@@ -26,6 +26,7 @@ from vctui.model.container import (
     ProcessListOptions,
 )
 from vctui.model.events import Event
+from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
 from vctui.model.pod import PodConfig, PodStatus
 from vctui.settings import Settings
@@ -291,6 +292,17 @@ class Runtime:
         from vctui.engine import watch
 
         return watch.changes(self._reading)
+
+    def accelerator(self) -> str:
+        """What QEMU runs machines with here: `kvm` or `tcg`; "" until the first one has shown
+        which."""
+        from vctui.drivers.hypervisors.qemu import accel
+
+        wanted = self.settings.qemu.accelerator
+        if wanted is not Accelerator.AUTO:
+            return wanted.value
+        choice = accel.known(self.settings.cache_dir)
+        return choice.name if choice else ""
 
     async def doctor(self) -> tuple[Check, ...]:
         """What the product needs on this host, and whether it is there."""

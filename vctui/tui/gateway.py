@@ -151,7 +151,7 @@ class Gateway:
                         known = {pod.id: pod for pod in pods}
                         async with closing(runtime.events(after=_last(events))) as news:
                             events.extend([event async for event in news])
-                        self._post(Changed(Snapshot(pods, tuple(events))))
+                        self._post(Changed(Snapshot(pods, tuple(events), runtime.accelerator())))
                         await asyncio.sleep(max(SNAPSHOT_INTERVAL, 3 * (time.monotonic() - began)))
             except VctuiError as error:
                 self._post(ConnectionFailed(error))

@@ -17,6 +17,8 @@ class Snapshot:
 
     pods: tuple[PodStatus, ...] = ()
     events: tuple[Event, ...] = ()
+    accelerator: str = ""
+    """What machines run with on this host: `kvm`, `tcg`; "" while that is not known."""
 
 
 class Connected(Message):

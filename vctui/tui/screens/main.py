@@ -138,8 +138,7 @@ class MainScreen(Screen[None]):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self.header.pods = snapshot.pods
-        if used := {pod.machine.accelerator for pod in snapshot.pods if pod.machine} - {"mock"}:
-            self.header.accelerator = " ".join(sorted(used)).upper()
+        self.header.accelerator = snapshot.accelerator
         self._show_pods()
         self.detail.show_events(snapshot.events)
 

@@ -39,6 +39,9 @@ def _counted(it: condition.Condition) -> str:
     return "failed" if it.role == "state-failed" else it.word
 
 
+_ACCELERATORS: Final = {"kvm": "KVM", "tcg": "TCG (emulation)"}
+
+
 class HeaderBar(Widget):
     """Product, how many pods are in which state, accelerator, mode."""
 
@@ -51,7 +54,7 @@ class HeaderBar(Widget):
         left = Content.assemble((" vctui ", "bold $accent"), "  ", self._counts())
         parts: list[Content] = []
         if self.accelerator:
-            parts.append(Content.styled(self.accelerator, "$muted"))
+            parts.append(Content.styled(_ACCELERATORS[self.accelerator], "$muted"))
         if self.read_only:
             parts.append(Content.styled(" READ-ONLY ", "bold $background on $warning"))
         return _sides(left, Content("  ").join([*parts, Content(" ")]), self.size.width)
