@@ -137,15 +137,20 @@ class KataAgent(Agent):
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
         """An empty exec id means every process for SIGKILL, and the first one for any other
         signal (sheet §7); so all others need our own agent's call."""
-        everybody = all and signal == Signal.KILL
-        request = agent_pb2.SignalProcessRequest(
-            container_id=container_id, exec_id="" if all else token, signal=signal
-        )
         try:
-            if all and not everybody:
-                await self._do("SignalAll", request, service=GUEST)
+            if all and signal != Signal.KILL:
+                await self._do(
+                    "SignalContainer",
+                    guest_pb2.SignalContainerRequest(container_id=container_id, signal=signal),
+                    service=GUEST,
+                )
             else:
-                await self._do("SignalProcess", request)
+                await self._do(
+                    "SignalProcess",
+                    agent_pb2.SignalProcessRequest(
+                        container_id=container_id, exec_id="" if all else token, signal=signal
+                    ),
+                )
         except AgentUnsupported as error:
             raise AgentUnsupported(
                 f"the agent sends only SIGKILL to all processes of container {container_id!r}; "
