@@ -1,4 +1,4 @@
-"""How fast the emulator takes output: `python -m tests.bench.bench_terminal`, in MB per CPU second."""
+"""How fast the emulator takes output, in MB per CPU second (run as a module)."""
 
 from __future__ import annotations
 
