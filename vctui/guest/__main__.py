@@ -30,25 +30,25 @@ _POWER_OFF_PAUSE = 0.05
 class Agent:
     """All parts put together, around a descriptor of the channel."""
 
-    def __init__(self, loop: Loop, config: Config, log: Log) -> None:
+    def __init__(
+        self, loop: Loop, config: Config, log: Log, children: Children, crun: Crun
+    ) -> None:
         self._loop = loop
         self._log = log
-        self.config = config
-        self.children = Children(loop, config.proc)
-        crun = Crun(loop, self.children, config, log)
-        mounts = Mounts(loop, self.children, config)
-        self.sandbox = Sandbox(loop, crun, mounts, config, log)
-        self.service = Service(loop, self.sandbox, config)
+        self._config = config
+        self._children = children
+        mounts = Mounts(loop, children, config)
+        self._service = Service(loop, Sandbox(loop, crun, mounts, config, log), config)
 
     def serve(self, fd: int) -> Channel:
         """Answer on a non-blocking descriptor, client after client."""
 
         def send(data: bytes) -> None:
             channel.send(data)
-            if self.service.destroyed:
+            if self._service.destroyed:
                 self._loop.later(_POWER_OFF_PAUSE, self._loop.stop)
 
-        server = Server(self._loop, self._log, self.service.services(), send)
+        server = Server(self._loop, self._log, self._service.services(), send)
         channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost)
         return channel
 
@@ -59,10 +59,10 @@ class Agent:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "linux"}
         try:
             fds = {0: console, 1: console, 2: console}
-            shell = self.children.spawn(self.config.busybox, words, environment, fds)
+            _, ended = self._children.spawn(self._config.busybox, words, environment, fds)
         finally:
             os.close(console)
-        shell.then(lambda _: self._again())
+        ended.then(lambda _: self._again())
 
     def _again(self) -> None:
         self._loop.later(_SHELL_PAUSE, self.debug_console)
@@ -88,7 +88,8 @@ def main() -> None:
 def _run(config: Config, log: Log) -> None:
     loop = Loop(lambda error: log.bug("a callback", error))
     path = loop.run_until(loop.start(wait_port(loop, AGENT_PORT, config.sys)))
-    agent = Agent(loop, config, log)
+    children = Children(loop, config.proc)
+    agent = Agent(loop, config, log, children, Crun(loop, children, config, log))
     agent.serve(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
     log_port = find_port(LOG_PORT, config.sys)
     if log_port is not None:

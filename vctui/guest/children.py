@@ -42,8 +42,8 @@ class Children:
 
     def spawn(
         self, path: str, argv: list[str], env: Mapping[str, str], fds: Mapping[int, int]
-    ) -> Future:
-        """Start a program; gives the future Exit.
+    ) -> tuple[int, Future]:
+        """Start a program; gives its pid and the future Exit.
 
         Args:
             fds: the child's descriptors → ours; the child has no others.
@@ -67,7 +67,7 @@ class Children:
                 os.close(fd)
         self._unclaimed.pop(pid, None)
         ended = self._awaited[pid] = Future()
-        return ended
+        return pid, ended
 
     def launching(self) -> None:
         """A child of ours is about to leave us a process of its own: remember unknown ends

@@ -162,7 +162,7 @@ class Crun:
             self._copy = sealed_copy(self._config.crun)
         argv = ["crun", "--cgroup-manager=cgroupfs", f"--log={errors}", *command]
         path = f"/proc/self/fd/{self._copy}"
-        return self._children.spawn(path, argv, _ENVIRONMENT, fds)
+        return self._children.spawn(path, argv, _ENVIRONMENT, fds)[1]
 
     def _scratch_path(self, kind: str) -> str:
         if not self._count:

@@ -105,7 +105,8 @@ class Mounts:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             fds = {0: null, 1: null, 2: errors_end}
-            exit_: Exit = await self._children.spawn(self._busybox, ["busybox", *words], {}, fds)
+            _, ended = self._children.spawn(self._busybox, ["busybox", *words], {}, fds)
+            exit_: Exit = await ended
             if not exit_.code:
                 return ""
             try:

@@ -39,6 +39,8 @@ class _Call:
         self.method = method
         self.task = task
         self.timer: Timer | None = None
+        self.counts = 1
+        """Among those that run."""
 
 
 class Server:
@@ -64,8 +66,7 @@ class Server:
         for call in calls.values():
             if call.timer is not None:
                 call.timer.cancel()
-            if call.method.waits:
-                call.task.cancel()
+            self._abandon(call)
 
     def receive(self, frame: Frame) -> None:
         if frame.type != ttrpc.REQUEST:
@@ -119,13 +120,22 @@ class Server:
         if self._calls.get(stream) is not call:
             return
         del self._calls[stream]
-        if call.method.waits:
-            call.task.cancel()
+        self._abandon(call)
         late = AgentError("the call took longer than it was given", code=ttrpc.DEADLINE_EXCEEDED)
         self._answer(stream, error=late)
 
+    def _abandon(self, call: _Call) -> None:
+        """Nobody waits for it any more."""
+        if call.method.waits:
+            call.task.cancel()
+            self._release(call)
+
+    def _release(self, call: _Call) -> None:
+        self._running -= call.counts
+        call.counts = 0
+
     def _finish(self, stream: int, call: _Call) -> None:
-        self._running -= 1
+        self._release(call)
         if call.timer is not None:
             call.timer.cancel()
         error = call.task.error

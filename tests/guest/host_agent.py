@@ -1,0 +1,68 @@
+"""The agent on the host, for tests of everything above crun: containers are plain processes.
+
+Run as a program with a descriptor of a socket and a folder: it answers there as in a guest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from vctui.errors import AgentError
+from vctui.guest.__main__ import Agent
+from vctui.guest.children import Children
+from vctui.guest.config import Config
+from vctui.guest.log import Log
+from vctui.guest.loop import Loop
+from vctui.guest.process import Process
+
+
+class PlainProcesses:
+    """Stands for crun: a program is started as it is, with the process's pipes."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
+    async def run(self, process: Process, container_id: str, bundle: str, program: str) -> None:
+        self._start(process, Path(bundle, "config.json"))
+
+    async def exec(
+        self, process: Process, container_id: str, process_file: str, program: str
+    ) -> None:
+        self._start(process, Path(process_file))
+
+    async def delete(self, container_id: str) -> None:
+        pass
+
+    def _start(self, process: Process, file: Path) -> None:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        args = document.get("process", document)["args"]
+        fds = process.make_pipes()
+        try:
+            pid, ended = self._children.spawn(args[0], args, os.environ, dict(enumerate(fds)))
+        except OSError as error:
+            raise AgentError(f"executable file `{args[0]}` not found in $PATH") from error
+        finally:
+            for fd in fds:
+                os.close(fd)
+        process.started(pid, ended)
+
+
+def main() -> None:
+    fd, folder = int(sys.argv[1]), sys.argv[2]
+    config = Config(run=f"{folder}/run", kata=f"{folder}/kata", cgroup=f"{folder}/cgroup")
+    log = Log(10)
+    loop = Loop(lambda error: log.bug("a callback", error))
+    os.set_blocking(sys.stderr.fileno(), False)
+    log.open(loop, os.dup(sys.stderr.fileno()))
+    children = Children(loop)
+    agent = Agent(loop, config, log, children, PlainProcesses(children))
+    os.set_blocking(fd, False)
+    agent.serve(fd)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()
