@@ -33,6 +33,7 @@ def test_on_a_terminal_the_console_opens_with_the_pod_running(
             result = cli("demo")
         assert result.status == 7
         assert "the console" in result.out
+        assert "pod hello is still there (running)" in result.err
         assert cli("pod", "status", "hello", "--json").document["state"] == "running"
 
 

@@ -39,7 +39,9 @@ def demo(call: Call, text: bool) -> None:
         call.run(lambda runtime: _tour(call, runtime))
         return
     call.run(lambda runtime: _run_pod(call, runtime))
-    raise Ended(call.console())
+    status = call.console()
+    call.run(lambda runtime: _remind(call, runtime))
+    raise Ended(status)
 
 
 def _ready_guest(call: Call) -> None:
@@ -73,6 +75,16 @@ async def _run_pod(call: Call, runtime: Runtime) -> None:
             await runtime.resume_pod(config.id)
         elif status.state is not State.RUNNING:
             await runtime.start_pod(config.id, progress=progress)
+
+
+async def _remind(call: Call, runtime: Runtime) -> None:
+    """Pods outlive the console: say so, where the demo's does."""
+    for pod in await runtime.list_pods():
+        if f"{pod.id}.toml" == _FILE:
+            call.diagnostics.note(
+                f"pod {pod.id} is still there ({pod.state}); "
+                f"`vctui` shows it again, `vctui pod delete {pod.id}` removes it"
+            )
 
 
 async def _tour(call: Call, runtime: Runtime) -> None:
