@@ -102,6 +102,28 @@ async def test_the_end_of_an_exec_is_recorded(ready: Pod):
     assert not (ready.run_dir / "logs" / "containers" / "t1.log").exists()
 
 
+async def test_an_exec_ends_though_its_child_holds_its_output_open(ready: Pod):
+    ready.agent.features = ["vctui.Guest.ListProcesses"]
+    process = ready.agent.process("c1", "t1")
+    process.outlived = True
+    await ready.start_shim("t1")
+    attachment = await ready.shim.attach(ready.run_dir, "t1")
+    await process.print(b"x" * 1_000_000)
+    await process.end(0)
+    assert len(await collect(attachment)) == 1_000_000
+    assert await ready.shim.wait(ready.run_dir, "t1") == 0
+
+
+async def test_another_agent_is_asked_for_the_end_after_the_output(ready: Pod):
+    process = ready.agent.process("c1", "t1")
+    await ready.start_shim("t1")
+    await process.print(b"x")
+    await ready.agent.until_called("ReadStdout", 2)
+    assert "WaitProcess" not in [method for method, _ in ready.agent.calls]
+    await process.end(0)
+    assert await ready.shim.wait(ready.run_dir, "t1") == 0
+
+
 async def test_who_attaches_gets_replay_output_and_the_end(ready: Pod):
     process = ready.agent.process("c1")
     await ready.start_shim(terminal=True)

@@ -37,6 +37,8 @@ class FakeProcess:
         self.size: tuple[int, int] | None = None
         self.signals: list[int] = []
         self.status: int | None = None
+        self.outlived = False
+        """A child holds its output open when it has ended."""
         self.reads_in_flight = {"ReadStdout": 0, "ReadStderr": 0}
         self.most_reads_in_flight = 0
         self.takes_input = asyncio.Event()
@@ -67,7 +69,9 @@ class FakeProcess:
         self.most_reads_in_flight = max(self.most_reads_in_flight, self.reads_in_flight[method])
         waiting = self.output[method]
         try:
-            await self.until(lambda: bool(waiting) or self.status is not None)
+            await self.until(
+                lambda: bool(waiting) or (self.status is not None and not self.outlived)
+            )
             data = bytes(waiting[:length])
             del waiting[:length]
             await self.changed()
@@ -91,6 +95,7 @@ class FakeAgent:
         """As agents before 3.27 have it."""
         self.silent: set[str] = set()
         """Methods that are never answered."""
+        self.features = ["list-processes"]
         self.greeting = b""
         """What the next client receives first."""
         self.handlers: dict[str, Handler] = {
@@ -239,7 +244,7 @@ class FakeAgent:
         return health_pb2.VersionCheckResponse(agent_version="fake\x1b[31m 1").SerializeToString()
 
     async def _details(self, _body: bytes) -> bytes:
-        details = agent_pb2.AgentDetails(extra_features=["list-processes"])
+        details = agent_pb2.AgentDetails(extra_features=self.features)
         return agent_pb2.GuestDetailsResponse(agent_details=details).SerializeToString()
 
     async def _create(self, body: bytes) -> bytes:

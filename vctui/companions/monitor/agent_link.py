@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from vctui.companions.monitor.resync import Resync
-from vctui.drivers.ttrpc_client import ConnectionLost, Receive, Session, request
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive, Session, request
 from vctui.linux import sockets
 from vctui.wire import ttrpc
 
@@ -18,6 +20,10 @@ _PROBE_EVERY: Final = 3.0
 """Seconds after which an unanswered health check is repeated."""
 _STRAY_LIMIT: Final = 64
 """Frames that answer nothing, from one connection, before it is taken for garbage."""
+_FEATURES: Final = 64
+"""That an agent may name; more are not looked at."""
+_OURS: Final = "vctui.Guest."
+AGENT: Final = "grpc.AgentService"
 _RESETS: Final = 3
 """Times that a garbled channel is opened again."""
 
@@ -38,6 +44,7 @@ class AgentLink:
         self._ready = asyncio.Event()
         self._broken = asyncio.Event()
         self._strays = 0
+        self._features: frozenset[str] | None = None
         self.given_up = ""
         """Why the agent will not be talked to any more; "" while it may."""
 
@@ -62,6 +69,19 @@ class AgentLink:
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """Raises CallFailed, ConnectionLost."""
         return await self._current().call(service, method, payload)
+
+    async def remembers_ended(self) -> bool:
+        """Ask once whether the agent is our own: only that keeps what ended (guest/service.py)."""
+        if self._features is None:
+            from vctui.wire.pb import agent_pb2
+
+            try:
+                answer = await self.call(AGENT, "GetGuestDetails", b"")
+                details = agent_pb2.GuestDetailsResponse.FromString(answer).agent_details
+                self._features = frozenset(details.extra_features[:_FEATURES])
+            except (CallFailed, DecodeError):
+                return False
+        return any(each.startswith(_OURS) for each in self._features)
 
     def begin(self, body: bytes, flags: int, receive: Receive) -> int:
         """Pass a request on. Raises CallFailed, ConnectionLost."""

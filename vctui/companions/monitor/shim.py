@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from vctui.companions.monitor.agent_link import AGENT
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.fanout import Fanout, Listener
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
@@ -22,8 +23,8 @@ CHUNK: Final = 64 * 1024
 _INPUT_CHUNK: Final = 32 * 1024
 _ATTACH_PATIENCE: Final = 5.0
 """Seconds that an unlogged process waits, its output held, for somebody to attach."""
-
-AGENT: Final = "grpc.AgentService"
+_LINGER: Final = 0.5
+"""Seconds without output after which an ended process's streams are left to its children."""
 
 
 class Agent(Protocol):
@@ -35,6 +36,9 @@ class Agent(Protocol):
     async def ready(self) -> None:
         """Return when the agent answers (again)."""
 
+    async def remembers_ended(self) -> bool:
+        """Whether a process that was waited for can still be read from."""
+
 
 OnEnd = Callable[[monitor.StartShim, monitor.Exit], Awaitable[None]]
 """Records the end; attached clients and waiters hear of it afterwards."""
@@ -45,7 +49,8 @@ class Shim(Target):
 
     Only one ReadStdout and one ReadStderr are ever outstanding: an answer to an abandoned one
     would take output with it (kata-agent ttrpc sheet, §10.8). Both must have ended before
-    WaitProcess is asked, because an agent forgets the process with its answer.
+    WaitProcess is asked, because an agent forgets the process with its answer. Our own does not:
+    there, the end of the process counts, though a child of it may keep the streams open.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class Shim(Target):
         self._on_end = on_end
         self._how: monitor.Exit | None = None
         self._retired = False
+        self._received = 0
+        self._held = 0
         # the agent registers a first process under an empty exec id in every generation
         self._exec_id = "" if start.token == start.container_id else start.token
 
@@ -87,10 +94,20 @@ class Shim(Target):
         readers = [self._read("ReadStdout", monitor.STDOUT)]
         if not self.start.terminal:
             readers.append(self._read("ReadStderr", monitor.STDERR))
-        await asyncio.gather(*readers)
-        self._how = await self._wait()
-        await self._on_end(self.start, self._how)
-        self.finish(self._how)
+        reading = asyncio.gather(*readers)
+        try:
+            if self.start.token != self.start.container_id and await self._agent.remembers_ended():
+                how = await self._wait()
+                await self._read_rest(reading)
+            else:  # nothing in a container outlives its first process
+                await reading
+                how = await self._wait()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        self._how = how
+        await self._on_end(self.start, how)
+        self.finish(how)
 
     def finish(self, how: monitor.Exit) -> None:
         """Tell everybody that and how it has ended. Idempotent."""
@@ -124,7 +141,7 @@ class Shim(Target):
                         container_id=self.start.container_id, exec_id=self._exec_id, data=rest
                     ),
                 )
-                taken = agent_pb2.WriteStreamResponse.FromString(answer).len
+                taken = _taken(answer)
                 if not 0 < taken <= len(rest):
                     raise CallFailed(ttrpc.INTERNAL, "the process takes no input")
                 rest = rest[taken:]
@@ -174,8 +191,19 @@ class Shim(Target):
             if self._log is not None:
                 name = crilog.STREAMS[stream - monitor.STDOUT]
                 self._log.write(crilog.encode(name, data, time.time_ns()))
+            self._received += len(data)
             self.output.publish(stream, data)
+            self._held += 1
             await self.output.room(_ATTACH_PATIENCE)
+            self._held -= 1
+
+    async def _read_rest(self, reading: asyncio.Future[Any]) -> None:
+        """What an ended process has left in its pipes, but not what its children write for ever."""
+        while not reading.done():
+            before = self._received
+            await asyncio.wait({reading}, timeout=_LINGER)
+            if self._received == before and not self._held:
+                return
 
     async def _wait(self) -> monitor.Exit:
         from google.protobuf.message import DecodeError
@@ -205,3 +233,15 @@ class Shim(Target):
                 return await self._ask(method, request)
             except ConnectionLost:
                 await self._agent.ready()
+
+
+def _taken(answer: bytes) -> int:
+    """How much of its input a process took; 0 for an answer that is none."""
+    from google.protobuf.message import DecodeError
+
+    from vctui.wire.pb import agent_pb2
+
+    try:
+        return agent_pb2.WriteStreamResponse.FromString(answer).len
+    except DecodeError:
+        return 0
