@@ -33,6 +33,8 @@ class Call:
         self.options: dict[str, Any] = {}
         self.output = Output()
         self.diagnostics = Diagnostics()
+        self.stands_for_process = False
+        """The exit status is that of a process in a container, also where it cannot start."""
         self._open_console = open_console
 
     def set(self, name: str, value: Any) -> None:

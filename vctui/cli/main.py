@@ -133,7 +133,7 @@ def _run(argv: Sequence[str], call: Call) -> int:
         return error.exit_code
     except CommandFailed as error:
         _report(call, argv, error.kind, str(error))
-        return error.exit_code
+        return error.exit_code if call.stands_for_process else FAILED
     except VctuiError as error:
         _report(call, argv, error.kind, str(error))
         for note in getattr(error, "__notes__", ()):

@@ -91,6 +91,7 @@ async def exec(  # noqa: A001 - the word of the command line
         Cmd(args=args, envs=env, work_dir=workdir, user=user, interactive=tty, detach=detach)
     )
     pod, target = resolve(runtime, pod_id, container_id)
+    call.stands_for_process = not detach
     process = await runtime.enter_container(pod, target, cmd)
     if detach:
         call.output.done(process.token, process)

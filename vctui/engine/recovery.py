@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
+from pathlib import Path
 
 import msgspec
 
 from vctui.engine import paths
 from vctui.engine.context import Context, event, now
 from vctui.errors import NotFound, VctuiError
-from vctui.linux import locks, mounts, process
+from vctui.linux import locks, mounts, process, trees
 from vctui.linux.files import tail
+from vctui.linux.problems import host_problem
 from vctui.model.container import ContainerRecord
 from vctui.model.events import EventKind
 from vctui.model.pod import PodRecord
@@ -82,19 +83,11 @@ async def reclaim(ctx: Context, pod_id: str, *, keep_logs: bool) -> None:
     )
     mounts.unmount_below(at.run)
     if not keep_logs:
-        shutil.rmtree(at.run, ignore_errors=True)
+        _remove(at.run)
         return
-    try:
-        entries = list(at.run.iterdir())
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry == at.logs or entry.suffix == ".log":
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+    for entry in sorted(at.run.glob("*")):
+        if entry != at.logs and entry.suffix != ".log":
+            _remove(entry)
 
 
 async def _settle_if_free(ctx: Context, pod_id: str) -> None:
@@ -114,7 +107,7 @@ async def _remove_orphan(ctx: Context, name: str) -> None:
         if not mine or name in ctx.store.pod_ids():
             return
         await reclaim(ctx, name, keep_logs=False)
-        shutil.rmtree(at.rootfs, ignore_errors=True)
+        _remove(at.rootfs)
         at.lock.unlink(missing_ok=True)
         log.info("removed what was left of pod %s", name)
 
@@ -194,11 +187,18 @@ async def _adopt(ctx: Context, record: PodRecord) -> PodRecord:
 
 def forget(ctx: Context, pod_id: str, message: str) -> None:
     """Take a pod out of the store and its last files off the disk."""
-    shutil.rmtree(ctx.paths(pod_id).rootfs, ignore_errors=True)
+    _remove(ctx.paths(pod_id).rootfs)
     with ctx.store.transaction() as tx:
         tx.drop_pod(pod_id)
         tx.emit(event(EventKind.POD_DELETED, pod_id, message))
     ctx.paths(pod_id).lock.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    try:
+        trees.remove_tree(path)
+    except OSError as error:
+        raise host_problem(error, f"remove {path}") from error
 
 
 def _ended(container: ContainerRecord, reason: str) -> ContainerRecord:
