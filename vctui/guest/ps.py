@@ -81,19 +81,18 @@ def parse(args: Sequence[str]) -> list[tuple[str, str]]:
     waiting = list(args)
     while waiting:
         arg = waiting.pop(0)
-        letters = arg.removeprefix("-")
-        if arg in {"-o", "o", "--format"}:
-            if not waiting:
-                raise _unknown(f"{arg} without a list of columns")
-            chosen += _list(waiting.pop(0))
-        elif arg.startswith("--format="):
-            chosen += _list(arg.partition("=")[2])
-        elif letters.startswith("o") and arg.startswith("-"):
-            chosen += _list(letters[1:])
-        elif arg.startswith("-") and letters and set(letters) <= set("eAfFlw"):
-            layout = LONG if "l" in letters else FULL if {"f", "F"} & set(letters) else PLAIN
-        elif arg and set(arg) <= set("auxw"):
-            layout = USER if "u" in arg else PLAIN
+        flags, wants_list, text = (
+            arg.partition("o") if arg.startswith(("-", "o")) else (arg, "", "")
+        )
+        if arg.startswith("--format"):
+            flags, wants_list, text = "-", "o", arg.removeprefix("--format").removeprefix("=")
+        letters = set(flags.removeprefix("-"))
+        if wants_list and letters <= _FLAGS:
+            chosen += _list(text or (waiting.pop(0) if waiting else ""))
+        elif flags.startswith("-") and letters and letters <= _FLAGS:
+            layout = LONG if "l" in letters else FULL if letters & {"f", "F"} else PLAIN
+        elif letters and letters <= _BSD_FLAGS and not wants_list:
+            layout = USER if "u" in letters else PLAIN
         else:
             raise _unknown(arg)
     if chosen:
@@ -124,7 +123,8 @@ def _list(text: str) -> list[tuple[str, str]]:
 
 def _unknown(arg: str) -> AgentError:
     return AgentError(
-        f"ps: {arg!r} is not understood; use -ef, aux or -o with {', '.join(COLUMNS)}",
+        f"ps: {arg!r} is not understood; use -ef, aux or -o with "
+        f"{', '.join(key for key in COLUMNS if key not in _SAME)}",
         code=ttrpc.INVALID_ARGUMENT,
     )
 
@@ -201,6 +201,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Entry, Host], str], bool]] = {
     "cmd": ("CMD", lambda entry, _: entry.args, False),
     "name": ("CMD", lambda entry, _: entry.name, False),
 }
+_SAME = ("owner", "start", "cputime", "cmd", "name")
+_FLAGS, _BSD_FLAGS = set("eAfFlw"), set("auxw")
 _ALIASES = {
     "command": "args",
     "cmd": "args",
