@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
-from vctui.engine import files, ps
+from vctui.engine import files, ps, status
 from vctui.engine.change import change, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
@@ -16,7 +16,6 @@ from vctui.errors import (
     AgentUnsupported,
     AlreadyExists,
     InvalidConfig,
-    NotFound,
     VctuiError,
 )
 from vctui.model import ids
@@ -60,7 +59,7 @@ async def create(ctx: Context, pod_id: str, config: ContainerConfig) -> None:
 
 async def start(ctx: Context, pod_id: str, container_id: str) -> None:
     def check(record: PodRecord) -> None:
-        one = find(record, container_id)
+        one = status.find(record, container_id)
         check_state("pod", pod_id, record.state, frozenset({State.RUNNING}), "start a container in")
         check_transition("container", container_id, one.state, State.RUNNING)
         check_state(
@@ -72,7 +71,7 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
         )
 
     async with change(ctx, pod_id, "start-container", check, container=container_id) as record:
-        one = find(record, container_id)
+        one = status.find(record, container_id)
         async with ctx.agent(record) as agent:
             if one.process is not None:
                 await _remove_from_guest(agent, container_id)
@@ -120,11 +119,11 @@ async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: A
 
 async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | None = None) -> None:
     """One that is stopped already stays so, which is no error (API: StopContainer)."""
-    if find(ctx.store.pod(pod_id), container_id).state is State.STOPPED:
+    if status.find(ctx.store.pod(pod_id), container_id).state is State.STOPPED:
         return
 
     def check(record: PodRecord) -> None:
-        one = find(record, container_id)
+        one = status.find(record, container_id)
         if one.state is not State.STOPPED:
             check_state(
                 "pod",
@@ -135,7 +134,7 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
             )
 
     async with change(ctx, pod_id, "stop-container", check, container=container_id) as record:
-        one = find(record, container_id)
+        one = status.find(record, container_id)
         if one.state in {State.RUNNING, State.PAUSED}:
             async with ctx.agent(record) as agent:
                 await end(ctx, record, container_id, agent, grace)
@@ -168,7 +167,7 @@ async def end(
 
 async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
     def check(record: PodRecord) -> None:
-        one = find(record, container_id)
+        one = status.find(record, container_id)
         check_state(
             "container",
             container_id,
@@ -178,7 +177,7 @@ async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
         )
 
     async with change(ctx, pod_id, "delete-container", check, container=container_id) as record:
-        if record.state is State.RUNNING and find(record, container_id).process is not None:
+        if record.state is State.RUNNING and status.find(record, container_id).process is not None:
             async with ctx.agent(record) as agent:
                 await _remove_from_guest(agent, container_id)
         files.forget(ctx, pod_id, container_id)
@@ -252,17 +251,8 @@ async def process_list(
     return await ps.run(ctx, pod_id, container_id, options)
 
 
-def find(record: PodRecord, container_id: str) -> ContainerRecord:
-    for one in record.containers:
-        if one.id == container_id:
-            return one
-    raise NotFound(
-        f"pod {record.id!r} has no container {container_id!r}; list its containers to see the ids"
-    )
-
-
 def _check_running(record: PodRecord, container_id: str, verb: str) -> None:
-    one = find(record, container_id)
+    one = status.find(record, container_id)
     running = frozenset({State.RUNNING})
     check_state("pod", record.id, record.state, running, f"{verb} a container of")
     check_state("container", container_id, one.state, running, verb)

@@ -11,7 +11,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from vctui.engine import container, pod, recovery, status
+from vctui import engine
+from vctui.engine import recovery, status
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
 from vctui.linux.files import private_dir
@@ -100,12 +101,12 @@ class Runtime:
         Raises:
             InvalidId, InvalidConfig, AlreadyExists, FileProblem, GuestNotBuilt, MissingProgram.
         """
-        await pod.create(self._changing(f"create pod {config.id!r}"), config)
+        await engine.pod.create(self._changing(f"create pod {config.id!r}"), config)
         return await self.status_pod(config.id)
 
     async def run_pod(self, config: PodConfig, *, progress: Progress = no_progress) -> PodStatus:
         """Create and start (API: RunPod); a pod that does not start is removed again."""
-        await pod.run(self._changing(f"run pod {config.id!r}"), config, progress)
+        await engine.pod.run(self._changing(f"run pod {config.id!r}"), config, progress)
         return await self.status_pod(config.id)
 
     async def start_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
@@ -115,7 +116,7 @@ class Runtime:
             WrongState: it runs or is paused.
             MachineDied, AgentUnreachable, CommandFailed: the pod is as it was before.
         """
-        await pod.start(self._changing(f"start pod {pod_id!r}"), pod_id, progress)
+        await engine.pod.start(self._changing(f"start pod {pod_id!r}"), pod_id, progress)
         return await self.status_pod(pod_id)
 
     async def stop_pod(
@@ -127,21 +128,21 @@ class Runtime:
         Raises WrongState for a pod that is stopped already.
         """
         ctx = self._changing(f"stop pod {pod_id!r}")
-        await pod.stop(ctx, pod_id, grace=timeout, progress=progress)
+        await engine.pod.stop(ctx, pod_id, grace=timeout, progress=progress)
         return await self.status_pod(pod_id)
 
     async def restart_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
-        await pod.restart(self._changing(f"restart pod {pod_id!r}"), pod_id, progress)
+        await engine.pod.restart(self._changing(f"restart pod {pod_id!r}"), pod_id, progress)
         return await self.status_pod(pod_id)
 
     async def pause_pod(self, pod_id: str) -> PodStatus:
         """Freeze the machine: clocks in the containers stand still (API: PausePod)."""
-        await pod.pause(self._changing(f"pause pod {pod_id!r}"), pod_id)
+        await engine.pod.pause(self._changing(f"pause pod {pod_id!r}"), pod_id)
         return await self.status_pod(pod_id)
 
     async def resume_pod(self, pod_id: str) -> PodStatus:
         """API: ResumePod."""
-        await pod.resume(self._changing(f"resume pod {pod_id!r}"), pod_id)
+        await engine.pod.resume(self._changing(f"resume pod {pod_id!r}"), pod_id)
         return await self.status_pod(pod_id)
 
     async def delete_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
@@ -151,7 +152,7 @@ class Runtime:
         """
         ctx = self._changing(f"delete pod {pod_id!r}")
         last = await self.status_pod(pod_id)
-        await pod.delete(ctx, pod_id, progress)
+        await engine.pod.delete(ctx, pod_id, progress)
         return last
 
     async def list_pods(self) -> tuple[PodStatus, ...]:
@@ -164,7 +165,9 @@ class Runtime:
 
     async def set_annotations(self, pod_id: str, annotations: dict[str, str]) -> PodStatus:
         """Merge into the pod's annotations (API: VCPod.SetAnnotations)."""
-        await pod.set_annotations(self._changing(f"annotate pod {pod_id!r}"), pod_id, annotations)
+        await engine.pod.set_annotations(
+            self._changing(f"annotate pod {pod_id!r}"), pod_id, annotations
+        )
         return await self.status_pod(pod_id)
 
     # --- containers
@@ -172,12 +175,12 @@ class Runtime:
     async def create_container(self, pod_id: str, config: ContainerConfig) -> ContainerStatus:
         """API: CreateContainer. Raises AlreadyExists, NotFound, FileProblem."""
         ctx = self._changing(f"create a container in pod {pod_id!r}")
-        await container.create(ctx, pod_id, config)
+        await engine.container.create(ctx, pod_id, config)
         return await self.status_container(pod_id, config.id)
 
     async def start_container(self, pod_id: str, container_id: str) -> ContainerStatus:
         """API: StartContainer. Raises WrongState, CommandFailed."""
-        await container.start(self._changing("start a container"), pod_id, container_id)
+        await engine.container.start(self._changing("start a container"), pod_id, container_id)
         return await self.status_container(pod_id, container_id)
 
     async def stop_container(
@@ -185,19 +188,19 @@ class Runtime:
     ) -> ContainerStatus:
         """API: StopContainer. `timeout`: seconds from the stop signal to SIGKILL."""
         ctx = self._changing("stop a container")
-        await container.stop(ctx, pod_id, container_id, grace=timeout)
+        await engine.container.stop(ctx, pod_id, container_id, grace=timeout)
         return await self.status_container(pod_id, container_id)
 
     async def delete_container(self, pod_id: str, container_id: str) -> ContainerStatus:
         """API: DeleteContainer; one that runs is to be stopped first. Returns its last status."""
         ctx = self._changing("delete a container")
         last = await self.status_container(pod_id, container_id)
-        await container.delete(ctx, pod_id, container_id)
+        await engine.container.delete(ctx, pod_id, container_id)
         return last
 
     async def status_container(self, pod_id: str, container_id: str) -> ContainerStatus:
         """API: StatusContainer. Raises NotFound."""
-        record = container.find(self._reading.store.pod(pod_id), container_id)
+        record = status.find(self._reading.store.pod(pod_id), container_id)
         return status.container_status(pod_id, record)
 
     async def kill_container(
@@ -210,7 +213,7 @@ class Runtime:
     ) -> None:
         """Signal the first process, or all of them (API: KillContainer)."""
         ctx = self._changing("signal a container")
-        await container.kill(ctx, pod_id, container_id, signal, all=all)
+        await engine.container.kill(ctx, pod_id, container_id, signal, all=all)
 
     async def enter_container(self, pod_id: str, container_id: str, cmd: Cmd) -> Process:
         """Run one more process in a running container (API: EnterContainer).
@@ -218,13 +221,13 @@ class Runtime:
         Raises CommandFailed with exit code 127 (not found) or 126 (not executable).
         """
         ctx = self._changing("run a command in a container")
-        return await container.enter(ctx, pod_id, container_id, cmd)
+        return await engine.container.enter(ctx, pod_id, container_id, cmd)
 
     async def process_list_container(
         self, pod_id: str, container_id: str, options: ProcessListOptions
     ) -> bytes:
         """API: ProcessListContainer."""
-        return await container.process_list(self._reading, pod_id, container_id, options)
+        return await engine.container.process_list(self._reading, pod_id, container_id, options)
 
     def execs(self, pod_id: str) -> tuple[ExecRecord, ...]:
         """Processes that were added with enter_container, ended ones too while remembered."""
@@ -232,7 +235,7 @@ class Runtime:
 
     async def stats(self, pod_id: str) -> dict[str, ContainerStats]:
         """Usage of each running container, from the guest's cgroups."""
-        return await container.stats(self._reading, pod_id)
+        return await engine.container.stats(self._reading, pod_id)
 
     # --- streams
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vctui.errors import NotFound
 from vctui.model.container import ContainerRecord, ContainerStatus
 from vctui.model.pod import PodRecord, PodStatus
 
@@ -44,4 +45,13 @@ def pod_status(record: PodRecord) -> PodStatus:
         start_time=record.started,
         machine=record.machine,
         monitor_pid=record.monitor_pid,
+    )
+
+
+def find(record: PodRecord, container_id: str) -> ContainerRecord:
+    for one in record.containers:
+        if one.id == container_id:
+            return one
+    raise NotFound(
+        f"pod {record.id!r} has no container {container_id!r}; list its containers to see the ids"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
-from vctui.drivers.hypervisors.qemu import accel, cmdline, program, qmp
+from vctui.drivers.hypervisors.qemu import accel, cmdline, program
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -71,6 +71,8 @@ class Qemu(Hypervisor):
     async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
         """See Hypervisor.stop. The sockets and the log stay for who owns the folder."""
         if self.alive(machine):
+            from vctui.drivers.hypervisors.qemu import qmp
+
             with contextlib.suppress(TimeoutError, HypervisorError):
                 async with asyncio.timeout(timeout):
                     async with qmp.connect(_control(plan_dir)) as session:
@@ -135,6 +137,8 @@ class Qemu(Hypervisor):
     async def _switch(self, plan_dir: Path, machine: Machine, command: str, wanted: str) -> None:
         if not self.alive(machine):
             raise MachineDied(f"QEMU (process {machine.pid}) has ended; start the pod again")
+        from vctui.drivers.hypervisors.qemu import qmp
+
         async with qmp.connect(_control(plan_dir)) as session:
             await session.execute(command)
             status = (await session.execute("query-status"))["status"]
@@ -218,6 +222,8 @@ async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
 
 
 async def _connect_once(path: Path) -> None:
+    from vctui.drivers.hypervisors.qemu import qmp
+
     async with qmp.connect(path, timeout=_GREETING):
         return
 
