@@ -210,8 +210,8 @@ def test_a_shell_on_a_terminal_is_a_shell(host: Host) -> None:
     shell.sendline("stty size; tty; echo $TERM")
     shell.expect("30 100\r\n/dev/pts/[0-9]+\r\nxterm\r\n")
     shell.setwinsize(40, 120)
-    shell.sendline("sleep 600")
-    shell.expect("sleep 600")
+    shell.sendline("echo begun; sleep 600")
+    shell.expect("\r\nbegun\r\n")  # so that the key comes as a signal: the shell reads no more
     shell.sendcontrol("c")
     shell.expect("# ")
     shell.sendline("stty size; exit 5")
