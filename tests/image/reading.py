@@ -51,20 +51,13 @@ def elf(sections: Mapping[str, bytes], segments: tuple[tuple[int, bytes], ...] =
     return bytes(body)
 
 
-def dynamic(needed: tuple[str, ...], versioned: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """The sections of a file that is linked with libraries, with versions of some of them."""
+def dynamic(needed: tuple[str, ...]) -> dict[str, bytes]:
+    """The sections of a file that is linked with libraries."""
     strings = b"\0" + b"".join(name.encode() + b"\0" for name in needed)
     entries = [(1, strings.index(name.encode() + b"\0")) for name in needed]
-    records = b"".join(
-        struct.pack("<HHIII", 1, 0, strings.index(name.encode() + b"\0"), 16, 16 * more)
-        for more, name in zip(
-            reversed([bool(i) for i in range(len(versioned))]), versioned, strict=True
-        )
-    )
     return {
         ".dynstr": strings,
         ".dynamic": b"".join(struct.pack("<qQ", *entry) for entry in [*entries, (5, 1), (0, 0)]),
-        ".gnu.version_r": records,
     }
 
 

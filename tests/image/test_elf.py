@@ -29,18 +29,6 @@ def test_needed_libraries_come_in_order() -> None:
     assert reader.needed(_SMALL) == ()
 
 
-def test_a_link_for_nothing_is_dropped_and_the_others_stay() -> None:
-    data = elf(dynamic(("libstdc++.so.6", "libm.so.6", "libc.so.6"), ("libc.so.6",)))
-    slim = reader.without_unused(data, {"libstdc++.so.6"})
-    assert reader.needed(slim) == ("libm.so.6", "libc.so.6")
-    assert len(slim) == len(data)
-
-
-def test_a_link_that_is_used_stays() -> None:
-    data = elf(dynamic(("libstdc++.so.6", "libc.so.6"), ("libc.so.6", "libstdc++.so.6")))
-    assert reader.without_unused(data, {"libstdc++.so.6"}) == data
-
-
 @given(st.integers(0, len(_SMALL) - 1))
 def test_a_file_that_is_cut_short_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="ELF"):
@@ -49,11 +37,9 @@ def test_a_file_that_is_cut_short_is_refused(size: int) -> None:
 
 @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(16, 300), st.integers(0, 255))))
 def test_garbage_is_an_error_at_most(tail: bytes, changes: list[tuple[int, int]]) -> None:
-    data = bytearray(elf(dynamic(("liba.so", "libb.so"), ("liba.so",))) + tail)
+    data = bytearray(elf(dynamic(("liba.so", "libb.so"))) + tail)
     for at, value in changes:
         data[at % len(data)] = value
     for read in (reader.needed, lambda d: list(reader.segments(d)), reader.sections):
         with suppress(ValueError):
             read(bytes(data))
-    with suppress(ValueError):
-        reader.without_unused(bytes(data), {"liba.so", "libb.so"})

@@ -175,9 +175,8 @@ async def test_other_versions_of_kept_packages_are_removed(host, tmp_path: Path)
     for name in (kept.file_name, "one_1.deb", "one-more_1.deb", "notes"):
         (tmp_path / name).touch()
     packages.remove_others(tmp_path, [kept])
-    left = set(os.listdir(tmp_path))
-    assert {kept.file_name, "one-more_1.deb", "notes"} <= left
-    assert "one_1.deb" not in left
+    assert not (tmp_path / "one_1.deb").exists()
+    assert all((tmp_path / name).exists() for name in (kept.file_name, "one-more_1.deb", "notes"))
 
 
 _DEBIAN = {
@@ -199,11 +198,9 @@ _COMMON = {
     "busybox-static": "",
     "crun": "libc6, libyajl2",
     "libc6": "",
-    "libffi8": "libc6",
     "libpython3.11-minimal": "libssl3",
     "libpython3.11-stdlib": "libffi8, libreadline8, media-types",
     "libssl3": "debconf",
-    "libstdc++6": "gcc-12-base",
     "libyajl2": "",
     "python3.11-minimal": "libexpat1, zlib1g",
     "libexpat1": "",

@@ -75,12 +75,12 @@ async def build(
                 return usable  # without apt's lists nothing newer can be known
             key = _key(ingredients, ours)
             where = guests / key
-            found = current.read(where)
-            if force or found is None or not current.is_whole(where, found):
-                await _build_into(where, key, ingredients, ours, settings, report)
+            found = None if force else _whole(where)
+            if found is None:
+                found = await _build_into(where, key, ingredients, ours, settings, report)
             files.write_atomic(current.pointer(settings), f"{key}\n".encode(), mode=0o644)
             await asyncio.to_thread(_forget_old, settings, ingredients)
-            return current_guest(settings)
+            return found
 
 
 async def _build_into(
@@ -90,7 +90,7 @@ async def _build_into(
     ours: Sources,
     settings: Settings,
     report: Report,
-) -> None:
+) -> Manifest:
     debs = settings.cache_dir / "debs"
 
     def downloaded(done: int, total: int) -> None:
@@ -109,6 +109,7 @@ async def _build_into(
         manifest = await _assemble(root, draft, key, ingredients, ours, report)
         _write(draft / "manifest.json", _json(manifest))
         await asyncio.to_thread(_publish, draft, where)
+        return current.located(manifest, where)
 
 
 async def _assemble(
@@ -175,6 +176,11 @@ def _key(ingredients: Ingredients, ours: Sources) -> str:
     """Names a guest by what goes into it."""
     parts = (ingredients.versions, ours.digests(), current.builder_fingerprint())
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:_KEY_LENGTH]
+
+
+def _whole(where: Path) -> Manifest | None:
+    found = current.read(where)
+    return found if found is not None and current.is_whole(where, found) else None
 
 
 def _usable(settings: Settings) -> Manifest | None:

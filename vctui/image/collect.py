@@ -1,8 +1,8 @@
 """Runs on the guest's own Python, on the host: which modules an import brings in, and as what.
 
-    collect.py import FOLDER... -- MISSING... -- ENTRY MODULE...
-        Lists `name TAB file` of what ENTRY imports, an empty line, then what the others add.
-        The first folder is searched first, the others last.
+    collect.py import FOLDER ENTRY MODULE...
+        With FOLDER searched last, lists `name TAB file` of what ENTRY imports, an empty line, then
+        what the others add.
     collect.py compile
         Reads `source TAB target TAB shown name` lines.
 
@@ -14,20 +14,14 @@ from __future__ import annotations
 import sys
 
 
-def list_imported(folders: list[str], missing: list[str], names: list[str]) -> None:
-    """Import the modules and list those with a file that the interpreter holds then.
-
-    Those that will be missing in the guest cannot be imported here either.
-    """
-    sys.path[:0] = folders[:1]
-    sys.path += folders[1:]
-    for name in missing:
-        sys.modules[name] = None  # type: ignore[assignment] # makes an import fail
-    __import__(names[0])
+def list_imported(folder: str, entry: str, others: list[str]) -> None:
+    """Import the modules and list those with a file that the interpreter holds then."""
+    sys.path.append(folder)
+    __import__(entry)
     listed = {"__main__"}
     _list_new(listed)
     sys.stdout.write("\n")
-    for name in names[1:]:
+    for name in others:
         __import__(name)
     _list_new(listed)
 
@@ -55,8 +49,6 @@ def compile_all(lines: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "import":
-        first = sys.argv.index("--")
-        second = sys.argv.index("--", first + 1)
-        list_imported(sys.argv[2:first], sys.argv[first + 1 : second], sys.argv[second + 1 :])
+        list_imported(sys.argv[2], sys.argv[3], sys.argv[4:])
     else:
         compile_all(sys.stdin.readlines())

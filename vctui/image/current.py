@@ -77,6 +77,11 @@ def read(where: Path) -> Manifest | None:
         return None
     if found.format != manifest.FORMAT:
         return None
+    return located(found, where)
+
+
+def located(found: Manifest, where: Path) -> Manifest:
+    """The manifest with absolute paths, for those who boot the guest."""
     return msgspec.structs.replace(
         found, kernel=str(where / found.kernel), initrd=str(where / found.initrd)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,6 @@ _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT: Final = struct.Struct("<IIQQQQQQ")
 _SECTION: Final = struct.Struct("<IIQQQQIIQQ")
 _DYNAMIC: Final = struct.Struct("<qQ")
-_VERNEED: Final = struct.Struct("<HHIII")
 _SHT_NOBITS: Final = 8
 _DT_NEEDED: Final = 1
 
@@ -80,44 +79,6 @@ def needed(data: bytes) -> tuple[str, ...]:
     dynamic, strings = found.get(".dynamic", b""), found.get(".dynstr", b"")
     entries = _DYNAMIC.iter_unpack(dynamic[: len(dynamic) // _DYNAMIC.size * _DYNAMIC.size])
     return tuple(_text(strings, value) for tag, value in entries if tag == _DT_NEEDED)
-
-
-def without_unused(data: bytes, libraries: Collection[str]) -> bytes:
-    """The file without its links to those of `libraries` of which it uses no symbol.
-
-    Wheels are often linked with the C++ library for nothing (no `--as-needed`).
-    Only for libraries all of whose symbols have versions: a used one then stands in
-    `.gnu.version_r`.
-
-    Raises:
-        ValueError: not ELF-64, or cut short.
-    """
-    found = sections(data)
-    strings = found.get(".dynstr", b"")
-    used = {_text(strings, at) for at in _version_files(found.get(".gnu.version_r", b""))}
-    dynamic = found.get(".dynamic", b"")
-    entries = list(_DYNAMIC.iter_unpack(dynamic[: len(dynamic) // _DYNAMIC.size * _DYNAMIC.size]))
-    kept = [
-        (tag, value)
-        for tag, value in entries
-        if tag != _DT_NEEDED or (name := _text(strings, value)) not in libraries or name in used
-    ]
-    if len(kept) == len(entries):
-        return data
-    packed = b"".join(_DYNAMIC.pack(*entry) for entry in kept).ljust(len(dynamic), b"\0")
-    at = data.index(dynamic)
-    return data[:at] + packed + data[at + len(dynamic) :]
-
-
-def _version_files(records: bytes) -> Iterator[int]:
-    """Where `.gnu.version_r` names files: offsets into the strings."""
-    at = 0
-    while at + _VERNEED.size <= len(records):
-        _, _, file, _, following = _VERNEED.unpack_from(records, at)
-        yield file
-        if not following:
-            return
-        at += following
 
 
 def _header(data: bytes) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from vctui.errors import GuestBuildFailed
@@ -24,9 +25,14 @@ async def look_up(apt: Apt) -> Ingredients:
     """Find out what would go into a guest built now. Local and quick: nothing is downloaded.
 
     Raises:
-        GuestBuildFailed: apt does not know a package.
+        GuestBuildFailed: apt does not know a package, or this is another architecture.
         MissingProgram: this host has no apt.
     """
+    if (machine := os.uname().machine) != recipe.MACHINE:
+        raise GuestBuildFailed(
+            f"guests are built on {recipe.MACHINE} only, and this machine is {machine}; "
+            "build there and copy the cache folder"
+        )
     kernel = await _kernel_packages(apt)
     version = await _python_version(apt)
     library = recipe.python_library_package(version)
@@ -34,9 +40,7 @@ async def look_up(apt: Apt) -> Ingredients:
     def follow(package: Package, dependency: str) -> bool:
         if package.name in kernel:
             return dependency in kernel
-        if package.name == library:
-            return bool(recipe.PYTHON_LIBRARY_DEPENDENCIES.fullmatch(dependency))
-        return bool(recipe.LIBRARY_PACKAGE.fullmatch(dependency))
+        return package.name != library and bool(recipe.LIBRARY_PACKAGE.fullmatch(dependency))
 
     roots = (*kernel, *recipe.PROGRAM_PACKAGES, *recipe.python_packages(version), library)
     return Ingredients(await apt.closure(roots, follow), version)

@@ -28,8 +28,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from vctui.errors import GuestBuildFailed
-from vctui.image import cpio, elf, modules, recipe
+from vctui.image import cpio, elf, modules, recipe, unpacked
 
 _INIT: Final = """\
 #!/bin/sh
@@ -128,16 +127,18 @@ def programs(root: Path, names: Iterable[str], linked: Iterable[bytes]) -> dict[
     """
     tree: dict[str, cpio.Node] = {}
     for name in names:
-        tree[name] = cpio.file(_find(root, name).read_bytes(), executable=True)
+        tree[name] = cpio.file(unpacked.find_file(root, name).read_bytes(), executable=True)
     pending = [*linked, *(node.data for node in tree.values())]
     if any(elf.needed(data) for data in pending):
-        tree[recipe.LOADER] = cpio.file(_find(root, recipe.LOADER).read_bytes(), executable=True)
+        tree[recipe.LOADER] = cpio.file(
+            unpacked.find_file(root, recipe.LOADER).read_bytes(), executable=True
+        )
     loader = posixpath.basename(recipe.LOADER)
     while pending:
         for library in elf.needed(pending.pop()):
             path = f"{recipe.LIBRARY_FOLDER}/{library}"
             if library != loader and path not in tree:
-                tree[path] = cpio.file(_find(root, path).read_bytes())
+                tree[path] = cpio.file(unpacked.find_file(root, path).read_bytes())
                 pending.append(tree[path].data)
     return tree
 
@@ -155,30 +156,6 @@ def kernel_modules(release: str, chosen: Iterable[modules.Module]) -> dict[str, 
 def merge(*trees: Mapping[str, cpio.Node]) -> dict[str, cpio.Node]:
     """One tree of many; libraries that several name are the same file."""
     return {path: node for tree in trees for path, node in tree.items()}
-
-
-def _find(root: Path, name: str) -> Path:
-    """A file of the packages, whether or not its package knows of the merged `/usr`."""
-    for candidate in (root / name, root / name.removeprefix("usr/")):
-        try:
-            found = _inside(root, candidate)
-        except FileNotFoundError:
-            continue
-        return found
-    raise GuestBuildFailed(
-        f"none of the guest's packages has {posixpath.basename(name)}; "
-        "report this with the versions of your distribution"
-    )
-
-
-def _inside(root: Path, path: Path, depth: int = 8) -> Path:
-    """Follow links as the guest would: absolute ones start at `root`."""
-    if path.is_symlink() and depth:
-        target = path.readlink()
-        below = root / str(target).lstrip("/") if target.is_absolute() else path.parent / target
-        return _inside(root, Path(posixpath.normpath(below)), depth - 1)
-    path.lstat()
-    return path
 
 
 def _text(content: str) -> cpio.Node:

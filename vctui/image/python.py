@@ -9,21 +9,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import hashlib
-import importlib.util
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import vctui
 from vctui.errors import GuestBuildFailed
-from vctui.image import cpio, elf, recipe
+from vctui.image import cpio, recipe, unpacked
 from vctui.linux import process
 
 _COLLECT = Path(__file__).with_name("collect.py")
-_STAND_INS = Path(__file__).with_name("stand_ins")
 PACKAGE_FOLDER = Path(vctui.__file__).parent
 
 
@@ -46,59 +44,55 @@ class Interpreter:
 
     def command(self, *arguments: str) -> tuple[str, ...]:
         """How it runs on the host, with the libraries of its own distribution."""
-        libraries = [
-            str(self.root / folder)
-            for folder in (recipe.LIBRARY_FOLDER, recipe.LIBRARY_FOLDER.removeprefix("usr/"))
-        ]
-        loader = next(
-            path
-            for name in (recipe.LOADER, recipe.LOADER.removeprefix("usr/"))
-            if (path := self.root / name).exists()
+        folders = (recipe.LIBRARY_FOLDER, recipe.LIBRARY_FOLDER.removeprefix("usr/"))
+        return (
+            *(str(unpacked.find_file(self.root, recipe.LOADER)), "--library-path"),
+            ":".join(str(self.root / folder) for folder in folders),
+            *(str(self.root / self.program), "-I", "-S", "-B"),
+            *arguments,
         )
-        program = str(self.root / self.program)
-        flags = ("-I", "-S", "-B")
-        return (str(loader), "--library-path", ":".join(libraries), program, *flags, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Our own modules that go into the image."""
+    """Our own modules that go into the image, as they were at one moment."""
 
-    files: Mapping[str, Path]
-    """By module name."""
+    files: Mapping[str, bytes]
+    """Contents by path below the package: `guest/loop.py`."""
+    modules: tuple[str, ...]
+    """Their names: `vctui.guest.loop`."""
     foreign: tuple[str, ...]
-    """The modules that they import from elsewhere, lazily or not."""
+    """The modules of the standard library that they import, lazily or not."""
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file, by its path below the package."""
-        return {
-            str(file.relative_to(PACKAGE_FOLDER)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted(self.files.values())
-        }
+        return {path: hashlib.sha256(self.files[path]).hexdigest() for path in sorted(self.files)}
 
 
 def sources(package: Path = PACKAGE_FOLDER) -> Sources:
     """Follow the imports of `vctui.guest`, also those inside functions, through our own modules."""
-    files: dict[str, Path] = {}
+    files: dict[str, bytes] = {}
     foreign: set[str] = set()
     guest = (package / "guest").rglob("*.py")
     wanted = [".".join(file.relative_to(package.parent).with_suffix("").parts) for file in guest]
     wanted = [name.removesuffix(".__init__") for name in wanted]
+    seen: set[str] = set()
     while wanted:
         name = wanted.pop()
         file = _file_of(name, package)
-        if name in files or file is None:
+        if name in seen or file is None:
             continue
-        files[name] = file
-        wanted += [name.rpartition(".")[0]] if "." in name else []
+        seen.add(name)
+        content = files[str(file.relative_to(package))] = file.read_bytes()
         if name == package.name:
             continue  # its lazy names are the host's
-        for imported in imports(ast.parse(file.read_bytes()), name):
+        wanted.append(name.rpartition(".")[0])
+        for imported in imports(ast.parse(content), name):
             if imported.partition(".")[0] == package.name:
                 wanted.append(imported)
             else:
                 foreign.add(imported)
-    return Sources(files, tuple(sorted(foreign - {"__future__"})))
+    return Sources(files, tuple(sorted(seen)), tuple(sorted(foreign - {"__future__"})))
 
 
 def imports(tree: ast.AST, name: str) -> Iterator[str]:
@@ -140,10 +134,10 @@ async def collect(interpreter: Interpreter, ours: Sources) -> dict[str, cpio.Nod
 
 def _copy(ours: Sources, folder: Path) -> None:
     """Just what goes into the image, so that nothing else can be imported by mistake."""
-    for file in ours.files.values():
-        copy = folder / file.relative_to(PACKAGE_FOLDER.parent)
+    for path, content in ours.files.items():
+        copy = folder / PACKAGE_FOLDER.name / path
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(file.read_bytes())
+        copy.write_bytes(content)
     (folder / PACKAGE_FOLDER.name / "__init__.py").write_bytes(b"")  # its names are the host's
 
 
@@ -151,10 +145,9 @@ async def _find(
     interpreter: Interpreter, ours: Sources, folder: Path
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Files by module name: of what the agent imports at once, and of what it may import later."""
-    names = [recipe.ENTRY, *ours.files, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES]
-    folders = [str(_STAND_INS), str(folder), *dict.fromkeys(_folders_of(ours.foreign))]
-    arguments = ("import", *folders, "--", *recipe.MISSING_PYTHON_MODULES, "--", *names)
-    listing = await _run(interpreter.command(str(_COLLECT), *arguments), "import the agent")
+    others = (*ours.modules, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES)
+    command = interpreter.command(str(_COLLECT), "import", str(folder), recipe.ENTRY, *others)
+    listing = await _run(command, "import the agent")
     first, later = (
         {name: Path(file) for name, file in (line.split("\t") for line in part.splitlines())}
         for part in listing.split("\n\n")
@@ -169,42 +162,36 @@ async def _pack(
     files: dict[str, Path] = {}
     archived: dict[str, Path] = {}
     for module, origin in {**later, **first}.items():
-        path = _path_in_image(module, origin)
+        path = path_in_image(module, origin)
         apart = _is_code(path) and module.partition(".")[0] not in at_once
         (archived if apart else files)[path] = origin
     contents = await _compile(interpreter, {**files, **archived}, draft)
     tree = {f"{interpreter.library}/{path}": cpio.file(contents[path]) for path in files}
-    packed = _archive({path: contents[path] for path in archived})
+    packed = archive({path: contents[path] for path in archived})
     return {**tree, recipe.LATER_MODULES: cpio.file(packed)}
 
 
 async def _compile(
     interpreter: Interpreter, files: Mapping[str, Path], draft: Path
 ) -> dict[str, bytes]:
-    """Contents by path: sources compiled, extension modules without links they do not use."""
+    """Contents by path: sources compiled, extension modules as they are."""
     compiled = {path: draft / str(index) for index, path in enumerate(files) if _is_code(path)}
     lines = [f"{files[path]}\t{compiled[path]}\t{path.removesuffix('c')}\n" for path in compiled]
     command = interpreter.command(str(_COLLECT), "compile")
     await _run(command, "compile the agent", stdin="".join(lines).encode())
-    contents = {}
-    for path, origin in files.items():
-        content = compiled.get(path, origin).read_bytes()
-        if elf.is_elf(content):
-            content = elf.without_unused(content, recipe.OFTEN_UNUSED_LIBRARIES)
-        contents[path] = content
-    return contents
+    return {path: compiled.get(path, origin).read_bytes() for path, origin in files.items()}
 
 
 def _is_code(path: str) -> bool:
     return path.endswith(".pyc")
 
 
-def _archive(files: Mapping[str, bytes]) -> bytes:
+def archive(files: Mapping[str, bytes]) -> bytes:
     """A zip archive that Python imports from; the same files give the same bytes."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
         for path in sorted(files):
-            archive.writestr(zipfile.ZipInfo(path), files[path], zipfile.ZIP_DEFLATED)
+            opened.writestr(zipfile.ZipInfo(path), files[path], zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 
@@ -214,21 +201,11 @@ def _file_of(name: str, package: Path) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def _folders_of(modules: Iterable[str]) -> Iterator[str]:
-    """Where the running environment has the foreign packages among `modules`."""
-    for top in dict.fromkeys(name.partition(".")[0] for name in modules):
-        spec = importlib.util.find_spec(top)
-        if spec is not None and spec.submodule_search_locations:
-            folder = Path(next(iter(spec.submodule_search_locations)))
-            if "site-packages" in folder.parts or "dist-packages" in folder.parts:
-                yield str(folder.parent)
-
-
-def _path_in_image(module: str, origin: Path) -> str:
+def path_in_image(module: str, origin: Path) -> str:
     """Where a module's file goes, below the folder that Python searches first."""
     *parents, name = module.split(".")
     if origin.suffix != ".py":
-        return "/".join((*parents, origin.name) if parents else ("lib-dynload", origin.name))
+        return f"lib-dynload/{origin.name}"
     if origin.name == "__init__.py":
         return "/".join((*parents, name, "__init__.pyc"))
     return "/".join((*parents, f"{name}.pyc"))

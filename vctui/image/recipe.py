@@ -11,7 +11,7 @@ from typing import Final
 NAME: Final = "debian"
 """Of the one recipe there is."""
 
-ARCHITECTURE: Final = "amd64"
+MACHINE: Final = "x86_64"
 LIBRARY_FOLDER: Final = "usr/lib/x86_64-linux-gnu"
 LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
 
@@ -25,11 +25,7 @@ KERNEL_PACKAGE: Final = re.compile(r"linux-(image|modules)(-extra)?-\d.*")
 PYTHON_METAPACKAGE: Final = "python3-minimal"
 PYTHON_PACKAGE: Final = re.compile(r"python(3\.\d+)-minimal")
 
-PROGRAM_PACKAGES: Final = ("busybox-static", "crun", "libstdc++6")
-"""The last in case that protobuf's wheel needs it."""
-
-OFTEN_UNUSED_LIBRARIES: Final = ("libstdc++.so.6", "libgcc_s.so.1")
-"""What wheels are linked with whether they use it or not; loading it would cost 30 ms."""
+PROGRAM_PACKAGES: Final = ("busybox-static", "crun")
 
 LIBRARY_PACKAGE: Final = re.compile(r"lib.+|zlib1g")
 """Of a package's dependencies only libraries can be linked with."""
@@ -41,11 +37,9 @@ def python_packages(version: str) -> tuple[str, ...]:
 
 
 def python_library_package(version: str) -> str:
-    """The rest of the standard library; most of what it depends on is never imported."""
+    """The rest of the standard library; what it depends on is for parts that nobody imports."""
     return f"libpython{version}-stdlib"
 
-
-PYTHON_LIBRARY_DEPENDENCIES: Final = re.compile(r"libffi\d.*")
 
 PROGRAMS: Final = ("usr/bin/busybox", "usr/bin/crun")
 
@@ -80,9 +74,6 @@ EXTRA_PYTHON_MODULES: Final = (
     "traceback",
 )
 """What no `import` of ours names, but an interpreter looks for at run time."""
-
-MISSING_PYTHON_MODULES: Final = ("_bz2", "_decimal", "_hashlib", "_lzma", "_ssl", "_uuid")
-"""Optional parts of the standard library that would bring megabytes of libraries."""
 
 KERNEL_PARAMS: Final = (
     "console=ttyS0",

@@ -1,9 +1,11 @@
-"""Kernel and modules out of a folder into which packages were unpacked."""
+"""Files, kernel and modules out of a folder into which packages were unpacked."""
 
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +45,31 @@ def find_kernel(root: Path) -> KernelSource:
     raise GuestBuildFailed(
         "the kernel's packages hold no kernel with modules; report this with your distribution"
     )
+
+
+def find_file(root: Path, name: str) -> Path:
+    """A file of the packages, whether or not its package knows of the merged `/usr`.
+
+    Raises:
+        GuestBuildFailed: it is in none of the packages.
+    """
+    for candidate in (root / name, root / name.removeprefix("usr/")):
+        with suppress(FileNotFoundError):
+            return _follow(root, candidate)
+    raise GuestBuildFailed(
+        f"none of the guest's packages has {posixpath.basename(name)}; "
+        "report this with the versions of your distribution"
+    )
+
+
+def _follow(root: Path, path: Path, depth: int = 8) -> Path:
+    """Follow links as the guest would: absolute ones start at `root`."""
+    if path.is_symlink() and depth:
+        target = path.readlink()
+        below = root / str(target).lstrip("/") if target.is_absolute() else path.parent / target
+        return _follow(root, Path(posixpath.normpath(below)), depth - 1)
+    path.lstat()
+    return path
 
 
 async def kernel(source: KernelSource) -> bytes:
