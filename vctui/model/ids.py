@@ -7,8 +7,8 @@ What is accepted here satisfies the agent and is safe as one path component.
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Final
 
@@ -34,7 +34,7 @@ def check(what: str, value: str) -> str:
 
 def new_token() -> str:
     """A fresh process token, unique in its pod (API: Process.Token)."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def resolve(what: str, prefix: str, known: Iterable[str]) -> str:
