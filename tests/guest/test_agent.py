@@ -109,6 +109,42 @@ def test_a_container_can_be_started_once(client: Client, start: Callable[..., st
     )
 
 
+def test_streams_and_the_end_can_be_waited_for_before_the_start(client: Client) -> None:
+    wanted = agent.CreateContainerRequest(container_id="early", OCI=spec("/bin/cat"))
+    client.call("CreateContainer", wanted)
+    reading = client.start("ReadStdout", read("early"))
+    waiting = client.start("WaitProcess", agent.WaitProcessRequest(container_id="early"))
+    writing = client.start(
+        "WriteStdin", agent.WriteStreamRequest(container_id="early", data=b"early")
+    )
+    client.call("Check", b"", service=HEALTH)
+    assert not reading.answered
+    client.call("StartContainer", agent.StartContainerRequest(container_id="early"))
+    assert reading.result().data == b"early"
+    assert writing.result().len == 5
+    client.call("CloseStdin", agent.CloseStdinRequest(container_id="early"))
+    assert waiting.result().status == 0
+    client.call("RemoveContainer", agent.RemoveContainerRequest(container_id="early"))
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_who_waits_for_a_container_that_never_runs_is_told(client: Client, start: bool) -> None:
+    wanted = agent.CreateContainerRequest(container_id="never", OCI=spec("/no/such/program"))
+    client.call("CreateContainer", wanted)
+    reading = client.start("ReadStdout", read("never"))
+    waiting = client.start("WaitProcess", agent.WaitProcessRequest(container_id="never"))
+    if start:
+        request = agent.StartContainerRequest(container_id="never")
+        refused(ttrpc.INTERNAL, lambda: client.call("StartContainer", request))
+    request = agent.RemoveContainerRequest(container_id="never")
+    removals = [client.start("RemoveContainer", request) for _ in range(2)]
+    for removal in removals:  # the second joins the first
+        removal.result()
+    assert reading.result().data == b""
+    refused(ttrpc.INTERNAL if start else ttrpc.NOT_FOUND, waiting.result)
+    refused(ttrpc.INVALID_ARGUMENT, lambda: client.call("RemoveContainer", request))
+
+
 def test_ids_that_are_no_ids_or_taken(client: Client, start: Callable[..., str]) -> None:
     for illegal in ("", "a", "../x", "-ab", "a/b", "a\0b", "ä1", "x" * 200):
         request = agent.CreateContainerRequest(container_id=illegal, OCI=spec("/bin/true"))
@@ -303,6 +339,5 @@ def test_garbage_never_kills_the_agent(
     client.answers.clear()
 
 
-def test_files_are_copied_safely(client: Client) -> None:
-    metrics = client.call("GetMetrics", b"").metrics
-    assert "kata_guest_containers 0" in metrics
+def test_metrics(client: Client) -> None:
+    assert "kata_guest_containers 0" in client.call("GetMetrics", b"").metrics

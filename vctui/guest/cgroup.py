@@ -54,6 +54,10 @@ class Cgroup:
             loop.unwatch(fd)
             os.close(fd)
 
+    def thaw(self) -> None:
+        """Let every process go on, without waiting for it."""
+        self._write("cgroup.freeze", "0")
+
     def watch_memory(self, loop: Loop, out_of_memory: Callable[[], None]) -> Callable[[], None]:
         """Call `out_of_memory` when the kernel has killed for want of memory in the group.
 

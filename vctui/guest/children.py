@@ -34,6 +34,7 @@ class Exit:
 
 class Children:
     def __init__(self, loop: Loop, proc: str = "/proc") -> None:
+        self._loop = loop
         self._proc = proc
         self._awaited: dict[int, Future] = {}
         self._unclaimed: dict[int, Exit] = {}
@@ -110,6 +111,6 @@ class Children:
             ended = Exit(os.waitpid(pid, 0)[1], executed=executed)
             future = self._awaited.pop(pid, None)
             if future is not None:
-                future.succeed(ended)
+                self._loop.soon(future.succeed, ended)
             elif self._launches:
                 self._unclaimed[pid] = ended

@@ -8,6 +8,7 @@ from vctui.errors import AgentError
 from vctui.guest import spec
 from vctui.guest.cgroup import Cgroup
 from vctui.guest.document import dumps
+from vctui.guest.loop import Future, TimedOut
 from vctui.guest.process import Process
 from vctui.guest.procfs import handles
 from vctui.guest.users import identify
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
     from vctui.guest.log import Log
-    from vctui.guest.loop import Future, Loop
+    from vctui.guest.loop import Loop, Task
     from vctui.wire.pb import agent_pb2 as agent
     from vctui.wire.pb import oci_pb2 as oci
 else:
@@ -33,6 +34,8 @@ _REMEMBERED = 256
 """Ended processes whose exit codes and last output are kept."""
 
 CREATED, STARTING, RUNNING, PAUSED, STOPPED = "created", "starting", "running", "paused", "stopped"
+_FREEZE_PATIENCE = 5.0
+"""Seconds for the processes of a container to stand still or go on."""
 
 
 class Container:
@@ -65,6 +68,9 @@ class Container:
         self._ended: deque[str] = deque()
         self._execs = 0
         self._end_memory_watch: Callable[[], None] | None = None
+        self._settled = Future()
+        """Done when `start` is."""
+        self.removal: Task | None = None
         self._bundle = f"{config.run}/bundles/{self.id}"
         self.init = Process(loop, self.id, terminal=request.OCI.process.Terminal)
         self.processes[self.id] = self.init
@@ -94,9 +100,11 @@ class Container:
             await self._crun.run(self.init, self.id, self._bundle, program)
         except (AgentError, OSError) as error:
             self.state = STOPPED
-            self.init.close()
+            self.init.abandon(AgentError(f"container {self.id} was not started: {error}"))
             self._log.warning(f"container {self.id} was not started: {error}")
             raise
+        finally:
+            self._settled.succeed()
         self.state = RUNNING
         self._resize(self.init, self.request.OCI.process)
         try:
@@ -130,7 +138,7 @@ class Container:
             await self._crun.exec(process, self.id, path, request.process.Args[0])
         except (AgentError, OSError) as error:
             del self.processes[exec_id]
-            process.close()
+            process.abandon(AgentError(f"process {exec_id} was not started: {error}"))
             self._log.debug(f"container {self.id}: process {exec_id} was not started: {error}")
             raise
         finally:
@@ -215,13 +223,17 @@ class Container:
 
     async def remove(self) -> None:
         """Kill what runs, and leave nothing."""
+        if self.state == STARTING:
+            await self._settled
         if self.state != CREATED:
             self.kill()
-            if self.init.pid:
-                await self.init.ended
+            for process in list(self.processes.values()):
+                if process.pid:
+                    await process.ended
             await self._crun.delete(self.id)
+        gone = AgentError(f"container {self.id} was removed", code=ttrpc.NOT_FOUND)
         for process in self.processes.values():
-            process.close()
+            process.abandon(gone)
         for name in ("config.json", ""):
             _remove(f"{self._bundle}/{name}")
 
@@ -254,10 +266,19 @@ class Container:
             )
 
     async def _freeze(self, *, frozen: bool) -> None:
+        freezing = self._loop.start(self.cgroup.freeze(self._loop, frozen=frozen))
         try:
-            await self.cgroup.freeze(self._loop, frozen=frozen)
+            await self._loop.within(_FREEZE_PATIENCE, freezing)
         except OSError as error:
             raise AgentError(f"container {self.id}: {error.strerror}") from error
+        except TimedOut:
+            freezing.cancel()
+            if frozen:
+                self.cgroup.thaw()
+            what = "stand still" if frozen else "go on"
+            raise AgentError(
+                f"the processes of container {self.id} do not {what} after {_FREEZE_PATIENCE} s"
+            ) from None
 
     def _stopped(self, ended: Future) -> None:
         self.state = STOPPED

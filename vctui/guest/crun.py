@@ -20,8 +20,6 @@ from vctui.linux.ioctls import sealed_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from vctui.guest.children import Children, Exit
     from vctui.guest.config import Config
     from vctui.guest.log import Log
@@ -33,8 +31,7 @@ _EXECUTE_PATIENCE = 10.0
 _LOOK_AGAIN = 0.002
 _MAX_ERROR = 4096
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-_GATE = 3
-"""The descriptor that is closed on execution; crun marks all from 3 on so."""
+_SIGKILL = 9
 
 
 class Crun:
@@ -80,15 +77,10 @@ class Crun:
     async def delete(self, container_id: str) -> None:
         """Remove what crun knows of a container; one that it does not know is no error."""
         errors = self._scratch_path("log")
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            command = ["delete", "--force", container_id]
-            exit_ = await self._spawn(command, errors, {0: null, 1: null, 2: null})
-            if exit_.code:
-                self._log.warning(f"crun delete {container_id}: {_take(errors)}")
-        finally:
-            os.close(null)
-            _remove(errors)
+        exit_ = await self._run(["delete", "--force", container_id], errors, _no_streams())
+        if exit_.code:
+            self._log.warning(f"crun delete {container_id}: {_take(errors)}")
+        _remove(errors)
 
     async def _launch(
         self, process: Process, command: list[str], arguments: list[str], program: str
@@ -96,42 +88,32 @@ class Crun:
         errors, pid_file = self._scratch_path("log"), self._scratch_path("pid")
         command += ["--pid-file", pid_file]
         console = None
-        theirs: list[int]
         if process.terminal:
             console = Console(self._scratch_path("sock"))
             command += ["--console-socket", console.path]
-            theirs = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)] * 3
-        else:
-            theirs = list(process.make_pipes())
         gate, gate_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        theirs.append(gate_end)
+        pid = 0
         self._children.launching()
         try:
-            try:
-                crun = self._start([*command, *arguments], errors, dict(enumerate(theirs)))
-            finally:
-                for fd in set(theirs):
-                    os.close(fd)
-            exit_: Exit = await crun
+            streams = _no_streams() if process.terminal else process.make_pipes()
+            exit_ = await self._run([*command, *arguments], errors, [*streams, gate_end])
             if exit_.code:
                 raise failure(_take(errors) or process.last_words(), program)
             with open(pid_file, encoding="ascii") as file:
                 pid = int(file.read())
+            ended = self._children.adopt(pid)
             if console is not None:
                 process.take_terminal(console.receive())
-            ended = self._children.adopt(pid)
-            self._children.launched()
-            try:
-                await self._executed(pid, ended, gate)
-                if ended.done and not ended.result().executed:
-                    raise failure(_take(errors) or process.last_words(), program)
-            finally:
-                process.started(pid, ended)
+            await self._executed(pid, ended, gate)
+            if ended.done and not ended.result().executed:
+                raise failure(_take(errors) or process.last_words(), program)
+            process.started(pid, ended)
         except (OSError, ValueError) as error:
+            if pid:
+                os.kill(pid, _SIGKILL)
             raise AgentError(f"crun did not start {program}: {error}") from error
         finally:
-            if not process.pid:
-                self._children.launched()
+            self._children.launched()
             if console is not None:
                 console.close()
             os.close(gate)
@@ -139,7 +121,11 @@ class Crun:
             _remove(pid_file)
 
     async def _executed(self, pid: int, ended: Future, gate: int) -> None:
-        """Return when the process has executed its program or has ended."""
+        """Return when the process has executed its program or has ended.
+
+        Args:
+            gate: ends with the execution: crun marks its descriptors from 3 on to be closed then.
+        """
         opened = Future()
         timer = self._loop.later(_EXECUTE_PATIENCE, opened.succeed)
         self._loop.watch(gate, READ, opened.succeed)
@@ -153,16 +139,20 @@ class Crun:
             waited += _LOOK_AGAIN
         timer.cancel()
 
-    async def _spawn(self, command: list[str], errors: str, fds: Mapping[int, int]) -> Exit:
-        exit_: Exit = await self._start(command, errors, fds)
+    async def _run(self, command: list[str], errors: str, theirs: list[int]) -> Exit:
+        """Run crun with these descriptors from 0 on, which are closed here."""
+        try:
+            if self._copy < 0:
+                self._copy = sealed_copy(self._config.crun)
+            argv = ["crun", "--cgroup-manager=cgroupfs", f"--log={errors}", *command]
+            path = f"/proc/self/fd/{self._copy}"
+            fds = dict(enumerate(theirs))
+            _, ended = self._children.spawn(path, argv, _ENVIRONMENT, fds)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        exit_: Exit = await ended
         return exit_
-
-    def _start(self, command: list[str], errors: str, fds: Mapping[int, int]) -> Future:
-        if self._copy < 0:
-            self._copy = sealed_copy(self._config.crun)
-        argv = ["crun", "--cgroup-manager=cgroupfs", f"--log={errors}", *command]
-        path = f"/proc/self/fd/{self._copy}"
-        return self._children.spawn(path, argv, _ENVIRONMENT, fds)[1]
 
     def _scratch_path(self, kind: str) -> str:
         if not self._count:
@@ -238,6 +228,10 @@ def failure(text: str, program: str) -> AgentError:
     if "exec container process" in last or last.startswith("exec: "):
         return AgentError(f"{what} not found: the interpreter or loader that it names is missing")
     return AgentError(f"crun: {last}")
+
+
+def _no_streams() -> list[int]:
+    return [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) for _ in range(3)]
 
 
 def _take(path: str) -> str:

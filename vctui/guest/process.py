@@ -32,7 +32,7 @@ class Process:
         self.ended = Future()
         """Its exit code as a shell gives it."""
         self.connected = Future()
-        """Its streams are there, or never will be: who reads early waits for them."""
+        """It was started, or never will be: who reads or writes early waits for that."""
         self.stdin: Input | None = None
         self.stdout: Output | None = None
         self.stderr: Output | None = None
@@ -52,7 +52,6 @@ class Process:
         self.stdin = Input(self._loop, ours[0])
         self.stdout = Output(self._loop, ours[1])
         self.stderr = Output(self._loop, ours[2])
-        self.connected.succeed()
         return theirs[0], theirs[1], theirs[2]
 
     def take_terminal(self, master: int) -> None:
@@ -61,11 +60,17 @@ class Process:
         self._master = master
         self.stdin = Input(self._loop, os.dup(master))
         self.stdout = Output(self._loop, os.dup(master))
-        self.connected.succeed()
 
     def started(self, pid: int, ended: Future) -> None:
+        """Its program is executed."""
         self.pid = pid
+        self.connected.succeed()
         ended.then(self._end)
+
+    def abandon(self, error: AgentError) -> None:
+        """It will never be started: tell so whoever waits for its end, and end its streams."""
+        self.close()
+        self.ended.fail(error)
 
     def resize(self, rows: int, columns: int) -> None:
         """
@@ -83,13 +88,13 @@ class Process:
 
     def close(self) -> None:
         """Let go of its streams."""
-        self.connected.succeed()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
+        self.connected.succeed()
 
     def last_words(self) -> str:
         """What a process that could not be started has written."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
     from vctui.guest.log import Log
-    from vctui.guest.loop import Loop
+    from vctui.guest.loop import Loop, Task
     from vctui.guest.mounts import Mounts
     from vctui.wire.pb import agent_pb2 as agent
 else:
@@ -113,11 +113,21 @@ class Sandbox:
         request = container.request
         await container.start(self._pid_namespace(request), lambda: self._oom(container_id))
 
-    async def remove_container(self, container_id: str) -> None:
+    def remove_container(self, container_id: str) -> Task:
+        """Begin to remove a container, or join who has begun; the task goes on by itself.
+
+        Raises:
+            AgentError: there is none of that id.
+        """
         container = self.container(container_id)
+        if container.removal is None:
+            container.removal = self._loop.start(self._remove(container))
+        return container.removal
+
+    async def _remove(self, container: Container) -> None:
         await container.remove()
         await self._mounts.remove(container.mount_points)
-        self.containers.pop(container_id, None)
+        del self.containers[container.id]
 
     async def oom_event(self) -> str:
         """The id of a container that the kernel has killed in for want of memory."""
@@ -141,8 +151,9 @@ class Sandbox:
     def _oom(self, container_id: str) -> None:
         self._log.warning(f"container {container_id} ran out of memory; the kernel killed in it")
         self._oom_events.append(container_id)
-        if self._oom_waiters:
-            self._oom_waiters.pop(0).succeed()
+        waiters, self._oom_waiters = self._oom_waiters, []
+        for waiter in waiters:
+            waiter.succeed()
 
     def _pid_namespace(self, request: agent.CreateContainerRequest) -> str:
         """With `sandbox_pidns`, that of the first container that runs (sheet §7)."""

@@ -65,7 +65,7 @@ class Service:
                 "WriteStdin": Method("WriteStreamRequest", self.write_stdin, waits=True),
                 "ReadStdout": Method("ReadStreamRequest", self.read_stdout, waits=True),
                 "ReadStderr": Method("ReadStreamRequest", self.read_stderr, waits=True),
-                "CloseStdin": Method("CloseStdinRequest", self.close_stdin),
+                "CloseStdin": Method("CloseStdinRequest", self.close_stdin, waits=True),
                 "TtyWinResize": Method("TtyWinResizeRequest", self.tty_win_resize),
                 "GetOOMEvent": Method("GetOOMEventRequest", self.get_oom_event, waits=True),
                 "GetGuestDetails": Method("GuestDetailsRequest", self.get_guest_details),
@@ -163,7 +163,7 @@ class Service:
         await self._sandbox.start_container(request.container_id)
 
     async def remove_container(self, request: agent.RemoveContainerRequest, _client: int) -> None:
-        removed = self._loop.start(self._sandbox.remove_container(request.container_id))
+        removed = self._sandbox.remove_container(request.container_id)
         if not request.timeout:
             await removed
             return
@@ -225,6 +225,7 @@ class Service:
 
     async def close_stdin(self, request: agent.CloseStdinRequest, _client: int) -> None:
         process = self._container(request.container_id).process(request.exec_id)
+        await process.connected
         if process.stdin is not None and not process.terminal:
             await process.stdin.finish()
 
