@@ -9,6 +9,7 @@ from textual.widgets import Input
 
 from tests.fakes.fake_runtime import FakeRuntime, make_pod
 from tests.tui.conftest import Console, OpenConsole
+from vctui.errors import CommandFailed
 from vctui.model.doctor import Check
 from vctui.model.state import State
 from vctui.settings import Settings
@@ -234,6 +235,37 @@ async def test_a_shell_takes_every_key_and_ends_with_exit(open_console: OpenCons
         await console.until(lambda: console.app.screen is console.main)
 
 
+async def test_what_is_typed_while_a_shell_opens_is_not_lost(open_console: OpenConsole) -> None:
+    runtime = fleet()
+    let_go = runtime.hold("enter_container")
+    async with open_console(runtime) as console:
+        await console.press("s", "l", "s", "D", "enter")
+        await console.sees("opening…")
+        let_go.set()
+        await console.until(lambda: runtime.terminals)
+        await console.until(lambda: bytes(runtime.terminals[-1].written) == b"lsD\r")
+        assert len(runtime.called("enter_container")) == 1
+
+
+async def test_a_shell_that_does_not_start_is_reported(open_console: OpenConsole) -> None:
+    runtime = fleet()
+    runtime.fail("enter_container", CommandFailed("/bin/sh is not there; try e", exit_code=127))
+    async with open_console(runtime) as console:
+        await console.press("s")
+        await console.until(lambda: console.notices == ["/bin/sh is not there; try e"])
+        assert console.app.screen is console.main
+
+
+async def test_a_shell_that_takes_too_long_can_be_left(open_console: OpenConsole) -> None:
+    runtime = fleet()
+    runtime.hold("enter_container")
+    async with open_console(runtime) as console:
+        await console.press("s")
+        await console.sees("opening…")
+        await console.press("escape")
+        await console.until(lambda: console.app.screen is console.main)
+
+
 async def test_a_detached_shell_goes_on_and_is_found_again(open_console: OpenConsole) -> None:
     runtime = fleet()
     runtime.processes = b'[{"pid": 1, "args": "init"}, {"pid": 9, "args": "/bin/sh"}]'
@@ -323,3 +355,20 @@ async def test_the_doctor_tells_what_is_missing(open_console: OpenConsole) -> No
         await console.sees("→ TCG is used")
         await console.press("escape")
         assert console.app.screen is console.main
+
+
+async def test_output_of_a_process_without_a_terminal_stays_in_its_lines(
+    open_console: OpenConsole,
+) -> None:
+    async with open_console(fleet()) as console:
+        await console.press("a")
+        await console.until(lambda: isinstance(console.app.screen, TerminalScreen))
+        process = console.runtime.terminals[-1]
+        loop = console.runtime._loop
+        assert loop is not None
+        loop.call_soon_threadsafe(process.say, b"one\ntwo\r\nthree\n")
+        await console.sees("three")
+        rows = [row.strip("│ ") for row in console.text.split("\n")]
+        assert rows[1:4] == ["/ # one", "two", "three"]
+        await console.press("x", "enter")
+        await console.until(lambda: bytes(process.written) == b"x\n")

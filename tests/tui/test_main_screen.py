@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
 from tests.fakes.fake_runtime import FakeRuntime, make_container, make_pod
 from tests.tui.conftest import OpenConsole
@@ -102,6 +103,17 @@ async def test_panes_are_walked_with_tab_and_arrows(open_console: OpenConsole) -
             assert focused is not None
             seen.append(focused.id)
         assert seen == ["containers", "processes", "console", "pods", "console", "processes"]
+        assert console.main.context.pane is Pane.PROCESSES
+
+
+async def test_keys_typed_quickly_find_the_pane_they_are_meant_for(
+    open_console: OpenConsole,
+) -> None:
+    async with open_console(fleet()) as console:
+        await console.sees("sleep 1")
+        for key in ("tab", "tab", "down"):  # all before any of them is handled
+            console.app.post_message(events.Key(key, None))
+        await console.until(lambda: console.main.processes.cursor_row == 1)
         assert console.main.context.pane is Pane.PROCESSES
 
 

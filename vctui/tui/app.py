@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from vctui.errors import InvalidConfig, VctuiError
 from vctui.settings import Settings
-from vctui.tui import keymap, themes
+from vctui.tui import keymap, themes, workers
 from vctui.tui.actions import BY_ID, Action, Context, allowed, why_not
 from vctui.tui.commands import Commands
 from vctui.tui.gateway import Gateway, OpenRuntime, open_engine
@@ -127,6 +127,9 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
     def on_connection_failed(self, message: ConnectionFailed) -> None:
         self.commands.report(message.error)
 
+    def on_failed(self, message: workers.Failed) -> None:
+        self.commands.report(message.error)
+
     def on_changed(self, message: Changed) -> None:
         self.main.show_snapshot(message.snapshot)
 
@@ -164,9 +167,7 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
 
     def act(self, action: Action, context: Context) -> None:
         if self.commands.knows(action):
-            self.run_worker(
-                self.commands.perform(action, context), group="commands", exit_on_error=False
-            )
+            self.commands.perform(action, context)
         elif not self.main.view_action(action):
             getattr(self, f"_{action.id.replace('.', '_')}")()
 
@@ -196,7 +197,7 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
 
     def _app_quit(self) -> None:
         if not self.main.step_back():
-            self.run_worker(self._quit(), group="quit", exclusive=True)
+            workers.start(self, self._quit(), group="quit")
 
     async def _quit(self) -> None:
         running = [operation.label for operation in self.commands.operations.running]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from textual.content import Content
 
-from vctui.errors import AlreadyExists, NotFound
+from vctui.errors import AlreadyExists, NotFound, VctuiError
 from vctui.model.container import Cmd, EnvVar
 from vctui.model.events import Event, EventKind
 from vctui.model.pod import PodStatus
@@ -20,10 +20,13 @@ from vctui.present import problems
 from vctui.present.humanize import plain
 from vctui.tui.actions import Action, Context, Pane, command_line, targets
 from vctui.tui.operations import Operations
+from vctui.tui.streams import WithoutTerminal
 
 if TYPE_CHECKING:
+    from vctui.drivers.shims.base import Attachment
     from vctui.tui.app import ConsoleApp
     from vctui.tui.gateway import Gateway
+    from vctui.tui.screens.terminal import OpenTerminal
 
 AT_ONCE: Final = 4
 """Pods that are changed at the same time when many are marked."""
@@ -60,18 +63,28 @@ class Commands:
             "container.stop": self._change_container,
             "container.delete": self._change_container,
             "container.kill": self._kill,
-            "container.shell": self._shell,
-            "container.exec": self._exec,
-            "container.attach": self._attach,
             "guest.build": self._build_guest,
             "app.doctor": self._doctor,
         }
+        self._show_at_once: dict[str, Callable[[Action, Context], None]] = {
+            "container.shell": self._shell,
+            "container.exec": self._exec,
+            "container.attach": self._attach,
+        }
 
     def knows(self, action: Action) -> bool:
-        return action.id in self._do
+        return action.id in self._do or action.id in self._show_at_once
 
-    async def perform(self, action: Action, context: Context) -> None:
-        """Never raises: whatever goes wrong is reported."""
+    def perform(self, action: Action, context: Context) -> None:
+        """Begin; never raises: whatever goes wrong is reported."""
+        if show := self._show_at_once.get(action.id):
+            show(action, context)
+        else:
+            self._app.run_worker(
+                self._guarded(action, context), group="commands", exit_on_error=False
+            )
+
+    async def _guarded(self, action: Action, context: Context) -> None:
         try:
             await self._do[action.id](action, context)
         except Exception as error:
@@ -206,52 +219,64 @@ class Commands:
 
     # --- terminals
 
-    async def _shell(self, action: Action, context: Context) -> None:
+    def _shell(self, action: Action, context: Context) -> None:
         self._tell_command(action, context)
-        await self._enter(context, ("/bin/sh",))
+        self._enter(context, ("/bin/sh",))
 
-    async def _exec(self, action: Action, context: Context) -> None:
+    def _exec(self, action: Action, context: Context) -> None:
         from vctui.tui.screens.ask import AskCommand
 
-        dialog = AskCommand(*_names(context), last=self._last_command)
-        if (words := await self._app.push_screen_wait(dialog)) is None:
-            return
-        self._last_command = shlex.join(words)
-        self._tell_command(action, context, args=self._last_command)
-        await self._enter(context, words)
+        def enter(words: tuple[str, ...] | None) -> None:
+            if words:
+                self._last_command = shlex.join(words)
+                self._tell_command(action, context, args=self._last_command)
+                self._enter(context, words)
 
-    async def _enter(self, context: Context, words: tuple[str, ...]) -> None:
+        self._app.push_screen(AskCommand(*_names(context), last=self._last_command), enter)
+
+    def _enter(self, context: Context, words: tuple[str, ...]) -> None:
         pod_id, container_id = _names(context)
         cmd = Cmd(args=words, interactive=True, envs=_TERMINAL_ENV)
-        token = await self._gateway.enter_container(pod_id, container_id, cmd)
-        await self._open_terminal(context, token, " ".join(words))
 
-    async def _attach(self, action: Action, context: Context) -> None:
+        async def start(rows: int, columns: int) -> Attachment:
+            token = await self._gateway.enter_container(pod_id, container_id, cmd)
+            return await self._gateway.attach(
+                pod_id, container_id, token, rows=rows, columns=columns
+            )
+
+        self._show_terminal(context, start, " ".join(words))
+
+    def _attach(self, action: Action, context: Context) -> None:
         self._tell_command(action, context)
-        process, container = context.process, context.container
-        if context.pane is Pane.PROCESSES and process is not None and process.token:
-            await self._open_terminal(context, process.token, process.args)
-        elif container is not None:
-            await self._open_terminal(context, "", " ".join(container.args))
+        pod_id, container_id = _names(context)
+        token, what, terminal = "", "", True
+        if context.pane is Pane.PROCESSES and context.process and context.process.token:
+            token, what = context.process.token, context.process.args
+        elif context.container is not None:
+            what, terminal = " ".join(context.container.args), context.container.terminal
 
-    async def _open_terminal(self, context: Context, token: str, what: str) -> None:
+        async def join(rows: int, columns: int) -> Attachment:
+            attachment = await self._gateway.attach(
+                pod_id, container_id, token, rows=rows, columns=columns
+            )
+            return attachment if terminal else WithoutTerminal(attachment)
+
+        self._show_terminal(context, join, what)
+
+    def _show_terminal(self, context: Context, opened: OpenTerminal, what: str) -> None:
         from vctui.tui.screens.terminal import TerminalScreen
 
         pod_id, container_id = _names(context)
-        rows, columns = self._app.size.height - 2, self._app.size.width - 2
-        attachment = await self._gateway.attach(
-            pod_id, container_id, token, rows=rows, columns=columns
-        )
-        screen = TerminalScreen(
-            attachment,
-            f"{pod_id}/{container_id}  {plain(what, 60)}",
-            self._app.settings.console.detach_keys,
-            rows=rows,
-            columns=columns,
-        )
-        outcome = await self._app.push_screen_wait(screen)
-        if outcome:
-            self._app.notify(outcome, timeout=4, markup=False)
+        title = f"{pod_id}/{container_id}  {plain(what, 60)}"
+        detach_keys = self._app.settings.console.detach_keys
+
+        def left(outcome: str | VctuiError | None) -> None:
+            if isinstance(outcome, VctuiError):
+                self.report(outcome, pod_id)
+            elif outcome:
+                self._app.notify(outcome, timeout=4, markup=False)
+
+        self._app.push_screen(TerminalScreen(opened, title, detach_keys), left)
 
     # --- the host
 

@@ -117,3 +117,29 @@ class BridgedAttachment(Attachment):
     async def detach(self) -> None:
         self._channel.stop()
         await self._do(self._inner.detach())
+
+
+class WithoutTerminal(Attachment):
+    """A process that has no terminal, made fit for one: nobody in the guest turns its line
+    feeds into new lines, nor the Return key into a line feed."""
+
+    def __init__(self, inner: Attachment) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[Output]:
+        async for output in self._inner:
+            data = output.data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            yield Output(stream=output.stream, data=data)
+        self.exit_code, self.reason = self._inner.exit_code, self._inner.reason
+
+    async def write(self, data: bytes) -> None:
+        await self._inner.write(data.replace(b"\r", b"\n"))
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """There is nothing to resize."""
+
+    async def close_stdin(self) -> None:
+        await self._inner.close_stdin()
+
+    async def detach(self) -> None:
+        await self._inner.detach()

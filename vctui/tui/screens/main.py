@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -46,6 +46,7 @@ _NO_MATCH: Final = "Nothing matches the filter.\nEsc shows everything."
 
 
 class MainScreen(Screen[None]):
+    HORIZONTAL_BREAKPOINTS = [(0, "compact"), (WIDE, "wide")]  # noqa: RUF012 - Textual's
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,right", "walk(1)", "Next pane", show=False),
         Binding("shift+tab,left", "walk(-1)", "Previous pane", show=False),
@@ -111,7 +112,7 @@ class MainScreen(Screen[None]):
         """What is selected now."""
         marks = self.pods.marked
         return Context(
-            pane=self._pane,
+            pane=self._current_pane(),
             pod=self.pods.current,
             container=self.containers.current,
             process=self.processes.current,
@@ -119,6 +120,17 @@ class MainScreen(Screen[None]):
             read_only=self._read_only,
             connected=self._connected,
         )
+
+    def _current_pane(self) -> Pane:
+        """The list that has the focus, or had it last. Asked of the screen, which knows at once;
+        the widgets hear of it later than a quick typist's next key comes."""
+        if self.focused is not None and self.focused.id in self._tables:
+            self._pane = Pane(self.focused.id)
+        return self._pane
+
+    @property
+    def _in_detail(self) -> bool:
+        return self.focused is not None and self.detail in self.focused.ancestors_with_self
 
     # --- what the engine tells
 
@@ -240,21 +252,19 @@ class MainScreen(Screen[None]):
 
     @on(Table.Activated, "#pods")
     def _pod_opened(self) -> None:
-        self.containers.focus()
+        self.set_focus(self.containers)
 
     @on(Table.Activated, "#containers")
-    def _container_opened(self) -> None:
-        self.run_worker(self.app.run_action("app.act('container.attach')"))
+    async def _container_opened(self) -> None:
+        await self.app.run_action("app.act('container.attach')")
 
     @on(Table.Activated, "#processes")
-    def _process_opened(self) -> None:
+    async def _process_opened(self) -> None:
         process = self.processes.current
         if process and process.token:
-            self.run_worker(self.app.run_action("app.act('container.attach')"))
+            await self.app.run_action("app.act('container.attach')")
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        if event.widget.id in set(Pane):
-            self._pane = Pane(event.widget.id)
+    def on_descendant_focus(self) -> None:
         self.refresh_keys()
 
     def refresh_keys(self) -> None:
@@ -288,12 +298,11 @@ class MainScreen(Screen[None]):
         panes = [pane for pane in panes if pane.is_on_screen]
         if not panes:
             return
-        here = next((n for n, pane in enumerate(panes) if pane.has_focus_within), -1)
-        panes[(here + step) % len(panes)].focus()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width >= WIDE, "wide")
-        self.set_class(event.size.width < WIDE, "compact")
+        if self._in_detail:
+            here = len(panes) - 1
+        else:
+            here = next((n for n, pane in enumerate(panes) if pane is self.focused), -1)
+        self.set_focus(panes[(here + step) % len(panes)])
 
     def action_step_back(self) -> None:
         """Undo the innermost special state: filter, marks, zoom."""
@@ -338,10 +347,10 @@ class MainScreen(Screen[None]):
         return True
 
     def open_tab(self, tab: str, *, focus: bool = False) -> None:
-        inside = self.detail.has_focus_within
+        inside = self._in_detail
         self.detail.active = tab
         if focus or inside:
-            self.detail.inner.focus()
+            self.set_focus(self.detail.inner)
 
     def _type_into_console(self) -> None:
         self.detail.active = "console"
@@ -352,7 +361,7 @@ class MainScreen(Screen[None]):
         zoomed = not self.has_class("zooming")
         self.set_class(zoomed, "zooming")
         focused = self.focused
-        inside = self.detail.has_focus_within
+        inside = self._in_detail
         self.set_class(zoomed and inside, "zoom-detail")
         for pane in (self.pods, self.containers, self.processes, self.detail):
             pane.set_class(zoomed and (pane is focused or (pane is self.detail and inside)),
@@ -371,9 +380,9 @@ class MainScreen(Screen[None]):
             self.notify(f"copied {chosen}", timeout=2)
 
     def _filterable(self) -> Table[Any] | None:
-        if self.detail.has_focus_within:
+        if self._in_detail:
             return self.detail.table
-        return self._tables[self._pane]
+        return self._tables[self._current_pane()]
 
     def _filter(self) -> None:
         if (table := self._filterable()) is not None:
@@ -389,7 +398,7 @@ class MainScreen(Screen[None]):
     @on(FilterBar.Closed)
     def _filter_done(self) -> None:
         if self._filtered is not None:
-            self._filtered.focus()
+            self.set_focus(self._filtered)
 
     def _sort(self) -> None:
         table = self._filterable()

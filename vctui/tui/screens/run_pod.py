@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from vctui.errors import VctuiError
 from vctui.present.humanize import plain
+from vctui.tui import workers
 from vctui.tui.screens.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -78,14 +79,17 @@ class RunPod(Dialog[tuple[Path, "PodConfig"]]):
             self._take(_typed(event.value))
 
     def _preview(self, path: Path) -> None:
-        self.run_worker(self._load(path), group="preview", exclusive=True)
+        async def preview() -> None:
+            await self._load(path)
+
+        workers.start(self, preview(), group="preview")
 
     def _take(self, path: Path) -> None:
         async def take() -> None:
             if (config := await self._load(path)) is not None:
                 self.dismiss((path, config))
 
-        self.run_worker(take(), group="preview", exclusive=True)
+        workers.start(self, take(), group="preview")
 
     async def _load(self, path: Path) -> PodConfig | None:
         try:

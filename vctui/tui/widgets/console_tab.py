@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from vctui.errors import VctuiError
 from vctui.model.logs import LogSource
+from vctui.tui import workers
 from vctui.tui.terminal.session import TerminalSession
 from vctui.tui.terminal.view import TerminalView
 from vctui.tui.widgets.log_view import LogView
@@ -67,7 +68,7 @@ class ConsoleTab(Vertical, can_focus=True):
         self.release()
         self._shown = shown
         if shown is not None:
-            self.run_worker(self._follow(shown), group="console", exclusive=True)
+            workers.start(self, self._follow(shown), group="console")
 
     def release(self) -> None:
         """Show nothing."""
@@ -79,14 +80,14 @@ class ConsoleTab(Vertical, can_focus=True):
     def type_into(self) -> None:
         """Give the guest the keys, as soon as its console is open."""
         for view in self.query(TerminalView):
-            view.focus()
+            self.screen.set_focus(view)
             return
         if self._shown and self._shown.machine:
             self._typing = True
         else:
             why = "changes are switched off" if self._read_only else "no machine is running"
             self.notify(f"Nothing to type into: {why}.", severity="warning", timeout=4)
-            self.focus()
+            self.screen.set_focus(self.inner)
 
     async def _follow(self, shown: _Shown) -> None:
         await self.remove_children()
@@ -123,11 +124,11 @@ class ConsoleTab(Vertical, can_focus=True):
             await self.mount(view)
             if self._typing:
                 self._typing = False
-                view.focus()
+                self.screen.set_focus(view)
             await session.wait()
         finally:
-            if view.has_focus:
-                self.focus()
+            if self.is_attached and self.screen.focused is view:
+                self.screen.set_focus(self)
             await session.detach()
             await view.remove()
         if session.exit_code is None and session.reason:

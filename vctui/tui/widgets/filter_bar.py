@@ -36,7 +36,8 @@ class FilterBar(Horizontal):
         field = self.query_one(Input)
         with field.prevent(Input.Changed):
             field.value = text
-        field.focus()
+        # At once: the next key may be on its way already.
+        self.screen.set_focus(field)
 
     def _close(self) -> None:
         self.remove_class("open")

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 
 from vctui.errors import VctuiError
 from vctui.model.logs import LogSource
+from vctui.tui import workers
 from vctui.tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LogTab(Vertical):
         self.release()
         self._shown = wanted = self._wanted(pod, container)
         if wanted is not None:
-            self.run_worker(self._follow(*wanted), group="log", exclusive=True)
+            workers.start(self, self._follow(*wanted), group="log")
 
     def follows(self, pod: PodStatus | None, container: ContainerStatus | None) -> bool:
         return self._wanted(pod, container) == self._shown
