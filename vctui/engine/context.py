@@ -55,10 +55,14 @@ class Context:
 
     @contextlib.asynccontextmanager
     async def agent(self, record: PodRecord) -> AsyncIterator[Agent]:
-        """A connection to the pod's agent for the length of the block."""
+        """A connection to the pod's agent for the length of the block.
+
+        A monitor that has just taken over is given the time to find the agent again.
+        """
         agent = registry.agent(record.config.agent_type, self.settings)
-        url = self.proxy(record).url(self.paths(record.id).run)
-        await agent.connect(url, timeout=self.settings.timeouts.agent)
+        proxy, run_dir = self.proxy(record), self.paths(record.id).run
+        await proxy.wait_agent(run_dir, timeout=self.settings.timeouts.agent)
+        await agent.connect(proxy.url(run_dir), timeout=self.settings.timeouts.agent)
         try:
             yield agent
         finally:
