@@ -40,6 +40,9 @@ WIDE: Final = 110
 SETTLE: Final = 0.12
 """Seconds that a selection must last before its streams are opened."""
 
+LOG_HINTS: Final = 4
+"""How many of a log's keys the footer has room for."""
+
 _NO_PODS: Final = "No pods yet.\n\nPress {run} to run one from a pod file."
 _NO_GUEST: Final = "\n\nThe guest image is not built: press {build} to build it first."
 _NO_MATCH: Final = "Nothing matches the filter.\nEsc shows everything."
@@ -198,7 +201,9 @@ class MainScreen(Screen[None]):
             self._sampled = sampled
             self.processes.set_items(())
             self._count(self.processes, "Processes")
-            self.processes.empty = "Asking the guest…" if sampled else _why_no_processes(pod)
+            self.processes.empty = "Asking the guest…"
+        if sampled is None:
+            self.processes.empty = _why_no_processes(pod)
         self._watch_processes()
         if self._settle is not None:
             self._settle.stop()
@@ -277,8 +282,8 @@ class MainScreen(Screen[None]):
                 yield KeyHint(self._detach_keys.replace(",", " "), "leave the console")
             return
         if isinstance(self.focused, LogView):
-            for binding in LogView.BINDINGS:
-                if isinstance(binding, Binding) and not binding.action.startswith("scroll"):
+            for binding in LogView.BINDINGS[:LOG_HINTS]:
+                if isinstance(binding, Binding):
                     yield KeyHint(display(binding.key), binding.description.lower(), binding.action)
         context = self.context
         shown: set[str] = set()
@@ -434,4 +439,6 @@ def _why_no_processes(pod: PodStatus | None) -> str:
         return ""
     if pod.state is State.PAUSED:
         return "The machine is paused."
-    return "Nothing runs here." if pod.state is not State.RUNNING else "The container is down."
+    if pod.operation:
+        return "The pod is being changed."
+    return "Nothing runs here."
