@@ -127,6 +127,22 @@ def test_streams_and_the_end_can_be_waited_for_before_the_start(client: Client) 
     client.call("RemoveContainer", agent.RemoveContainerRequest(container_id="early"))
 
 
+def test_removals_of_one_container_join_each_other(client: Client) -> None:
+    wanted = agent.CreateContainerRequest(container_id="twice", OCI=spec("/bin/cat"))
+    client.call("CreateContainer", wanted)
+    client.call("StartContainer", agent.StartContainerRequest(container_id="twice"))
+    request = agent.RemoveContainerRequest(container_id="twice")
+    late = agent.RemoveContainerRequest(container_id="twice", timeout=1)
+    removals = [client.start("RemoveContainer", request) for _ in range(2)]
+    assert "not gone" in refused(
+        ttrpc.DEADLINE_EXCEEDED, lambda: client.call("RemoveContainer", late)
+    )
+    client.call("CloseStdin", agent.CloseStdinRequest(container_id="twice"))
+    for removal in removals:
+        removal.result()
+    refused(ttrpc.INVALID_ARGUMENT, lambda: client.call("RemoveContainer", request))
+
+
 @pytest.mark.parametrize("start", [True, False])
 def test_who_waits_for_a_container_that_never_runs_is_told(client: Client, start: bool) -> None:
     wanted = agent.CreateContainerRequest(container_id="never", OCI=spec("/no/such/program"))
@@ -137,9 +153,7 @@ def test_who_waits_for_a_container_that_never_runs_is_told(client: Client, start
         request = agent.StartContainerRequest(container_id="never")
         refused(ttrpc.INTERNAL, lambda: client.call("StartContainer", request))
     request = agent.RemoveContainerRequest(container_id="never")
-    removals = [client.start("RemoveContainer", request) for _ in range(2)]
-    for removal in removals:  # the second joins the first
-        removal.result()
+    client.call("RemoveContainer", request)
     assert reading.result().data == b""
     refused(ttrpc.INTERNAL if start else ttrpc.NOT_FOUND, waiting.result)
     refused(ttrpc.INVALID_ARGUMENT, lambda: client.call("RemoveContainer", request))

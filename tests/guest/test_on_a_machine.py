@@ -358,6 +358,23 @@ def test_output_is_given_again_to_the_next_client(
         second.close()
 
 
+def test_no_output_is_lost_when_clients_come_and_go(
+    machine: Machine, client: Client, start: Starter
+) -> None:
+    container = start("seq", "1", "60000")
+    pieces = [client.call("ReadStdout", stdout(container, size=8192)).data for _ in range(3)]
+    for _ in range(3):
+        client.start("ReadStdout", stdout(container, size=8192))
+        client.close()  # while the answer is on its way
+        client = machine.connect()
+        again = client.call("ReadStdout", stdout(container, size=8192)).data
+        pieces += [] if again == pieces[-1] else [again]
+    pieces.append(client.read_all(container))
+    client.call("RemoveContainer", agent.RemoveContainerRequest(container_id=container))
+    client.close()
+    assert b"".join(pieces) == b"".join(b"%d\n" % number for number in range(1, 60_001))
+
+
 def test_half_a_frame_of_a_client_that_left_is_forgotten(machine: Machine, client: Client) -> None:
     frame = ttrpc.encode(1, ttrpc.REQUEST, b"x" * 1000)
     client.socket.sendall(frame[:500])

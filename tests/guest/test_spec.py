@@ -120,6 +120,7 @@ def test_a_process_with_everything() -> None:
     process = oci_pb2.Process(
         Args=["x"],
         Terminal=True,
+        ConsoleSize=oci_pb2.Box(Height=24, Width=80),
         NoNewPrivileges=True,
         OOMScoreAdj=-5,
         Capabilities=oci_pb2.LinuxCapabilities(Bounding=["CAP_KILL"], Ambient=["CAP_CHOWN"]),
@@ -136,6 +137,7 @@ def test_a_process_with_everything() -> None:
     }
     assert document["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": 2, "soft": 1}]
     assert (document["cwd"], document["oomScoreAdj"]) == ("/", -5)
+    assert (document["terminal"], document["consoleSize"]) == (True, {"height": 24, "width": 80})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop, Task
     from vctui.wire.pb import agent_pb2 as agent
-    from vctui.wire.pb import oci_pb2 as oci
 else:
     from _collections import deque
 
@@ -106,7 +105,6 @@ class Container:
         finally:
             self._settled.succeed()
         self.state = RUNNING
-        self._resize(self.init, self.request.OCI.process)
         try:
             self._end_memory_watch = self.cgroup.watch_memory(self._loop, out_of_memory)
         except OSError as error:
@@ -143,7 +141,6 @@ class Container:
             raise
         finally:
             _remove(f"{self._bundle}/{name}")
-        self._resize(process, request.process)
         process.ended.then(lambda _: self._remember(exec_id))
 
     def process(self, exec_id: str) -> Process:
@@ -252,11 +249,6 @@ class Container:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return path
-
-    def _resize(self, process: Process, asked: oci.Process) -> None:
-        size = asked.ConsoleSize
-        if process.terminal and size.Height and size.Width:
-            process.resize(size.Height, size.Width)
 
     def _must_run(self, wish: str) -> None:
         if self.state != RUNNING:

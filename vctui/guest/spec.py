@@ -79,6 +79,9 @@ def process(message: oci.Process, *, identity: Identity) -> dict[str, Any]:
         "cwd": message.Cwd or "/",
         "noNewPrivileges": message.NoNewPrivileges,
     }
+    size = message.ConsoleSize
+    if message.Terminal and size.Height and size.Width:
+        document["consoleSize"] = {"height": size.Height, "width": size.Width}
     if message.HasField("Capabilities"):
         sets = ("Bounding", "Effective", "Inheritable", "Permitted", "Ambient")
         document["capabilities"] = {
