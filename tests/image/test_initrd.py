@@ -16,7 +16,7 @@ def test_init_names_modules_and_the_agent() -> None:
     tree = initrd.base(["virtio_pci"], ["9p"], "usr/bin/python3.11")
     script = tree["init"].data.decode()
     assert "modprobe -a virtio_pci\n" in script
-    assert f"from {recipe.ENTRY} import main; main()" in script
+    assert script.endswith(f"python3 -I -S /{recipe.START}\n")
     assert "modprobe -a 9p\n" in tree["etc/later"].data.decode()
     assert tree["usr/bin/python3"].data == b"python3.11"
     assert stat.S_ISCHR(tree["dev/console"].mode)

@@ -38,7 +38,7 @@ modprobe -a {first}
 cd /mnt
 mount -o move . /
 busybox start-stop-daemon -S -b -N 19 -p /none -x /bin/busybox -- chroot . /etc/later &
-exec busybox linux64 -R python3 -I -S -c '{start}'
+exec busybox linux64 -R python3 -I -S /{start}
 """
 """Few processes, as each costs 10 ms of emulated time. The shell and `modprobe`, later also when
 the kernel calls it, see the rootfs below the bind mount: hence two mounts of `/proc`."""
@@ -51,13 +51,6 @@ mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm
 """
 """What nobody needs before the agent's first answer, at the lowest priority."""
-
-_START: Final = (
-    "import os, sys; "
-    'os.chroot("."); os.chdir("/"); '
-    'sys.path.append("/{later}"); '
-    "from {entry} import main; main()"
-)
 
 _FSTAB: Final = """\
 / /mnt none bind 0 0
@@ -107,7 +100,7 @@ def base(
         "init": cpio.file(
             _INIT.format(
                 first=" ".join(boot_modules),
-                start=_START.format(entry=recipe.ENTRY, later=recipe.LATER_MODULES),
+                start=recipe.START,
             ).encode(),
             executable=True,
         ),

@@ -24,6 +24,16 @@ from vctui.linux import process
 _COLLECT = Path(__file__).with_name("collect.py")
 PACKAGE_FOLDER = Path(vctui.__file__).parent
 
+_START = f"""\
+import os, sys
+os.chroot(".")
+os.chdir("/")
+sys.path.append("/{recipe.LATER_MODULES}")
+from {recipe.ENTRY} import main
+main()
+"""
+"""A file of its own: for the code of `-c`, Python 3.13 imports what its tracebacks might need."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
@@ -165,10 +175,13 @@ async def _pack(
         path = path_in_image(module, origin)
         apart = _is_code(path) and module.partition(".")[0] not in at_once
         (archived if apart else files)[path] = origin
-    contents = await _compile(interpreter, {**files, **archived}, draft)
+    start = draft / "start.py"
+    start.write_text(_START, encoding="ascii")
+    contents = await _compile(interpreter, {**files, **archived, recipe.START: start}, draft)
     tree = {f"{interpreter.library}/{path}": cpio.file(contents[path]) for path in files}
-    packed = archive({path: contents[path] for path in archived})
-    return {**tree, recipe.LATER_MODULES: cpio.file(packed)}
+    tree[recipe.START] = cpio.file(contents[recipe.START])
+    tree[recipe.LATER_MODULES] = cpio.file(archive({path: contents[path] for path in archived}))
+    return tree
 
 
 async def _compile(

@@ -63,6 +63,9 @@ ON_DEMAND_MODULES: Final = ("virtiofs", "virtio_blk", "vmw_vsock_virtio_transpor
 ENTRY: Final = "vctui.guest.__main__"
 """The module whose `main()` is run as process 1."""
 
+START: Final = "usr/lib/vctui/start.pyc"
+"""What Python is started with: it enters the prepared root and calls the agent."""
+
 LATER_MODULES: Final = "usr/lib/vctui/later.zip"
 """Python modules that the agent does not need to start."""
 
