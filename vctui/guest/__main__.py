@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from vctui.guest.channel import Channel, find_port, wait_port
+from vctui.guest.channel import Channel, wait_port
 from vctui.guest.children import Children
 from vctui.guest.config import Config
 from vctui.guest.crun import Crun
 from vctui.guest.log import Log
-from vctui.guest.loop import Loop
+from vctui.guest.loop import Loop, TimedOut
 from vctui.guest.mounts import Mounts
 from vctui.guest.sandbox import Sandbox
 from vctui.guest.server import Server
@@ -22,6 +22,8 @@ from vctui.guest.service import Service
 
 AGENT_PORT = "agent.channel.0"
 LOG_PORT = "agent.log.0"
+_LOG_PORT_PATIENCE = 1.0
+"""Seconds; it appears together with the agent's, one after the other."""
 _SHELL_PAUSE = 1.0
 _POWER_OFF_PAUSE = 0.05
 """Seconds for the last answer to leave the guest."""
@@ -91,17 +93,23 @@ def _run(config: Config, log: Log) -> None:
     children = Children(loop, config.proc)
     agent = Agent(loop, config, log, children, Crun(loop, children, config, log))
     agent.serve(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-    log_port = find_port(LOG_PORT, config.sys)
-    if log_port is not None:
-        log.open(loop, os.open(log_port, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    else:
-        log.open(
-            loop, os.open("/dev/console", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        )
+    loop.start(_open_log(loop, config, log))
     log.info("the agent serves")
     if config.debug_console:
         agent.debug_console()
     loop.run()
+
+
+async def _open_log(loop: Loop, config: Config, log: Log) -> None:
+    """Log to the port, or where the machine has none, to the console."""
+    waiting = loop.start(wait_port(loop, LOG_PORT, config.sys))
+    try:
+        path = await loop.within(_LOG_PORT_PATIENCE, waiting)
+    except TimedOut:
+        waiting.cancel()
+        path = "/dev/console"
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    log.open(loop, os.open(path, flags))
 
 
 if __name__ == "__main__":
