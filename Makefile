@@ -12,7 +12,7 @@ PROTOS := $(wildcard vctui/wire/pb/*.proto)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run install test check bench gen clean host host-test
+.PHONY: help run install test check bench gen picture clean host host-test
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -40,6 +40,10 @@ gen: $(VENV)/.dev ## make what is generated: protocol modules, the table of keys
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
 	@$(BIN)/python .ci/gen_tables.py
 	@$(BIN)/python .ci/gen_keys.py
+
+picture: install $(VENV)/.dev ## make the README's picture of the console
+	@$(BIN)/vctui guest build
+	@exec $(BIN)/python .ci/picture.py docs/console.svg
 
 clean: ## remove what was made here (not the pods, not the built guests)
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
