@@ -13,19 +13,24 @@ from vctui.image import initrd, recipe
 
 
 def test_init_names_modules_and_the_agent() -> None:
-    tree = initrd.base(["virtio_pci"], ["9p"], "usr/bin/python3.11")
+    tree = initrd.base(["virtio_console", "9p", "overlay", "fscache"], "usr/bin/python3.11")
     script = tree["init"].data.decode()
-    assert "modprobe -a virtio_pci\n" in script
+    assert "modprobe -a virtio_console\n" in script
     assert script.endswith(f"python3 -I -S /{recipe.START}\n")
-    assert "modprobe -a 9p\n" in tree["etc/later"].data.decode()
+    assert "modprobe -a 9p overlay\n" in tree["etc/later"].data.decode()
     assert tree["usr/bin/python3"].data == b"python3.11"
     assert stat.S_ISCHR(tree["dev/console"].mode)
     for name in ("init", "etc/later"):
         assert tree[name].mode == stat.S_IFREG | 0o755
 
 
+def test_modules_that_the_kernel_has_built_in_are_not_inserted() -> None:
+    tree = initrd.base([], "usr/bin/python3.13")
+    assert "modprobe" not in tree["init"].data.decode() + tree["etc/later"].data.decode()
+
+
 def test_every_program_that_init_calls_has_a_name() -> None:
-    tree = initrd.base(["a"], ["b"], "usr/bin/python3.11")
+    tree = initrd.base([*recipe.BOOT_MODULES, *recipe.MODULES], "usr/bin/python3.11")
     names = {path.rpartition("/")[2] for path in tree} | {"busybox"}
     script = tree["init"].data.decode() + tree["etc/later"].data.decode()
     words = [line.split()[0] for line in script.splitlines() if line and line[0] != "#"]

@@ -137,7 +137,7 @@ async def _assemble(
         [node.data for node in python_files.values() if elf.is_elf(node.data)],
     )
     tree = {
-        **initrd.base(recipe.BOOT_MODULES, recipe.MODULES, interpreter.program),
+        **initrd.base([module.name for module in chosen], interpreter.program),
         **initrd.kernel_modules(source.release, chosen),
         **python_files,
         **programs,

@@ -24,7 +24,7 @@ What the agent finds when its `main()` is called as process 1:
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ _INIT: Final = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin HOME=/root
 mount -a
-modprobe -a {first}
+{boot_modules}
 cd /mnt
 mount -o move . /
 busybox start-stop-daemon -S -b -N 19 -p /none -x /bin/busybox -- chroot . /etc/later &
@@ -45,7 +45,7 @@ the kernel calls it, see the rootfs below the bind mount: hence two mounts of `/
 
 _LATER: Final = """\
 #!/bin/sh
-modprobe -a {rest}
+{modules}
 busybox mkdir /dev/pts /dev/shm
 mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm
@@ -83,10 +83,17 @@ _FOLDERS: Final = {
 }
 
 
-def base(
-    boot_modules: Iterable[str], more_modules: Iterable[str], python: str
-) -> dict[str, cpio.Node]:
-    """Folders, links, configuration and `/init`."""
+def base(modules_there: Collection[str], python: str) -> dict[str, cpio.Node]:
+    """Folders, links, configuration and `/init`.
+
+    Args:
+        modules_there: names of the modules in the image; others are built into the kernel.
+        python: the interpreter's path.
+    """
+    init = _INIT.format(
+        boot_modules=_insertion(recipe.BOOT_MODULES, modules_there), start=recipe.START
+    )
+    later = _LATER.format(modules=_insertion(recipe.MODULES, modules_there))
     tree = {path: cpio.folder(mode) for path, mode in _FOLDERS.items()}
     tree |= {path: cpio.link(target) for path, target in _LINKS.items()}
     tree |= {applet: cpio.link("/usr/bin/busybox") for applet in recipe.APPLETS}
@@ -97,19 +104,16 @@ def base(
         "etc/group": _text("root:x:0:\ntty:x:5:\n"),
         "etc/hosts": _text("127.0.0.1 localhost\n::1 localhost\n"),
         "etc/passwd": _text("root:x:0:0:root:/root:/bin/sh\n"),
-        "init": cpio.file(
-            _INIT.format(
-                first=" ".join(boot_modules),
-                start=recipe.START,
-            ).encode(),
-            executable=True,
-        ),
-        "etc/later": cpio.file(
-            _LATER.format(rest=" ".join(more_modules)).encode(), executable=True
-        ),
+        "init": cpio.file(init.encode(), executable=True),
+        "etc/later": cpio.file(later.encode(), executable=True),
         "usr/bin/python3": cpio.link(posixpath.basename(python)),
     }
     return tree
+
+
+def _insertion(wanted: Iterable[str], there: Collection[str]) -> str:
+    names = [name for name in wanted if name in there]
+    return f"modprobe -a {' '.join(names)}" if names else "# no modules: the kernel has them"
 
 
 def programs(root: Path, names: Iterable[str], linked: Iterable[bytes]) -> dict[str, cpio.Node]:
@@ -144,11 +148,6 @@ def kernel_modules(release: str, chosen: Iterable[modules.Module]) -> dict[str, 
     tree[f"{folder}/modules.dep"] = _text(modules.dependency_file(chosen))
     tree[f"{folder}/modules.alias"] = _text(modules.alias_file(chosen))
     return tree
-
-
-def merge(*trees: Mapping[str, cpio.Node]) -> dict[str, cpio.Node]:
-    """One tree of many; libraries that several name are the same file."""
-    return {path: node for tree in trees for path, node in tree.items()}
 
 
 def _text(content: str) -> cpio.Node:
