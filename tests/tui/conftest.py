@@ -22,10 +22,12 @@ DEADLINE = 10.0
 class Console:
     """The app under test, with words for what tests want to know."""
 
-    def __init__(self, app: ConsoleApp, pilot: Pilot[int], runtime: FakeRuntime) -> None:
+    def __init__(
+        self, app: ConsoleApp, pilot: Pilot[int], runtime: FakeRuntime | None = None
+    ) -> None:
         self.app = app
         self.pilot = pilot
-        self.runtime = runtime
+        self.runtime = runtime or FakeRuntime()
         self.main = app.main
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> None:

@@ -152,7 +152,7 @@ class MainScreen(Screen[None]):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.header.pods = snapshot.pods
+        self.header.count(snapshot.pods)
         self.header.accelerator = snapshot.accelerator
         self._show_pods()
         self.detail.show_events(snapshot.events)

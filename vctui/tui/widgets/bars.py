@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
@@ -45,10 +45,17 @@ _ACCELERATORS: Final = {"kvm": "KVM", "tcg": "TCG (emulation)"}
 class HeaderBar(Widget):
     """Product, how many pods are in which state, accelerator, mode."""
 
-    pods: reactive[tuple[PodStatus, ...]] = reactive(())
+    counts: reactive[tuple[tuple[condition.Condition, int], ...]] = reactive(())
+    """How many pods are in which condition."""
     accelerator: reactive[str] = reactive("")
     read_only: reactive[bool] = reactive(False)
     connected: reactive[bool] = reactive(False)
+
+    def count(self, pods: Iterable[PodStatus]) -> None:
+        counted = Counter(condition.of_pod(pod) for pod in pods)
+        self.counts = tuple(
+            sorted(counted.items(), key=lambda item: (item[0].rank < _PLAIN_RANK, item[0].rank))
+        )
 
     def render(self) -> Content:
         left = Content.assemble((" vctui ", "bold $accent"), "  ", self._counts())
@@ -62,20 +69,16 @@ class HeaderBar(Widget):
     def _counts(self) -> Content:
         if not self.connected:
             return Content.styled("opening…", "$muted")
-        if not self.pods:
+        if not self.counts:
             return Content.styled("no pods", "$muted")
         if self.size.width < 100:
             return Content("  ").join(
-                Content.styled(f"{it.symbol} {n}", f"${it.role}") for it, n in self._conditions()
+                Content.styled(f"{it.symbol} {n}", f"${it.role}") for it, n in self.counts
             )
         return Content("   ").join(
             Content.assemble((f"{it.symbol} {n} ", f"${it.role}"), (_counted(it), "$muted"))
-            for it, n in self._conditions()
+            for it, n in self.counts
         )
-
-    def _conditions(self) -> Sequence[tuple[condition.Condition, int]]:
-        counted = Counter(condition.of_pod(pod) for pod in self.pods)
-        return sorted(counted.items(), key=lambda item: (item[0].rank < _PLAIN_RANK, item[0].rank))
 
 
 class StatusBar(Widget):
