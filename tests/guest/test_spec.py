@@ -51,6 +51,7 @@ def test_a_plain_container() -> None:
         "linux": {
             "namespaces": [{"type": "pid"}, {"type": "mount"}],
             "cgroupsPath": "/vctui/c1",
+            "personality": {"domain": "LINUX"},
         },
         "annotations": {"k": "v"},
     }

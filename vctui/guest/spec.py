@@ -116,6 +116,9 @@ def _linux(linux: oci.Linux, cgroup: str, pid_namespace: str) -> dict[str, Any]:
     if not any(space["type"] == "mount" for space in namespaces):
         namespaces.append({"type": "mount"})
     document: dict[str, Any] = {"namespaces": namespaces, "cgroupsPath": cgroup}
+    # we run without address space randomisation, so that emulated crun starts quickly; this gives
+    # it back to the container
+    document["personality"] = {"domain": "LINUX"}
     for name, mappings in (("uidMappings", linux.UIDMappings), ("gidMappings", linux.GIDMappings)):
         if mappings:
             document[name] = [
