@@ -272,6 +272,20 @@ async def test_an_error_stays_readable_in_the_events(open_console: OpenConsole) 
         assert [event.message for event in rows].count(sentence) == 1
 
 
+async def test_a_long_event_can_be_read_in_full(open_console: OpenConsole) -> None:
+    runtime = fleet()
+    words = " ".join(f"word{n}" for n in range(120))
+    runtime.emit(EventKind.WARNING, "web", words)
+    async with open_console(runtime, size=(80, 24)) as console:
+        await console.press("4", "shift+tab")
+        await console.sees("word0")
+        assert "word119" not in console.text
+        await console.press("enter")
+        await console.sees("word119")
+        await console.press("escape")
+        assert console.app.screen is console.main
+
+
 async def test_a_defect_does_not_end_the_console(open_console: OpenConsole) -> None:
     runtime = fleet()
     runtime.fail("pause_pod", ZeroDivisionError("oh"))
