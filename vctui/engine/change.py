@@ -34,7 +34,7 @@ async def exclusive(ctx: Context, pod_id: str) -> AsyncIterator[PodRecord]:
 async def shared(ctx: Context, pod_id: str) -> AsyncIterator[PodRecord]:
     """Use a pod's machine beside others who do; nobody changes the pod meanwhile."""
     record = ctx.store.pod(pod_id)
-    if recovery.needs_settling(ctx, record):
+    if recovery.needs_settling(ctx, record) and not ctx.read_only:
         async with exclusive(ctx, pod_id):
             pass
     async with locks.shared(ctx.paths(pod_id).lock):

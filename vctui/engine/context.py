@@ -40,6 +40,8 @@ def event(kind: EventKind, pod_id: str, message: str, container_id: str = "") ->
 class Context:
     settings: Settings
     store: Store
+    read_only: bool = False
+    """Repairs are changes, too: left-overs stay for an engine that may."""
 
     def paths(self, pod_id: str) -> paths.PodPaths:
         return paths.of_pod(self.settings, pod_id)

@@ -14,6 +14,7 @@ import msgspec
 from vctui.engine.context import Context
 from vctui.errors import InvalidConfig, NotFound
 from vctui.linux import notify
+from vctui.linux.files import private_dir
 from vctui.model.logs import LogLine, LogSource
 from vctui.wire import crilog
 
@@ -64,8 +65,7 @@ async def read(
             for whole in joiner.feed(line):
                 yield whole
         if follow:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(exist_ok=True)
+            private_dir(path.parent)
             async with aclosing(notify.changes(path.parent)) as rings:
                 async for _ring in rings:
                     for line in file.news():

@@ -61,6 +61,8 @@ async def settle(ctx: Context, pod_id: str) -> PodRecord:
 
 async def sweep(ctx: Context) -> None:
     """Settle every pod that nobody is working on, and remove what belongs to no pod."""
+    if ctx.read_only:
+        return
     pending = [record.id for record in ctx.store.pods() if needs_settling(ctx, record)]
     await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
     known = set(ctx.store.pod_ids())

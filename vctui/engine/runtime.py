@@ -56,9 +56,9 @@ class Runtime:
                 private_dir(folder)
             except OSError as error:
                 raise host_problem(error, f"make the folder {folder}") from error
-        self._opened = Context(self.settings, SqliteStore(self.settings.state_dir))
-        if not self._read_only:
-            await recovery.sweep(self._opened)
+        store = SqliteStore(self.settings.state_dir)
+        self._opened = Context(self.settings, store, read_only=self._read_only)
+        await recovery.sweep(self._opened)
         return self
 
     async def __aexit__(
