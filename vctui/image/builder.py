@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from vctui.image.current import current_guest, list_guests
 from vctui.image.ingredients import Ingredients, look_up
 from vctui.image.manifest import Manifest, Output
 from vctui.image.python import Interpreter, Sources, collect, sources
+from vctui.image.threads import to_the_end
 from vctui.linux import files, locks, process, trees
 from vctui.linux.problems import host_problem
 from vctui.settings import Settings
@@ -64,9 +65,9 @@ async def build(
         files.private_dir(guests)
         async with locks.exclusive(guests / ".lock"):
             for left_over in guests.glob(f"{_DRAFT}*"):
-                await asyncio.to_thread(trees.remove_tree, left_over)
+                await to_the_end(partial(trees.remove_tree, left_over))
             report(Progress("looking up packages"))
-            ours = await asyncio.to_thread(sources)
+            ours = await to_the_end(sources)
             try:
                 ingredients = await look_up(packages.Apt(settings.cache_dir / "apt"))
             except GuestBuildFailed:
@@ -79,7 +80,7 @@ async def build(
             if found is None:
                 found = await _build_into(where, key, ingredients, ours, settings, report)
             files.write_atomic(current.pointer(settings), f"{key}\n".encode(), mode=0o644)
-            await asyncio.to_thread(_forget_old, settings, ingredients)
+            await to_the_end(partial(_forget_old, settings, ingredients))
             return found
 
 
@@ -108,7 +109,7 @@ async def _build_into(
         report(Progress("unpacking packages", count, count))
         manifest = await _assemble(root, draft, key, ingredients, ours, report)
         _write(draft / "manifest.json", _json(manifest))
-        await asyncio.to_thread(_publish, draft, where)
+        await to_the_end(partial(_publish, draft, where))
         return current.located(manifest, where)
 
 
@@ -125,7 +126,7 @@ async def _assemble(
     source = unpacked.find_kernel(root)
     kernel_image = await unpacked.kernel(source)
     report(Progress("collecting kernel modules"))
-    wanted = (*recipe.BOOT_MODULES, *recipe.MODULES, *recipe.ON_DEMAND_MODULES)
+    wanted = (*recipe.BOOT_MODULES, *recipe.MODULES)
     chosen = await unpacked.kernel_modules(source, wanted)
     report(Progress("compiling the agent"))
     interpreter = Interpreter(root, ingredients.python_version)
@@ -144,10 +145,10 @@ async def _assemble(
     }
     outputs = {
         "vmlinux": kernel_image,
-        "initrd": await asyncio.to_thread(lambda: b"".join(cpio.archive(tree))),
+        "initrd": await to_the_end(lambda: b"".join(cpio.archive(tree))),
     }
     for name, data in outputs.items():
-        await asyncio.to_thread(_write, draft / name, data)
+        await to_the_end(partial(_write, draft / name, data))
     busybox = root / "busybox"
     busybox.write_bytes(programs["usr/bin/busybox"].data)
     busybox.chmod(0o755)

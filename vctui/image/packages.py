@@ -10,10 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from vctui.errors import GuestBuildFailed, MissingProgram
+from vctui.image.threads import to_the_end
 from vctui.linux import process, trees
 
 _DOWNLOAD: Final = ("-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2")
@@ -162,7 +164,7 @@ async def download(
     Raises:
         GuestBuildFailed: names the first package that could not be had.
     """
-    missing = await asyncio.to_thread(_missing, packages, folder)
+    missing = await to_the_end(partial(_missing, packages, folder))
     if not missing:
         return
     total = sum(package.size for package in missing)
@@ -181,7 +183,7 @@ async def download(
             await asyncio.wait([command])
         said = command.result().stderr.decode("utf-8", "replace")
         for package in missing:
-            if not await asyncio.to_thread(_keep, package, draft, folder):
+            if not await to_the_end(partial(_keep, package, draft, folder)):
                 raise GuestBuildFailed(
                     f"the package {package.name} {package.version} could not be downloaded"
                     f"{_reason(said)}; check the network, or run: apt-get update"

@@ -7,18 +7,19 @@ them: so they fit its version, whatever version vctui itself runs on.
 from __future__ import annotations
 
 import ast
-import asyncio
 import hashlib
 import io
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import vctui
 from vctui.errors import GuestBuildFailed
 from vctui.image import cpio, recipe, unpacked
+from vctui.image.threads import to_the_end
 from vctui.linux import process
 
 _COLLECT = Path(__file__).with_name("collect.py")
@@ -134,9 +135,9 @@ async def collect(interpreter: Interpreter, ours: Sources) -> dict[str, cpio.Nod
     Raises:
         GuestBuildFailed: the agent imports what is not there for the guest's Python.
     """
-    with tempfile.TemporaryDirectory(prefix="vctui-python-") as name:
+    with tempfile.TemporaryDirectory(dir=interpreter.root) as name:
         draft = Path(name)
-        await asyncio.to_thread(_copy, ours, draft)
+        await to_the_end(partial(_copy, ours, draft))
         first, later = await _find(interpreter, ours, draft)
         first["os"] = interpreter.root / interpreter.library / "os.py"  # marks the library
         return await _pack(interpreter, first, later, draft)
