@@ -123,7 +123,7 @@ class FakeQemu:
         self.agent = FakeAgent(run_dir / "agent.sock")
 
     async def __aenter__(self) -> FakeQemu:
-        self._process = subprocess.Popen(["sleep", "600"])  # noqa: ASYNC220
+        self._process = subprocess.Popen(["sleep", "600"])
         self.machine = Machine(
             uuid="11111111-2222-3333-4444-555555555555",
             pid=self._process.pid,

@@ -141,6 +141,6 @@ async def test_a_cancelled_proof_leaves_no_process_and_no_answer(qemu, kernel, s
         await task
     pid = int((tmp_path / "pid").read_text())
     async with asyncio.timeout(10):
-        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110, ASYNC240
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert accel.known(state) is None
