@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +18,10 @@ def is_root() -> bool:
 
 def find_program(name: str) -> Path | None:
     """The executable `name`: a path as it is, or looked up in PATH and the system's folders."""
-    if "/" in name:
-        candidates = [Path(name)]
-    else:
-        folders = [*os.environ.get("PATH", "").split(os.pathsep), *_PROGRAM_FOLDERS]
-        candidates = [Path(folder, name) for folder in folders if folder.startswith("/")]
-    for path in candidates:
-        if path.is_file() and os.access(path, os.X_OK):
-            return path.absolute()
-    return None
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), *_PROGRAM_FOLDERS]
+    absolute = [folder for folder in folders if folder.startswith("/")]
+    found = shutil.which(name, path=os.pathsep.join(absolute))
+    return Path(found).absolute() if found else None
 
 
 @functools.cache
