@@ -7,9 +7,14 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from vctui import settings
+
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("vctui", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("vctui")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
