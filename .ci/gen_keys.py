@@ -1,4 +1,4 @@
-"""Write the table of the console's keys into README.md, from the registry of actions."""
+"""Write the tables of the console's keys into README.md, from where the console has them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import re
 from pathlib import Path
 from typing import Final
 
+from textual.binding import Binding
+
 from vctui.tui.actions import ACTIONS
 from vctui.tui.keymap import display
+from vctui.tui.screens.help import MOVING
+from vctui.tui.widgets.log_view import LogView
 
 TARGET: Final = Path(__file__).parents[1] / "README.md"
 _TABLE: Final = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
+_FIXED: Final = re.compile(r"(<!-- fixed keys -->\n).*?(<!-- /fixed keys -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -22,9 +27,22 @@ def table() -> str:
     return "\n".join([*lines, ""])
 
 
+def fixed() -> str:
+    """Keys for moving about and of the log tabs, which cannot be changed."""
+    lines = ["| keys | where | what they do |", "| --- | --- | --- |"]
+    lines += [f"| `{keys}` | everywhere | {text} |" for keys, text in MOVING]
+    lines += [
+        f"| `{display(binding.key)}` | in a log | {binding.description}. |"
+        for binding in LogView.BINDINGS
+        if isinstance(binding, Binding) and not binding.action.startswith("scroll")
+    ]
+    return "\n".join([*lines, ""])
+
+
 def page(readme: str) -> str:
-    """The same page with today's table."""
-    return _TABLE.sub(lambda found: f"{found[1]}{table()}{found[2]}", readme)
+    """The same page with today's tables."""
+    readme = _TABLE.sub(lambda found: f"{found[1]}{table()}{found[2]}", readme)
+    return _FIXED.sub(lambda found: f"{found[1]}{fixed()}{found[2]}", readme)
 
 
 if __name__ == "__main__":

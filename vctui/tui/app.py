@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Iterable
@@ -123,6 +124,8 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
 
     def on_connected(self, message: Connected) -> None:
         self.main.connect(guest_built=message.guest_built)
+        # A full collection over the program's own modules and styles would hold a log flood up.
+        self.call_after_refresh(gc.freeze)
 
     def on_connection_failed(self, message: ConnectionFailed) -> None:
         self.commands.report(message.error)

@@ -16,7 +16,7 @@ from vctui.tui.keymap import Keymap, display
 from vctui.tui.screens.dialog import Dialog
 from vctui.tui.widgets.log_view import LogView
 
-_MOVING: Final = (
+MOVING: Final = (
     ("↑ ↓  j k", "Move the cursor; g and G go to the first and the last row."),
     ("Tab ⇧Tab", "Go to the next or the previous pane."),
     ("Enter", "In a list: go on to the next pane. In events: the whole text."),
@@ -61,7 +61,7 @@ class Help(Dialog[None]):
             if isinstance(binding, Binding) and not binding.action.startswith("scroll")
         ]
         lines += [Content(""), Content.styled("Moving about", "bold $accent")]
-        lines += [_line(keys, text) for keys, text in _MOVING]
+        lines += [_line(keys, text) for keys, text in MOVING]
         if self._detach_keys:
             lines.append(
                 _line(self._detach_keys, "Leave an attached terminal; its process goes on.")
