@@ -21,8 +21,10 @@ run: install ## open the console with a demo pod (a text tour where there is no 
 	@exec $(BIN)/vctui demo
 
 install: host $(VENV)/.run ## install what running needs
+	@$(BIN)/python -m compileall -q vctui
 
 test: host-test $(VENV)/.dev ## build the guest and run the whole suite, real machines too
+	@$(BIN)/python -m compileall -q vctui
 	@$(BIN)/vctui guest build
 	@exec $(BIN)/pytest $(ARGS)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from vctui.linux import sockets
 from vctui.wire import ttrpc
+from vctui.wire.proto import message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -295,22 +296,16 @@ def request(
     service: str, method: str, payload: bytes = b"", *, timeout: float | None = None
 ) -> bytes:
     """The body of a Request frame."""
-    from vctui.wire.pb import ttrpc_pb2
-
-    return ttrpc_pb2.Request(
+    return message("Request")(
         service=service,
         method=method,
         payload=payload,
         timeout_nano=int(timeout * 1e9) if timeout else 0,
-    ).SerializeToString()
+    ).encode()
 
 
 def result(frame: ttrpc.Frame) -> bytes:
     """The payload of a Response frame. Raises CallFailed."""
-    from google.protobuf.message import DecodeError
-
-    from vctui.wire.pb import ttrpc_pb2
-
     if frame.oversized:
         raise CallFailed(
             ttrpc.RESOURCE_EXHAUSTED, f"an answer of {frame.oversized} bytes is too long"
@@ -318,12 +313,13 @@ def result(frame: ttrpc.Frame) -> bytes:
     if frame.type != ttrpc.RESPONSE:
         raise CallFailed(ttrpc.INTERNAL, "the answer to a unary call is a stream")
     try:
-        response = ttrpc_pb2.Response.FromString(frame.data)
-    except DecodeError:
+        response = message("Response").decode(frame.data)
+    except ValueError:
         raise CallFailed(ttrpc.INTERNAL, "the answer cannot be decoded") from None
     if response.status.code != ttrpc.OK:
         raise CallFailed(response.status.code, response.status.message[:_STATUS_CHARS])
-    return response.payload
+    payload: bytes = response.payload
+    return payload
 
 
 def _ignore(_frame: ttrpc.Frame | ConnectionLost) -> None:

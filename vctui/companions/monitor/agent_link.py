@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from vctui.companions.monitor.resync import Resync
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive, Session, request
 from vctui.linux import sockets
 from vctui.wire import ttrpc
+from vctui.wire.proto import message
 
 _PROBE_EVERY: Final = 3.0
 """Seconds after which an unanswered health check is repeated."""
@@ -73,13 +72,11 @@ class AgentLink:
     async def remembers_ended(self) -> bool:
         """Ask once whether the agent is our own: only that keeps what ended (guest/service.py)."""
         if self._features is None:
-            from vctui.wire.pb import agent_pb2
-
             try:
                 answer = await self.call(AGENT, "GetGuestDetails", b"")
-                details = agent_pb2.GuestDetailsResponse.FromString(answer).agent_details
+                details = message("GuestDetailsResponse").decode(answer).agent_details
                 self._features = frozenset(details.extra_features[:_FEATURES])
-            except (CallFailed, DecodeError):
+            except (CallFailed, ValueError):
                 return False
         return any(each.startswith(_OURS) for each in self._features)
 

@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
 
-from google.protobuf.message import DecodeError
-
 from vctui.companions.monitor.attachment import Attachment
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
-from vctui.wire import monitor, ttrpc
-from vctui.wire.pb import ttrpc_pb2
+from vctui.wire import monitor, proto, ttrpc
 
 _UNSENT_LIMIT: Final = 3 * ttrpc.MAX_DATA
 """Bytes of answers that wait for a client to read them before it is cut off."""
@@ -113,12 +110,12 @@ class Client(asyncio.Protocol):
             self._transport.abort()
 
     def answer(self, stream_id: int, payload: bytes = b"") -> None:
-        body = ttrpc_pb2.Response(payload=payload).SerializeToString()
+        body = proto.message("Response")(payload=payload).encode()
         self.send(stream_id, ttrpc.RESPONSE, body)
 
     def refuse(self, stream_id: int, code: int, message: str) -> None:
-        status = ttrpc_pb2.Status(code=code, message=message)
-        body = ttrpc_pb2.Response(status=status).SerializeToString()
+        status = proto.message("Status")(code=code, message=message)
+        body = proto.message("Response")(status=status).encode()
         self.send(stream_id, ttrpc.RESPONSE, body)
 
     def hold(self, holder: object, on: bool) -> None:
@@ -181,8 +178,8 @@ class Client(asyncio.Protocol):
             self.refuse(stream_id, ttrpc.RESOURCE_EXHAUSTED, f"{_CALLS} calls are unanswered")
             return
         try:
-            request = ttrpc_pb2.Request.FromString(frame.data)
-        except DecodeError:
+            request = proto.message("Request").decode(frame.data)
+        except ValueError:
             self.refuse(stream_id, ttrpc.INVALID_ARGUMENT, "the request cannot be decoded")
             return
         try:

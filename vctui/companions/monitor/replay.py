@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
+
+_BLOCK: Final = 8 * 1024
+"""Bytes up to which chunks are joined: what asyncio has received keeps a whole page of memory
+each, and a serial console gives a few bytes at a time."""
 
 
 class Replay:
@@ -10,7 +15,7 @@ class Replay:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._chunks: deque[tuple[int, bytearray]] = deque()
         self._size = 0
 
     def __len__(self) -> int:
@@ -23,7 +28,11 @@ class Replay:
             data = data[len(data) - self._capacity :]
         if not data:
             return
-        self._chunks.append((stream, data))
+        newest = self._chunks[-1] if self._chunks else None
+        if newest and newest[0] == stream and len(newest[1]) + len(data) <= _BLOCK:
+            newest[1].extend(data)
+        else:
+            self._chunks.append((stream, bytearray(data)))
         self._size += len(data)
         while self._size > self._capacity:
             oldest, chunk = self._chunks.popleft()

@@ -12,10 +12,9 @@ from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.fanout import Fanout, Listener
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.wire import crilog, monitor, ttrpc
+from vctui.wire.proto import Message, message
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from vctui.companions.monitor.logfile import LogFile
 
 CHUNK: Final = 64 * 1024
@@ -130,14 +129,12 @@ class Shim(Target):
 
     async def write(self, data: bytes) -> None:
         """Waits while the process does not read. Raises CallFailed."""
-        from vctui.wire.pb import agent_pb2
-
         for offset in range(0, len(data), _INPUT_CHUNK):
             rest = data[offset : offset + _INPUT_CHUNK]
             while rest:
                 answer = await self._ask(
                     "WriteStdin",
-                    agent_pb2.WriteStreamRequest(
+                    message("WriteStreamRequest")(
                         container_id=self.start.container_id, exec_id=self._exec_id, data=rest
                     ),
                 )
@@ -148,11 +145,9 @@ class Shim(Target):
 
     async def resize(self, size: monitor.Size) -> None:
         """Raises CallFailed."""
-        from vctui.wire.pb import agent_pb2
-
         await self._ask(
             "TtyWinResize",
-            agent_pb2.TtyWinResizeRequest(
+            message("TtyWinResizeRequest")(
                 container_id=self.start.container_id,
                 exec_id=self._exec_id,
                 row=size.rows,
@@ -162,29 +157,23 @@ class Shim(Target):
 
     async def close_stdin(self) -> None:
         """Raises CallFailed."""
-        from vctui.wire.pb import agent_pb2
-
         await self._ask(
             "CloseStdin",
-            agent_pb2.CloseStdinRequest(
+            message("CloseStdinRequest")(
                 container_id=self.start.container_id, exec_id=self._exec_id
             ),
         )
 
     async def _read(self, method: str, stream: int) -> None:
         """Publish one stream until its end: empty data, or (older agents) an error."""
-        from google.protobuf.message import DecodeError
-
-        from vctui.wire.pb import agent_pb2
-
-        request = agent_pb2.ReadStreamRequest(
+        request = message("ReadStreamRequest")(
             container_id=self.start.container_id, exec_id=self._exec_id, len=CHUNK
         )
         while True:
             try:
                 answer = await self._ask_again(method, request)
-                data = agent_pb2.ReadStreamResponse.FromString(answer).data
-            except (CallFailed, DecodeError):
+                data = message("ReadStreamResponse").decode(answer).data
+            except (CallFailed, ValueError):
                 return
             if not data:
                 return
@@ -206,22 +195,18 @@ class Shim(Target):
                 return
 
     async def _wait(self) -> monitor.Exit:
-        from google.protobuf.message import DecodeError
-
-        from vctui.wire.pb import agent_pb2
-
-        request = agent_pb2.WaitProcessRequest(
+        request = message("WaitProcessRequest")(
             container_id=self.start.container_id, exec_id=self._exec_id
         )
         try:
             answer = await self._ask_again("WaitProcess", request)
-            status = agent_pb2.WaitProcessResponse.FromString(answer).status
-        except (CallFailed, DecodeError) as error:
+            status = message("WaitProcessResponse").decode(answer).status
+        except (CallFailed, ValueError) as error:
             return monitor.Exit(None, f"the agent does not say how it ended: {error}")
         return monitor.Exit(status & 0xFF)
 
     async def _ask(self, method: str, request: Message) -> bytes:
-        return await self._agent.call(AGENT, method, request.SerializeToString())
+        return await self._agent.call(AGENT, method, request.encode())
 
     async def _ask_again(self, method: str, request: Message) -> bytes:
         """A call that may be repeated is, after the channel was lost.
@@ -237,11 +222,8 @@ class Shim(Target):
 
 def _taken(answer: bytes) -> int:
     """How much of its input a process took; 0 for an answer that is none."""
-    from google.protobuf.message import DecodeError
-
-    from vctui.wire.pb import agent_pb2
-
     try:
-        return agent_pb2.WriteStreamResponse.FromString(answer).len
-    except DecodeError:
+        taken: int = message("WriteStreamResponse").decode(answer).len
+    except ValueError:
         return 0
+    return taken

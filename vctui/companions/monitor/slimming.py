@@ -7,7 +7,6 @@ was measured; the test of the monitor's memory fails when one has lost its effec
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
@@ -27,9 +26,6 @@ def after_asyncio() -> None:
     _stand_in("ssl", SSLContext=object)  # a type in qemu.qmp's annotations
     _stand_in("platform", system=lambda: "Linux")  # uuid asks it for the system, msgspec has uuid
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec does without
-    if find_spec("google._upb") is not None:
-        # the pure Python protobuf, 1.2 MB, is imported even where the C one is used
-        _stand_in("google.protobuf.internal.python_message")
 
 
 def _no_source(*_arguments: object, **_options: object) -> NoReturn:
