@@ -15,12 +15,15 @@ import msgspec
 from vctui.errors import InvalidConfig
 from vctui.model import ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.pod import PodConfig
 
 MAX_VCPUS: Final = 240
 """What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
 MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
+MAX_BRIDGES: Final = 5
+"""Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
 MOUNT_TYPES: Final = ("bind", "tmpfs")
 
 _HOSTNAME: Final = re.compile(
@@ -46,9 +49,7 @@ def check_pod(config: PodConfig) -> PodConfig:
         )
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
-    hypervisor = config.hypervisor_config
-    _in_range("hypervisor_config.default_vcpus", hypervisor.default_vcpus, MAX_VCPUS)
-    _in_range("hypervisor_config.default_mem_sz", hypervisor.default_mem_sz, MAX_MEMORY)
+    _check_hypervisor(config.hypervisor_config)
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
@@ -101,6 +102,18 @@ def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
                         "use names like CAP_NET_ADMIN"
                     )
     return cmd
+
+
+def _check_hypervisor(config: HypervisorConfig) -> None:
+    where = "hypervisor_config."
+    _in_range(f"{where}default_vcpus", config.default_vcpus, MAX_VCPUS)
+    _in_range(f"{where}default_mem_sz", config.default_mem_sz, MAX_MEMORY)
+    _in_range(f"{where}default_bridges", config.default_bridges, MAX_BRIDGES)
+    if config.mlock and not config.realtime:
+        raise InvalidConfig(
+            f"{where}mlock has no effect without {where}realtime; set realtime = true as well, "
+            "or leave mlock out"
+        )
 
 
 def _check_mount(mount: Mount, where: str) -> None:

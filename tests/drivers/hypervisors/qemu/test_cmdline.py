@@ -42,13 +42,22 @@ def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
     return MachinePlan(**{**values, **fields})
 
 
-def build(plan: MachinePlan, *, accelerator: str = "tcg", sandbox: bool = True) -> list[str]:
+def build(
+    plan: MachinePlan,
+    *,
+    accelerator: str = "tcg",
+    sandbox: bool = True,
+    nested: bool = False,
+    huge_pages: Path | None = Path("/dev/hugepages"),
+) -> list[str]:
     argv = cmdline.build(
         plan,
         program=Path("/usr/bin/qemu"),
         accelerator=accelerator,
         listening=LISTENING,
         sandbox=sandbox,
+        nested=nested,
+        huge_pages=huge_pages,
     )
     return list(argv)
 
@@ -68,6 +77,8 @@ def test_the_whole_of_it():
         "-machine",
         "q35,accel=tcg,usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off",
         *("-cpu", "max", "-smp", "2", "-m", "300M", "-rtc", "base=utc,driftfix=slew"),
+        *("-device", "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1"),
+        *("-device", "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
         *("-chardev", "socket,id=ctl,fd=10,server=on,wait=off"),
@@ -117,6 +128,52 @@ def test_every_field_of_the_configuration_has_its_effect():
     assert argv[-3:] == ["-d", "guest_errors", "-S"]
 
 
+def test_huge_pages_win_over_preallocation():
+    config = HypervisorConfig(huge_pages=True, mem_prealloc=True)
+    argv = build(plan(config), huge_pages=Path("/mnt/a,b"))
+    assert values(argv, "-machine")[0].endswith(",memory-backend=ram")
+    assert values(argv, "-object")[0] == (
+        "memory-backend-file,id=ram,size=300M,mem-path=/mnt/a,,b,share=on,prealloc=on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("realtime", "mlock", "expected"),
+    [
+        (False, False, []),
+        (True, False, ["mem-lock=off"]),
+        (True, True, ["mem-lock=on"]),
+    ],
+)
+def test_memory_is_locked_where_realtime_and_mlock_are_set(realtime, mlock, expected):
+    argv = build(plan(HypervisorConfig(realtime=realtime, mlock=mlock)))
+    assert values(argv, "-overcommit") == expected
+
+
+def test_bridges_stand_behind_root_ports_where_the_board_is_pci_express():
+    devices = values(build(plan(HypervisorConfig(default_bridges=2))), "-device")
+    assert devices[:4] == [
+        "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1",
+        "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0",
+        "pcie-root-port,id=bridge-port-1,bus=pcie.0,chassis=2",
+        "pcie-pci-bridge,id=pci-bridge-1,bus=bridge-port-1",
+    ]
+    config = HypervisorConfig(default_bridges=2, hypervisor_machine_type=MachineType.PC)
+    assert values(build(plan(config)), "-device")[:2] == [
+        "pci-bridge,id=pci-bridge-0,bus=pci.0,chassis_nr=1,shpc=on",
+        "pci-bridge,id=pci-bridge-1,bus=pci.0,chassis_nr=2,shpc=on",
+    ]
+
+
+def test_under_nested_kvm_every_virtio_device_is_a_legacy_one():
+    argv = build(plan(), accelerator="kvm", nested=True)
+    assert values(argv, "-cpu") == ["host,pmu=off"]
+    virtio = [value for value in values(argv, "-device") if value.startswith("virtio-")]
+    assert len(virtio) == 3
+    assert all("-pci,disable-modern=true," in value for value in virtio)
+    assert "disable-modern" not in " ".join(build(plan(), accelerator="kvm"))
+
+
 def test_what_the_plan_does_not_have_is_left_out():
     argv = build(plan(kernel=None, initrd=None, ports=(), shares=()), sandbox=False)
     text = " ".join(argv)
@@ -152,6 +209,7 @@ def test_parameters_of_the_pod_come_last_in_their_order(pairs):
 def test_no_field_is_forgotten(field):
     """Fields that the plan itself carries, resolved, need nothing here."""
     carried = {"kernel_path", "initrd_path", "hypervisor_path", "default_vcpus", "default_mem_sz"}
+    carried |= {"mlock", "disable_nesting_checks"}  # they say how others are taken
     other = {
         "firmware_path": "/fw",
         "machine_accelerators": "x=on",
@@ -160,6 +218,9 @@ def test_no_field_is_forgotten(field):
         "hypervisor_params": (Param(key="a"),),
         "debug": True,
         "mem_prealloc": True,
+        "huge_pages": True,
+        "realtime": True,
+        "default_bridges": 3,
     }
     assert field in carried | set(other)
     if field in other:

@@ -8,11 +8,13 @@ otherwise look for it at each boot; what stands here was measured to pay.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.model.hypervisor import Param
+from vctui.model.kinds import MachineType
 
 CONTROL: Final = "ctl"
 MONITOR: Final = "mon"
@@ -21,6 +23,7 @@ SERIAL: Final = "serial"
 _MACHINE: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _CPU: Final = {"kvm": "host", "tcg": "max"}
+DEFAULT_BRIDGES: Final = 1
 MAX_KERNEL_COMMAND_LINE: Final = 2047
 """Bytes that a Linux kernel on x86 takes (COMMAND_LINE_SIZE less its NUL)."""
 
@@ -53,6 +56,8 @@ def build(
     accelerator: str,
     listening: Mapping[str, int],
     sandbox: bool,
+    nested: bool = False,
+    huge_pages: Path | None = None,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -60,14 +65,21 @@ def build(
         accelerator: `kvm` or `tcg`.
         listening: descriptors of listening sockets for each of `sockets(plan)`.
         sandbox: whether this QEMU was built with seccomp.
+        nested: whether KVM runs on top of another hypervisor, and the pod has not switched that
+            off; virtio devices then speak the legacy protocol only, and there is no performance
+            counter, as what these need costs exits of two hypervisors.
+        huge_pages: where the host's huge pages are mounted, for `config.huge_pages`.
     """
+    virtio = _Virtio(legacy=nested)
     return (
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
-        *_board(plan, accelerator),
-        *_channels(plan, listening),
-        *_shares(plan),
+        *_board(plan, accelerator, nested, huge_pages),
+        *_bridges(plan),
+        *_entropy(virtio),
+        *_channels(plan, virtio, listening),
+        *_shares(plan, virtio),
         *_boot(plan),
         *_additional(plan.config.hypervisor_params),
     )
@@ -89,23 +101,70 @@ def _identity(plan: MachinePlan) -> tuple[str, ...]:
     )
 
 
-def _board(plan: MachinePlan, accelerator: str) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Virtio:
+    """How virtio devices are attached."""
+
+    legacy: bool
+
+    def device(self, kind: str, options: str) -> tuple[str, ...]:
+        """Arguments for a device; `kind` is what stands between `virtio-` and `-pci`."""
+        protocol = ",disable-modern=true" if self.legacy else ""
+        return ("-device", f"virtio-{kind}-pci{protocol},{options}")
+
+
+def _board(
+    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None
+) -> tuple[str, ...]:
     machine = f"{plan.config.hypervisor_machine_type},accel={accelerator},{_MACHINE}"
-    arguments = ["-cpu", _CPU[accelerator], "-smp", str(plan.vcpus), "-m", f"{plan.memory}M"]
-    if plan.config.mem_prealloc:
+    cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
+    arguments = ["-cpu", cpu, "-smp", str(plan.vcpus), "-m", f"{plan.memory}M"]
+    if backend := _memory_backend(plan, huge_pages):
         machine += ",memory-backend=ram"
-        arguments += ["-object", f"memory-backend-ram,id=ram,size={plan.memory}M,prealloc=on"]
+        arguments += ["-object", backend]
+    if plan.config.realtime:
+        arguments += ["-overcommit", f"mem-lock={'on' if plan.config.mlock else 'off'}"]
     if plan.config.machine_accelerators:
         machine += f",{plan.config.machine_accelerators}"
     arguments += ["-rtc", "base=utc,driftfix=slew"]
     if accelerator == "kvm":
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    arguments += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
-    arguments += ["-device", "virtio-rng-pci,rng=entropy"]
     return ("-machine", machine, *arguments)
 
 
-def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...]:
+def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
+    """ "" where QEMU's own choice will do."""
+    size = f"id=ram,size={plan.memory}M"
+    if plan.config.huge_pages and huge_pages is not None:
+        path = _value(str(huge_pages))
+        return f"memory-backend-file,{size},mem-path={path},share=on,prealloc=on"
+    return f"memory-backend-ram,{size},prealloc=on" if plan.config.mem_prealloc else ""
+
+
+def _bridges(plan: MachinePlan) -> tuple[str, ...]:
+    """What devices are plugged into while the machine runs: `pci-bridge-N`, slots 1 to 30.
+
+    A PCI Express board takes them behind a root port.
+    """
+    arguments: list[str] = []
+    for number in range(plan.config.default_bridges or DEFAULT_BRIDGES):
+        name = f"pci-bridge-{number}"
+        if plan.config.hypervisor_machine_type is MachineType.Q35:
+            port = f"bridge-port-{number}"
+            arguments += ["-device", f"pcie-root-port,id={port},bus=pcie.0,chassis={number + 1}"]
+            arguments += ["-device", f"pcie-pci-bridge,id={name},bus={port}"]
+        else:
+            options = f"id={name},bus=pci.0,chassis_nr={number + 1},shpc=on"
+            arguments += ["-device", f"pci-bridge,{options}"]
+    return tuple(arguments)
+
+
+def _entropy(virtio: _Virtio) -> tuple[str, ...]:
+    source = ("-object", "rng-random,id=entropy,filename=/dev/urandom")
+    return (*source, *virtio.device("rng", "rng=entropy"))
+
+
+def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) -> tuple[str, ...]:
     arguments: list[str] = []
     for name in sockets(plan):
         arguments += ["-chardev", f"socket,id={name},fd={listening[name]},server=on,wait=off"]
@@ -113,7 +172,7 @@ def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...
         arguments += ["-mon", f"chardev={name},mode=control"]
     arguments += ["-device", f"isa-serial,chardev={SERIAL}"]
     if plan.ports:  # port 0 is kept for a console
-        arguments += ["-device", f"virtio-serial-pci,id=ports,max_ports={len(plan.ports) + 1}"]
+        arguments += virtio.device("serial", f"id=ports,max_ports={len(plan.ports) + 1}")
     for number, port in enumerate(plan.ports, start=1):
         # only a port with an id tells by an event (VSERPORT_CHANGE) that the guest opened it
         options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
@@ -121,7 +180,7 @@ def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...
     return tuple(arguments)
 
 
-def _shares(plan: MachinePlan) -> tuple[str, ...]:
+def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
     """`security_model=none`: files belong to whom the guest says, as far as we are allowed;
     `remap`: inode numbers of several host file systems do not collide."""
     arguments: list[str] = []
@@ -129,7 +188,7 @@ def _shares(plan: MachinePlan) -> tuple[str, ...]:
         name, path = f"share{number}", _value(str(share.path))
         backend = f"local,id={name},path={path},security_model=none,multidevs=remap"
         arguments += ["-fsdev", backend]
-        arguments += ["-device", f"virtio-9p-pci,fsdev={name},mount_tag={_value(share.tag)}"]
+        arguments += virtio.device("9p", f"fsdev={name},mount_tag={_value(share.tag)}")
     return tuple(arguments)
 
 

@@ -20,7 +20,7 @@ from vctui.errors import (
     InvalidConfig,
     MachineDied,
 )
-from vctui.linux import files, process, sockets
+from vctui.linux import files, probe, process, sockets
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
 
@@ -42,6 +42,8 @@ class Qemu(Hypervisor):
         """See Hypervisor.check. Also raises FileProblem for a kernel, initrd or firmware."""
         program.find(plan.hypervisor_path)
         _check_resources(plan)
+        if plan.config.huge_pages:
+            _check_huge_pages(plan, probe.huge_pages())
         if plan.kernel is None:
             raise GuestNotBuilt(
                 f"there is no kernel for pod {plan.pod_id!r}; run `vctui guest build`, "
@@ -115,6 +117,8 @@ class Qemu(Hypervisor):
                 accelerator=choice.name,
                 listening=descriptors,
                 sandbox=built.sandbox,
+                nested=_is_nested(plan, choice),
+                huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             )
             spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
         try:
@@ -163,6 +167,31 @@ def _check_resources(plan: MachinePlan) -> None:
         raise InvalidConfig(
             f"vm_config.vcpus of pod {plan.pod_id!r} is {plan.vcpus}; give 1 to {MAX_VCPUS}"
         )
+
+
+def _check_huge_pages(plan: MachinePlan, there: probe.HugePages) -> None:
+    if there.folder is None:
+        raise HostProblem(
+            f"pod {plan.pod_id!r} wants huge pages (hypervisor_config.huge_pages), but hugetlbfs "
+            "is not mounted; run `mkdir -p /dev/hugepages && mount -t hugetlbfs none "
+            "/dev/hugepages`"
+        )
+    if plan.memory % there.page_mib:
+        raise InvalidConfig(
+            f"vm_config.memory of pod {plan.pod_id!r} is {plan.memory} MiB, but must be a "
+            f"multiple of the huge page of {there.page_mib} MiB; change it"
+        )
+    if there.free_mib < plan.memory:
+        raise HostProblem(
+            f"pod {plan.pod_id!r} wants {plan.memory} MiB of huge pages, but this host has "
+            f"{there.free_mib} MiB free; raise the number with `sysctl vm.nr_hugepages`, or leave "
+            "hypervisor_config.huge_pages out"
+        )
+
+
+def _is_nested(plan: MachinePlan, choice: accel.Choice) -> bool:
+    wanted = choice.name == "kvm" and not plan.config.disable_nesting_checks
+    return wanted and probe.is_virtual_machine()
 
 
 def _check_readable(plan: MachinePlan, key: str, path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Fields of hypervisor_config, seen from inside the guest, or on the host's QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Host
+from vctui.linux import mounts, probe
+
+pytestmark = pytest.mark.vm
+
+IDLE = ("idle", "sleep 100000")
+BRIDGE_CLASS = "0x060400"
+FIRMWARES = tuple(
+    Path("/usr/share", folder, name)
+    for folder in ("seabios", "qemu")
+    for name in ("bios-256k.bin", "bios.bin")
+)
+
+
+@contextlib.contextmanager
+def running(host: Host, pod_id: str, hypervisor: dict[str, Any], **keys: Any) -> Iterator[str]:
+    """A pod of one idle container, for the length of the block."""
+    host.do("pod", "run", host.pod(pod_id, IDLE, hypervisor_config=hypervisor, **keys))
+    try:
+        yield pod_id
+    finally:
+        host.do("pod", "delete", pod_id)
+
+
+def inside(host: Host, pod_id: str, script: str) -> str:
+    return host.do("container", "exec", pod_id, "idle", "--", "/bin/sh", "-c", script)
+
+
+def qemu(host: Host, pod_id: str) -> Path:
+    """The machine's folder in the host's /proc."""
+    pid: int = host.status(pod_id)["machine"]["pid"]
+    return Path("/proc", str(pid))
+
+
+@pytest.mark.parametrize("machine_type", ["q35", "pc"])
+def test_bridges_are_in_the_guest_and_the_kernel_has_its_parameters(host, machine_type):
+    config = {
+        "hypervisor_machine_type": machine_type,
+        "default_bridges": 2,
+        "default_vcpus": 2,
+        "default_mem_sz": 320,
+        "kernel_params": [{"key": "vctui.test", "value": "here"}],
+    }
+    with running(host, f"bridges-{machine_type}", config) as pod:
+        classes = inside(host, pod, "cat /sys/bus/pci/devices/*/class").split()
+        # a root port is a bridge, too
+        assert classes.count(BRIDGE_CLASS) == (4 if machine_type == "q35" else 2)
+        assert inside(host, pod, "cat /proc/cmdline").split()[-1] == "vctui.test=here"
+        assert inside(host, pod, "grep -c ^processor /proc/cpuinfo").strip() == "2"
+        total = int(inside(host, pod, "grep MemTotal /proc/meminfo").split()[1])
+        assert 220 * 1024 < total < 320 * 1024
+
+
+def test_locked_memory_and_preallocated_memory_are_in_the_hosts_ram(host):
+    """mlock is for root, or for whom RLIMIT_MEMLOCK allows it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root on the host to lock memory")
+    config = {"realtime": True, "mlock": True, "mem_prealloc": True}
+    with running(host, "locked", config, vm_config={"memory": 256}) as pod:
+        status = (qemu(host, pod) / "status").read_text()
+        facts = dict(line.split(":", 1) for line in status.splitlines())
+        assert int(facts["VmLck"].split()[0]) > 256 * 1024
+        assert int(facts["VmRSS"].split()[0]) > 256 * 1024
+
+
+def test_a_machine_on_the_seabios_of_a_file_boots(host, tmp_path):
+    firmware = next((path for path in FIRMWARES if path.is_file()), None)
+    if firmware is None:
+        pytest.skip("needs a SeaBIOS image: apt-get install seabios")
+    copy = tmp_path / "firmware.bin"
+    copy.write_bytes(firmware.read_bytes())
+    with running(host, "firmware", {"firmware_path": str(copy)}) as pod:
+        assert str(copy).encode() in (qemu(host, pod) / "cmdline").read_bytes().split(b"\0")
+        assert inside(host, pod, "echo booted") == "booted\n"
+
+
+@pytest.fixture
+def huge_pages(tmp_path: Path) -> Iterator[None]:
+    """256 MiB of huge pages, given back after the test."""
+    number = Path("/proc/sys/vm/nr_hugepages")
+    before = number.read_text()
+    folder = tmp_path / "hugepages"
+    folder.mkdir()
+    try:
+        mounts.mount("none", str(folder), "hugetlbfs")
+        number.write_text("128")
+        if int(number.read_text()) < 128:
+            pytest.skip("needs 256 MiB of free huge pages")
+        yield
+    except PermissionError:
+        pytest.skip("needs a host that lets root reserve huge pages")
+    finally:
+        number.write_text(before)
+        mounts.unmount(str(folder))
+
+
+@pytest.mark.root
+def test_memory_comes_from_huge_pages(host, huge_pages):
+    with running(host, "huge", {"huge_pages": True}, vm_config={"memory": 256}) as pod:
+        status = (qemu(host, pod) / "status").read_text()
+        facts = dict(line.split(":", 1) for line in status.splitlines())
+        assert int(facts["HugetlbPages"].split()[0]) == 256 * 1024
+        assert inside(host, pod, "echo booted") == "booted\n"
+
+
+def test_a_host_without_huge_pages_refuses_them(host):
+    there = probe.huge_pages()
+    if there.folder is not None and there.free_mib >= 256:
+        pytest.skip("needs a host without free huge pages")
+    config = {"huge_pages": True}
+    error = host.refuse("pod", "create", host.pod("no", IDLE, hypervisor_config=config))
+    assert error["kind"] == "host"
+    assert "huge_pages" in error["message"]
+
+
+def test_memory_is_not_locked_without_realtime(host):
+    error = host.refuse("pod", "create", host.pod("no", IDLE, hypervisor_config={"mlock": True}))
+    assert error["kind"] == "invalid-config"
+    assert "realtime" in error["message"]
