@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
+import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,16 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Host
+from tests.image.reading import read_archive
+from vctui import settings
+from vctui.image import builder
 from vctui.linux import mounts, probe
 
 pytestmark = pytest.mark.vm
 
 IDLE = ("idle", "sleep 100000")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+MIB = 1024 * 1024
 BRIDGE_CLASS = "0x060400"
 FIRMWARES = tuple(
     Path("/usr/share", folder, name)
@@ -84,6 +93,86 @@ def test_a_machine_on_the_seabios_of_a_file_boots(host, tmp_path):
     with running(host, "firmware", {"firmware_path": str(copy)}) as pod:
         assert str(copy).encode() in (qemu(host, pod) / "cmdline").read_bytes().split(b"\0")
         assert inside(host, pod, "echo booted") == "booted\n"
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Path:
+    """A folder with the built guest's root as ext4: `whole.img` without partitions, `part.img` with
+    one, and made for an NVDIMM."""
+    if not shutil.which("mke2fs", path=PATH):
+        pytest.skip("needs mke2fs: apt-get install e2fsprogs")
+    folder = tmp_path_factory.mktemp("disks")
+    guest = builder.current_guest(settings.load(overrides={"cache_dir": str(guest_cache)}))
+    for name, node in read_archive(Path(guest.initrd).read_bytes()).items():
+        path = folder / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if stat.S_ISDIR(node.mode):
+            path.mkdir(exist_ok=True)
+        elif stat.S_ISLNK(node.mode):
+            path.symlink_to(node.data.decode())
+        elif stat.S_ISREG(node.mode):
+            path.write_bytes(node.data)
+            path.chmod(stat.S_IMODE(node.mode))
+    whole, part = folder / "whole.img", folder / "part.img"
+    words = ("-q", "-t", "ext4", "-b", "4096", "-d", str(folder / "tree"), str(whole), "64M")
+    subprocess.run(["mke2fs", *words], env={**os.environ, "PATH": PATH}, check=True)
+    table = partition_table(first=2 * MIB)
+    dax = partition_table(first=4 * MIB) + bytes(4096 - 512) + nvdimm_superblock(offset=2 * MIB)
+    part.write_bytes(dax.ljust(2 * MIB, b"\0") + table.ljust(2 * MIB, b"\0") + whole.read_bytes())
+    return folder
+
+
+def partition_table(*, first: int) -> bytes:
+    """Of one partition, which begins at byte `first`."""
+    entry = struct.pack("<B3xB3xII", 0, 0x83, first // 512, 64 * MIB // 512)
+    return bytes(446) + entry + bytes(48) + b"\x55\xaa"
+
+
+def nvdimm_superblock(*, offset: int) -> bytes:
+    """What makes the kernel map an NVDIMM from byte `offset` on (`struct nd_pfn_sb`): version 1.4,
+    pages of 4 KiB described in RAM, aligned to 2 MiB."""
+    pages = 64 * MIB // 4096
+    fields = (b"NVDIMM_PFN_INFO\0", 0, 1, 4, offset, pages, 1, 0, 0, 2 * MIB, 4096, 64)
+    block = struct.pack("<16s32xIHHQQIIIIIH", *fields).ljust(4096 - 8, b"\0")
+    low = high = 0
+    for word in struct.unpack("<1022I", block):  # Fletcher's checksum, itself taken as 0
+        low = (low + word) % 2**32
+        high += low
+    for _ in range(2):
+        high += low
+    return block + struct.pack("<Q", (high << 32 | low) % 2**64)
+
+
+INIT = {"kernel_params": [{"key": "init", "value": "/init"}]}
+
+
+def test_an_image_with_a_partition_is_the_guests_disk(host, disks):
+    before = (disks / "part.img").read_bytes()
+    with running(host, "disk", {"image_path": str(disks / "part.img"), **INIT}) as pod:
+        assert "root=/dev/vda1" in inside(host, pod, "cat /proc/cmdline")
+        assert inside(host, pod, "cat /sys/block/vda/ro").strip() == "1"
+        console = host.do("logs", pod, "--source", "console")
+        assert "EXT4-fs (vda1): mounted" in console
+        assert host.status(pod)["machine"]["image"] == str(disks / "part.img")
+    assert (disks / "part.img").read_bytes() == before
+
+
+@pytest.mark.parametrize(("image", "device"), [("whole.img", "pmem0"), ("part.img", "pmem0p1")])
+def test_an_image_is_an_nvdimm_of_the_guest(host, disks, image, device):
+    config = {"image_path": str(disks / image), "machine_accelerators": "nvdimm", **INIT}
+    with running(host, device, config) as pod:
+        words = inside(host, pod, "cat /proc/cmdline").split()
+        assert f"root=/dev/{device}" in words
+        # with this ext4 mounts what can be mapped, and refuses everything else
+        assert ("rootflags=dax" in words) == (image == "part.img")
+        assert f"EXT4-fs ({device}): mounted" in host.do("logs", pod, "--source", "console")
+
+
+def test_a_guest_has_an_image_or_an_initrd(host, disks):
+    config = {"image_path": str(disks / "whole.img"), "initrd_path": str(disks / "whole.img")}
+    error = host.refuse("pod", "create", host.pod("no", IDLE, hypervisor_config=config))
+    assert error["kind"] == "invalid-config"
+    assert "leave one of them out" in error["message"]
 
 
 @pytest.fixture

@@ -109,6 +109,11 @@ def _check_hypervisor(config: HypervisorConfig) -> None:
     _in_range(f"{where}default_vcpus", config.default_vcpus, MAX_VCPUS)
     _in_range(f"{where}default_mem_sz", config.default_mem_sz, MAX_MEMORY)
     _in_range(f"{where}default_bridges", config.default_bridges, MAX_BRIDGES)
+    if config.image_path and config.initrd_path:
+        raise InvalidConfig(
+            f"{where}image_path and {where}initrd_path are both set, but a guest has one root; "
+            "leave one of them out"
+        )
     if config.mlock and not config.realtime:
         raise InvalidConfig(
             f"{where}mlock has no effect without {where}realtime; set realtime = true as well, "

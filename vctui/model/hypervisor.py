@@ -21,6 +21,8 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """API: HypervisorConfig. An empty path means: from config.toml, else the built guest."""
 
     kernel_path: str = ""
+    image_path: str = ""
+    """A disk image with the guest's root file system, instead of an initrd; never written to."""
     initrd_path: str = ""
     hypervisor_path: str = ""
     """QEMU's executable."""
@@ -64,6 +66,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """How it came up, in words for an operator."""
     kernel: str = ""
     initrd: str = ""
+    image: str = ""
+    """The disk image that the guest has as its root."""
     vcpus: int = 1
     memory: int = 0
     """MiB."""

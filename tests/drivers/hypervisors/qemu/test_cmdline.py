@@ -14,6 +14,7 @@ from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.kinds import Accelerator, MachineType
+from vctui.wire.disk import Root
 
 RUN = Path("/run/vctui/pods/web")
 LISTENING = {"ctl": 10, "mon": 11, "serial": 12, "agent.channel.0": 13, "agent.log.0": 14}
@@ -29,6 +30,7 @@ def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
         "accelerator": Accelerator.AUTO,
         "kernel": Path("/guest/vmlinux"),
         "initrd": Path("/guest/initrd"),
+        "image": None,
         "kernel_params": ("console=ttyS0", "panic=1"),
         "vcpus": 2,
         "memory": 300,
@@ -49,6 +51,8 @@ def build(
     sandbox: bool = True,
     nested: bool = False,
     huge_pages: Path | None = Path("/dev/hugepages"),
+    root: Root | None = None,
+    image_size: int = 0,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -58,6 +62,8 @@ def build(
         sandbox=sandbox,
         nested=nested,
         huge_pages=huge_pages,
+        root=root,
+        image_size=image_size,
     )
     return list(argv)
 
@@ -174,6 +180,33 @@ def test_under_nested_kvm_every_virtio_device_is_a_legacy_one():
     assert "disable-modern" not in " ".join(build(plan(), accelerator="kvm"))
 
 
+def test_an_image_is_a_disk_that_nobody_can_write_to():
+    argv = build(plan(image=Path("/a,b.img"), initrd=None), root=Root(1, "xfs"))
+    assert values(argv, "-blockdev") == [
+        "driver=file,filename=/a,,b.img,node-name=image-file,read-only=on",
+        "driver=raw,file=image-file,node-name=image,read-only=on",
+    ]
+    assert "virtio-blk-pci,id=image-disk,drive=image" in values(argv, "-device")
+    assert values(argv, "-append") == ["root=/dev/vda1 rootfstype=xfs ro console=ttyS0 panic=1"]
+
+
+def test_an_image_is_an_nvdimm_where_the_machine_has_them():
+    config = HypervisorConfig(machine_accelerators="nvdimm,smm=on")
+    argv = build(
+        plan(config, image=Path("/i")), root=Root(0, "ext4", dax=True), image_size=(3 << 20) + 1
+    )
+    assert values(argv, "-machine")[0].endswith(",nvdimm=on,smm=on")
+    assert values(argv, "-m") == ["300M,slots=1,maxmem=304M"]
+    assert "nvdimm,id=nv0,memdev=image,unarmed=on" in values(argv, "-device")
+    backend = "memory-backend-file,id=image,size=3145729,mem-path=/i,share=on,readonly=on"
+    assert backend in values(argv, "-object")
+    assert values(argv, "-append")[0].startswith(
+        "root=/dev/pmem0 rootfstype=ext4 rootflags=dax ro console=ttyS0"
+    )
+    line = cmdline.kernel_command_line(plan(config, image=Path("/i")), Root(2, "erofs"))
+    assert line.startswith("root=/dev/pmem0p2 rootfstype=erofs ro ")
+
+
 def test_what_the_plan_does_not_have_is_left_out():
     argv = build(plan(kernel=None, initrd=None, ports=(), shares=()), sandbox=False)
     text = " ".join(argv)
@@ -208,7 +241,8 @@ def test_parameters_of_the_pod_come_last_in_their_order(pairs):
 @pytest.mark.parametrize("field", HypervisorConfig.__struct_fields__)
 def test_no_field_is_forgotten(field):
     """Fields that the plan itself carries, resolved, need nothing here."""
-    carried = {"kernel_path", "initrd_path", "hypervisor_path", "default_vcpus", "default_mem_sz"}
+    carried = {"kernel_path", "image_path", "initrd_path", "hypervisor_path"}
+    carried |= {"default_vcpus", "default_mem_sz"}
     carried |= {"mlock", "disable_nesting_checks"}  # they say how others are taken
     other = {
         "firmware_path": "/fw",

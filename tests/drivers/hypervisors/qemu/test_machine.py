@@ -53,6 +53,7 @@ def plan(tmp_path):
             "accelerator": Accelerator.TCG,
             "kernel": None,
             "initrd": None,
+            "image": None,
             "kernel_params": ("console=ttyS0",),
             "vcpus": 1,
             "memory": 64,
@@ -134,6 +135,25 @@ def test_check_reads_the_firmware_too(hypervisor, plan, tmp_path):
     config = HypervisorConfig(firmware_path="/no/firmware")
     with pytest.raises(FileProblem, match="firmware_path"):
         hypervisor.check(plan(config, kernel=tmp_path / "vmlinux", hypervisor_path="/bin/sh"))
+
+
+@pytest.mark.parametrize(
+    ("size", "accelerators", "words"),
+    [
+        (4096, "", r"disk\.img.*image_path.*'web'.*no ext4"),
+        (0, "", "no ext4"),
+        (4096, "nvdimm", "4096 bytes, but an NVDIMM"),
+    ],
+)
+def test_check_looks_into_the_image(hypervisor, plan, tmp_path, size, accelerators, words):
+    image = tmp_path / "disk.img"
+    config = HypervisorConfig(machine_accelerators=accelerators)
+    wanted = plan(config, kernel=tmp_path / "vmlinux", hypervisor_path="/bin/sh", image=image)
+    with pytest.raises(FileProblem, match="cannot read"):
+        hypervisor.check(wanted)
+    image.write_bytes(bytes(size))
+    with pytest.raises(FileProblem, match=words):
+        hypervisor.check(wanted)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Final
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.model.hypervisor import Param
 from vctui.model.kinds import MachineType
+from vctui.wire.disk import Root
 
 CONTROL: Final = "ctl"
 MONITOR: Final = "mon"
@@ -23,6 +24,7 @@ SERIAL: Final = "serial"
 _MACHINE: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _CPU: Final = {"kvm": "host", "tcg": "max"}
+_MIB: Final = 1024 * 1024
 DEFAULT_BRIDGES: Final = 1
 MAX_KERNEL_COMMAND_LINE: Final = 2047
 """Bytes that a Linux kernel on x86 takes (COMMAND_LINE_SIZE less its NUL)."""
@@ -42,11 +44,18 @@ def pid_file(run_dir: Path) -> Path:
     return run_dir / "qemu.pid"
 
 
-def kernel_command_line(plan: MachinePlan) -> str:
-    """Parameters of guest and agent, then the pod's own, which win by being last."""
+def has_nvdimm(plan: MachinePlan) -> bool:
+    """Whether the image is the guest's memory (DAX) instead of a disk."""
+    return plan.image is not None and "nvdimm=on" in _accelerators(plan)
+
+
+def kernel_command_line(plan: MachinePlan, root: Root | None = None) -> str:
+    """Where the image's root is, parameters of guest and agent, then the pod's own, which win by
+    being last."""
+    place = _root_parameters(plan, root) if root is not None else ()
     debug = ("debug",) if plan.config.debug else ()
     own = (str(param) for param in plan.config.kernel_params)
-    return " ".join((*plan.kernel_params, *debug, *own))
+    return " ".join((*place, *plan.kernel_params, *debug, *own))
 
 
 def build(
@@ -58,6 +67,8 @@ def build(
     sandbox: bool,
     nested: bool = False,
     huge_pages: Path | None = None,
+    root: Root | None = None,
+    image_size: int = 0,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -69,18 +80,21 @@ def build(
             off; virtio devices then speak the legacy protocol only, and there is no performance
             counter, as what these need costs exits of two hypervisors.
         huge_pages: where the host's huge pages are mounted, for `config.huge_pages`.
+        root: where in `plan.image` the root file system is.
+        image_size: of `plan.image`, in bytes.
     """
     virtio = _Virtio(legacy=nested)
     return (
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
-        *_board(plan, accelerator, nested, huge_pages),
+        *_board(plan, accelerator, nested, huge_pages, image_size),
         *_bridges(plan),
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
         *_shares(plan, virtio),
-        *_boot(plan),
+        *_image(plan, virtio, image_size),
+        *_boot(plan, root),
         *_additional(plan.config.hypervisor_params),
     )
 
@@ -114,22 +128,30 @@ class _Virtio:
 
 
 def _board(
-    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None
+    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None, image_size: int
 ) -> tuple[str, ...]:
     machine = f"{plan.config.hypervisor_machine_type},accel={accelerator},{_MACHINE}"
     cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
-    arguments = ["-cpu", cpu, "-smp", str(plan.vcpus), "-m", f"{plan.memory}M"]
+    memory = f"{plan.memory}M"
+    if has_nvdimm(plan):
+        memory += f",slots=1,maxmem={plan.memory + -(-image_size // _MIB)}M"
+    arguments = ["-cpu", cpu, "-smp", str(plan.vcpus), "-m", memory]
     if backend := _memory_backend(plan, huge_pages):
         machine += ",memory-backend=ram"
         arguments += ["-object", backend]
     if plan.config.realtime:
         arguments += ["-overcommit", f"mem-lock={'on' if plan.config.mlock else 'off'}"]
-    if plan.config.machine_accelerators:
-        machine += f",{plan.config.machine_accelerators}"
+    machine += "".join(f",{option}" for option in _accelerators(plan))
     arguments += ["-rtc", "base=utc,driftfix=slew"]
     if accelerator == "kvm":
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
     return ("-machine", machine, *arguments)
+
+
+def _accelerators(plan: MachinePlan) -> list[str]:
+    """`nvdimm` is short for `nvdimm=on`, as it was for the original."""
+    words = plan.config.machine_accelerators.split(",")
+    return [word if "=" in word else f"{word}=on" for word in words if word]
 
 
 def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
@@ -192,7 +214,31 @@ def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def _boot(plan: MachinePlan) -> tuple[str, ...]:
+def _image(plan: MachinePlan, virtio: _Virtio, image_size: int) -> tuple[str, ...]:
+    """Any number of machines share an image, as none can write to it."""
+    if plan.image is None:
+        return ()
+    path = _value(str(plan.image))
+    if has_nvdimm(plan):
+        options = f"id=image,size={image_size},mem-path={path},share=on,readonly=on"
+        backend = ("-object", f"memory-backend-file,{options}")
+        return (*backend, "-device", "nvdimm,id=nv0,memdev=image,unarmed=on")
+    file = f"driver=file,filename={path},node-name=image-file,read-only=on"
+    raw = "driver=raw,file=image-file,node-name=image,read-only=on"
+    return ("-blockdev", file, "-blockdev", raw, *virtio.device("blk", "id=image-disk,drive=image"))
+
+
+def _root_parameters(plan: MachinePlan, root: Root) -> tuple[str, ...]:
+    part = str(root.partition or "")
+    kind = f"rootfstype={root.filesystem}"
+    if not has_nvdimm(plan):
+        return (f"root=/dev/vda{part}", kind, "ro")
+    place = f"root=/dev/pmem0{part and f'p{part}'}"
+    dax = ("rootflags=dax",) if root.dax else ()
+    return (place, kind, *dax, "ro")
+
+
+def _boot(plan: MachinePlan, root: Root | None) -> tuple[str, ...]:
     arguments: list[str] = []
     if plan.config.firmware_path:
         arguments += ["-bios", plan.config.firmware_path]
@@ -200,7 +246,7 @@ def _boot(plan: MachinePlan) -> tuple[str, ...]:
         arguments += ["-kernel", str(plan.kernel)]
         if plan.initrd is not None:
             arguments += ["-initrd", str(plan.initrd)]
-        if command_line := kernel_command_line(plan):
+        if command_line := kernel_command_line(plan, root):
             arguments += ["-append", command_line]
     return tuple(arguments)
 

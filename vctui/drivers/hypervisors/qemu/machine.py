@@ -23,9 +23,12 @@ from vctui.errors import (
 from vctui.linux import files, probe, process, sockets
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
+from vctui.wire import disk
 
 MAX_VCPUS: Final = 255
 LOG: Final = "qemu.log"
+_NVDIMM_UNIT: Final = 2 * 1024 * 1024
+"""Bytes; a guest's kernel maps persistent memory in pieces of this size."""
 _GREETING: Final = 30.0
 """Seconds; with ten pods starting at once on two cores QEMU took three."""
 _LAST_LINES: Final = 3
@@ -52,11 +55,12 @@ class Qemu(Hypervisor):
         for key, path in (
             ("kernel_path", plan.kernel),
             ("initrd_path", plan.initrd),
+            ("image_path", plan.image),
             ("firmware_path", plan.config.firmware_path or None),
         ):
             if path is not None:
                 _check_readable(plan, key, Path(path))
-        length = len(os.fsencode(cmdline.kernel_command_line(plan)))
+        length = len(os.fsencode(cmdline.kernel_command_line(plan, _find_root(plan))))
         if length > cmdline.MAX_KERNEL_COMMAND_LINE:
             raise InvalidConfig(
                 f"the kernel parameters of pod {plan.pod_id!r} take {length} bytes, but a kernel "
@@ -118,6 +122,8 @@ class Qemu(Hypervisor):
                 listening=descriptors,
                 sandbox=built.sandbox,
                 nested=_is_nested(plan, choice),
+                root=_find_root(plan),
+                image_size=plan.image.stat().st_size if plan.image else 0,
                 huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             )
             spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
@@ -134,6 +140,7 @@ class Qemu(Hypervisor):
             boot=_story(choice),
             kernel=str(plan.kernel or ""),
             initrd=str(plan.initrd or ""),
+            image=str(plan.image or ""),
             vcpus=plan.vcpus,
             memory=plan.memory,
         )
@@ -187,6 +194,35 @@ def _check_huge_pages(plan: MachinePlan, there: probe.HugePages) -> None:
             f"{there.free_mib} MiB free; raise the number with `sysctl vm.nr_hugepages`, or leave "
             "hypervisor_config.huge_pages out"
         )
+
+
+def _find_root(plan: MachinePlan) -> disk.Root | None:
+    """Where the pod's image has its root file system; None for a pod without an image.
+
+    Raises:
+        FileProblem: there is none in it, or it cannot be an NVDIMM.
+    """
+    if plan.image is None:
+        return None
+    of_pod = f"(hypervisor_config.image_path of pod {plan.pod_id!r})"
+    with plan.image.open("rb") as file:
+        descriptor = file.fileno()
+        size = os.fstat(descriptor).st_size
+        if cmdline.has_nvdimm(plan) and (size == 0 or size % _NVDIMM_UNIT):
+            raise FileProblem(
+                f"{plan.image} {of_pod} has {size} bytes, but an NVDIMM has a multiple of "
+                f"{_NVDIMM_UNIT}; enlarge it with `truncate`"
+            )
+        try:
+            return disk.find_root(
+                lambda offset, length: (
+                    os.pread(descriptor, length, offset) if offset < size else b""
+                )
+            )
+        except ValueError as error:
+            raise FileProblem(
+                f"{plan.image} {of_pod} cannot be a guest's root: {error}; name a raw disk image"
+            ) from error
 
 
 def _is_nested(plan: MachinePlan, choice: accel.Choice) -> bool:
