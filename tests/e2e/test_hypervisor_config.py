@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
@@ -19,6 +20,7 @@ from tests.image.reading import read_archive
 from vctui import settings
 from vctui.image import builder
 from vctui.linux import mounts, probe
+from vctui.model.assets import PREFIX
 
 pytestmark = pytest.mark.vm
 
@@ -155,6 +157,23 @@ def test_an_image_with_a_partition_is_the_guests_disk(host, disks):
         assert "EXT4-fs (vda1): mounted" in console
         assert host.status(pod)["machine"]["image"] == str(disks / "part.img")
     assert (disks / "part.img").read_bytes() == before
+
+
+def test_a_kernel_that_an_annotation_names_is_booted_while_it_has_its_hash(host, tmp_path):
+    kernel = tmp_path / "vmlinux"
+    guest = builder.current_guest(settings.load())
+    kernel.write_bytes(Path(guest.kernel).read_bytes())
+    annotations = {
+        f"{PREFIX}KernelPath": str(kernel),
+        f"{PREFIX}KernelHash": hashlib.sha512(kernel.read_bytes()).hexdigest(),
+    }
+    with running(host, "asset", {}, annotations=annotations) as pod:
+        assert str(kernel).encode() in (qemu(host, pod) / "cmdline").read_bytes().split(b"\0")
+        assert host.status(pod)["machine"]["kernel"] == str(kernel)
+        host.do("pod", "stop", pod)
+        with kernel.open("ab") as file:
+            file.write(b"x")
+        assert "another SHA-512" in host.refuse("pod", "start", pod)["message"]
 
 
 @pytest.mark.parametrize(("image", "device"), [("whole.img", "pmem0"), ("part.img", "pmem0p1")])

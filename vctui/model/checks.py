@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model import ids
+from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.pod import PodConfig
@@ -47,9 +47,10 @@ def check_pod(config: PodConfig) -> PodConfig:
             f"hostname {config.hostname!r} is not a host name; use letters, digits and '-', "
             "64 characters at most"
         )
+    named = assets.from_annotations(config.annotations)
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
-    _check_hypervisor(config.hypervisor_config)
+    _check_hypervisor(assets.applied(config.hypervisor_config, named))
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
