@@ -102,6 +102,8 @@ def test_relative_paths_are_relative_to_the_files_folder() -> None:
     [
         ('image_path = "i", initrd_path = "j"', "image_path.*initrd_path.*leave one"),
         ("mlock = true", "mlock.*realtime"),
+        ('hypervisor_machine_type = "microvm", default_bridges = 1', "a microvm has no PCI"),
+        ('hypervisor_machine_type = "microvm", machine_accelerators = "nvdimm"', "an nvdimm"),
         ("default_bridges = 6", "default_bridges is 6 but can be 5 at most"),
     ],
 )

@@ -9,7 +9,7 @@ What the agent finds when its `main()` is called as process 1:
   (cgroup2), and a moment later `/dev/pts` and `/dev/shm`.
 - The root is a bind mount of the kernel's rootfs over itself, so that `pivot_root` works in a new
   mount namespace (it fails on the rootfs itself): crun needs no `--no-pivot`.
-- `virtio_pci` and `virtio_console` are inserted. Ports appear a moment later.
+- `virtio_pci`, `virtio_mmio` and `virtio_console` are inserted. Ports appear a moment later.
   9p, overlay and the network card are being inserted in the background, at low priority, and
   what is not there yet when it is mounted the kernel loads by itself.
 - The standard streams are the serial console. Python runs isolated (`-I -S`): `sys.path` is its

@@ -51,7 +51,7 @@ APPLETS: Final = (
 """Programs that busybox stands for: what boots the guest, and what one looks for in its debug
 console. The others are there as `busybox NAME`."""
 
-BOOT_MODULES: Final = ("virtio_pci", "virtio_console")
+BOOT_MODULES: Final = ("virtio_pci", "virtio_mmio", "virtio_console")
 """What the agent's channel needs: inserted first."""
 
 MODULES: Final = ("9p", "9pnet_virtio", "overlay", "virtio_rng", "virtio_net")

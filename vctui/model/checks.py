@@ -16,6 +16,7 @@ from vctui.errors import InvalidConfig
 from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.hypervisor import HypervisorConfig
+from vctui.model.kinds import MachineType
 from vctui.model.pod import PodConfig
 
 MAX_VCPUS: Final = 240
@@ -110,6 +111,8 @@ def _check_hypervisor(config: HypervisorConfig) -> None:
     _in_range(f"{where}default_vcpus", config.default_vcpus, MAX_VCPUS)
     _in_range(f"{where}default_mem_sz", config.default_mem_sz, MAX_MEMORY)
     _in_range(f"{where}default_bridges", config.default_bridges, MAX_BRIDGES)
+    if config.hypervisor_machine_type is MachineType.MICROVM:
+        _check_microvm(config, where)
     if config.image_path and config.initrd_path:
         raise InvalidConfig(
             f"{where}image_path and {where}initrd_path are both set, but a guest has one root; "
@@ -119,6 +122,19 @@ def _check_hypervisor(config: HypervisorConfig) -> None:
         raise InvalidConfig(
             f"{where}mlock has no effect without {where}realtime; set realtime = true as well, "
             "or leave mlock out"
+        )
+
+
+def _check_microvm(config: HypervisorConfig, where: str) -> None:
+    if config.default_bridges:
+        raise InvalidConfig(
+            f"{where}default_bridges is {config.default_bridges}, but a microvm has no PCI; "
+            "leave it out, or choose the machine type q35"
+        )
+    if "nvdimm" in config.machine_accelerators:
+        raise InvalidConfig(
+            f"{where}machine_accelerators asks for an nvdimm, which a microvm cannot have; "
+            "leave it out, or choose the machine type q35"
         )
 
 

@@ -53,6 +53,7 @@ def build(
     huge_pages: Path | None = Path("/dev/hugepages"),
     root: Root | None = None,
     image_size: int = 0,
+    tsc_khz: int = 0,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -64,6 +65,7 @@ def build(
         huge_pages=huge_pages,
         root=root,
         image_size=image_size,
+        tsc_khz=tsc_khz,
     )
     return list(argv)
 
@@ -205,6 +207,21 @@ def test_an_image_is_an_nvdimm_where_the_machine_has_them():
     )
     line = cmdline.kernel_command_line(plan(config, image=Path("/i")), Root(2, "erofs"))
     assert line.startswith("root=/dev/pmem0p2 rootfstype=erofs ro ")
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_microvm_has_no_pci(accelerator):
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    wanted = plan(config, image=Path("/i"))
+    argv = build(wanted, accelerator=accelerator, nested=True, root=Root(0, "xfs"), tsc_khz=2500000)
+    assert values(argv, "-machine") == [
+        f"microvm,accel={accelerator},usb=off,acpi=on,rtc=on,isa-serial=off"
+    ]
+    devices = values(argv, "-device")
+    assert "virtio-blk-device,id=image-disk,drive=image" in devices
+    assert not any("pci" in device or "disable-modern" in device for device in devices)
+    assert "-global" not in argv
+    assert values(argv, "-append")[0].endswith(" panic=1 tsc_early_khz=2500000")
 
 
 def test_what_the_plan_does_not_have_is_left_out():

@@ -21,7 +21,13 @@ CONTROL: Final = "ctl"
 MONITOR: Final = "mon"
 SERIAL: Final = "serial"
 
-_MACHINE: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
+_PC: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
+_BOARDS: Final = {
+    MachineType.Q35: _PC,
+    MachineType.PC: _PC,
+    MachineType.MICROVM: "usb=off,acpi=on,rtc=on,isa-serial=off",
+}
+"""A microvm tells the guest of its devices by ACPI; its serial port is added as on the others."""
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _CPU: Final = {"kvm": "host", "tcg": "max"}
 _MIB: Final = 1024 * 1024
@@ -49,13 +55,14 @@ def has_nvdimm(plan: MachinePlan) -> bool:
     return plan.image is not None and "nvdimm=on" in _accelerators(plan)
 
 
-def kernel_command_line(plan: MachinePlan, root: Root | None = None) -> str:
+def kernel_command_line(plan: MachinePlan, root: Root | None = None, *, tsc_khz: int = 0) -> str:
     """Where the image's root is, parameters of guest and agent, then the pod's own, which win by
     being last."""
+    clock = (f"tsc_early_khz={tsc_khz}",) if tsc_khz else ()
     place = _root_parameters(plan, root) if root is not None else ()
     debug = ("debug",) if plan.config.debug else ()
     own = (str(param) for param in plan.config.kernel_params)
-    return " ".join((*place, *plan.kernel_params, *debug, *own))
+    return " ".join((*place, *plan.kernel_params, *clock, *debug, *own))
 
 
 def build(
@@ -69,6 +76,7 @@ def build(
     huge_pages: Path | None = None,
     root: Root | None = None,
     image_size: int = 0,
+    tsc_khz: int = 0,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -82,19 +90,21 @@ def build(
         huge_pages: where the host's huge pages are mounted, for `config.huge_pages`.
         root: where in `plan.image` the root file system is.
         image_size: of `plan.image`, in bytes.
+        tsc_khz: frequency of the processor's counter, for guests that cannot find it out.
     """
-    virtio = _Virtio(legacy=nested)
+    has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
+    virtio = _Virtio(legacy=nested, pci=has_pci)
     return (
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
         *_board(plan, accelerator, nested, huge_pages, image_size),
-        *_bridges(plan),
+        *(_bridges(plan) if has_pci else ()),
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
-        *_boot(plan, root),
+        *_boot(plan, root, tsc_khz),
         *_additional(plan.config.hypervisor_params),
     )
 
@@ -120,9 +130,12 @@ class _Virtio:
     """How virtio devices are attached."""
 
     legacy: bool
+    pci: bool
 
     def device(self, kind: str, options: str) -> tuple[str, ...]:
-        """Arguments for a device; `kind` is what stands between `virtio-` and `-pci`."""
+        """Arguments for a device; `kind` is what stands between `virtio-` and the bus."""
+        if not self.pci:
+            return ("-device", f"virtio-{kind}-device,{options}")
         protocol = ",disable-modern=true" if self.legacy else ""
         return ("-device", f"virtio-{kind}-pci{protocol},{options}")
 
@@ -130,7 +143,8 @@ class _Virtio:
 def _board(
     plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None, image_size: int
 ) -> tuple[str, ...]:
-    machine = f"{plan.config.hypervisor_machine_type},accel={accelerator},{_MACHINE}"
+    kind = plan.config.hypervisor_machine_type
+    machine = f"{kind},accel={accelerator},{_BOARDS[kind]}"
     cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
     memory = f"{plan.memory}M"
     if has_nvdimm(plan):
@@ -143,7 +157,7 @@ def _board(
         arguments += ["-overcommit", f"mem-lock={'on' if plan.config.mlock else 'off'}"]
     machine += "".join(f",{option}" for option in _accelerators(plan))
     arguments += ["-rtc", "base=utc,driftfix=slew"]
-    if accelerator == "kvm":
+    if accelerator == "kvm" and kind is not MachineType.MICROVM:
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
     return ("-machine", machine, *arguments)
 
@@ -238,7 +252,7 @@ def _root_parameters(plan: MachinePlan, root: Root) -> tuple[str, ...]:
     return (place, kind, *dax, "ro")
 
 
-def _boot(plan: MachinePlan, root: Root | None) -> tuple[str, ...]:
+def _boot(plan: MachinePlan, root: Root | None, tsc_khz: int) -> tuple[str, ...]:
     arguments: list[str] = []
     if plan.config.firmware_path:
         arguments += ["-bios", plan.config.firmware_path]
@@ -246,7 +260,7 @@ def _boot(plan: MachinePlan, root: Root | None) -> tuple[str, ...]:
         arguments += ["-kernel", str(plan.kernel)]
         if plan.initrd is not None:
             arguments += ["-initrd", str(plan.initrd)]
-        if command_line := kernel_command_line(plan, root):
+        if command_line := kernel_command_line(plan, root, tsc_khz=tsc_khz):
             arguments += ["-append", command_line]
     return tuple(arguments)
 

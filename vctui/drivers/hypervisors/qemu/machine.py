@@ -20,9 +20,10 @@ from vctui.errors import (
     InvalidConfig,
     MachineDied,
 )
-from vctui.linux import files, probe, process, sockets
+from vctui.linux import files, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
+from vctui.model.kinds import MachineType
 from vctui.wire import disk
 
 MAX_VCPUS: Final = 255
@@ -113,6 +114,7 @@ class Qemu(Hypervisor):
         choice = await accel.choose(
             plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
         )
+        tsc_khz = await _tsc_khz(plan, choice)
         with _listening(plan) as listening:
             descriptors = {name: server.fileno() for name, server in listening.items()}
             argv = cmdline.build(
@@ -122,6 +124,7 @@ class Qemu(Hypervisor):
                 listening=descriptors,
                 sandbox=built.sandbox,
                 nested=_is_nested(plan, choice),
+                tsc_khz=tsc_khz,
                 root=_find_root(plan),
                 image_size=plan.image.stat().st_size if plan.image else 0,
                 huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
@@ -228,6 +231,23 @@ def _find_root(plan: MachinePlan) -> disk.Root | None:
 def _is_nested(plan: MachinePlan, choice: accel.Choice) -> bool:
     wanted = choice.name == "kvm" and not plan.config.disable_nesting_checks
     return wanted and probe.is_virtual_machine()
+
+
+async def _tsc_khz(plan: MachinePlan, choice: accel.Choice) -> int:
+    """What an emulated microvm's kernel has to be told, as it has no other clock to compare with.
+
+    Raises:
+        HostProblem: it cannot be measured here.
+    """
+    if plan.config.hypervisor_machine_type is not MachineType.MICROVM or choice.name == "kvm":
+        return 0
+    if frequency := await tsc.frequency_khz():
+        return frequency
+    raise HostProblem(
+        f"pod {plan.pod_id!r} cannot be an emulated microvm here, as the frequency of this host's "
+        "time stamp counter cannot be measured; set hypervisor_config.hypervisor_machine_type "
+        "to q35"
+    )
 
 
 def _check_readable(plan: MachinePlan, key: str, path: Path) -> None:
