@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -16,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Host
+from tests.e2e.conftest import Host, wait_until
 from tests.image.reading import read_archive
 from vctui import settings
+from vctui.drivers.hypervisors.qemu import qmp
 from vctui.image import builder
 from vctui.linux import mounts, probe
 from vctui.model.assets import PREFIX
@@ -73,6 +75,33 @@ def test_bridges_are_in_the_guest_and_the_kernel_has_its_parameters(host, machin
         assert inside(host, pod, "grep -c ^processor /proc/cpuinfo").strip() == "2"
         total = int(inside(host, pod, "grep MemTotal /proc/meminfo").split()[1])
         assert 220 * 1024 < total < 320 * 1024
+
+
+def plug(host: Host, pod_id: str, *commands: tuple[str, dict[str, object]]) -> list[Any]:
+    """Answers of QEMU's control socket."""
+
+    async def ask() -> list[Any]:
+        async with qmp.connect(host.root / "run" / "pods" / pod_id / "ctl.sock") as session:
+            return [await session.execute(name, arguments) for name, arguments in commands]
+
+    return asyncio.run(ask())
+
+
+def test_what_is_plugged_in_while_the_machine_runs_is_seen_by_the_guest(host):
+    """A device behind the bridge, and a processor where the host has one to spare."""
+    with running(host, "growing", {}, vm_config={"vcpus": 1, "memory": 256}) as pod:
+        bridged = {"driver": "virtio-rng-pci", "id": "dice", "bus": "pci-bridge-0", "addr": "0x1e"}
+        plug(host, pod, ("device_add", bridged))
+        slot = "ls /sys/bus/pci/devices | grep -c ':1e.0$' || :"
+        wait_until(lambda: int(inside(host, pod, slot)) == 1, "the device in slot 30")
+        [places] = plug(host, pod, ("query-hotpluggable-cpus", {}))
+        free = [place for place in places if "qom-path" not in place]
+        assert len(places) == max(1, min(os.cpu_count() or 1, 16))
+        if free:
+            processor = {"driver": free[-1]["type"], "id": "cpu-1", **free[-1]["props"]}
+            plug(host, pod, ("device_add", processor))
+            present = "cat /sys/devices/system/cpu/present"
+            wait_until(lambda: inside(host, pod, present).strip() != "0", "the processor")
 
 
 def test_locked_memory_and_preallocated_memory_are_in_the_hosts_ram(host):

@@ -54,6 +54,7 @@ def build(
     root: Root | None = None,
     image_size: int = 0,
     tsc_khz: int = 0,
+    max_vcpus: int = 0,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -66,6 +67,7 @@ def build(
         root=root,
         image_size=image_size,
         tsc_khz=tsc_khz,
+        max_vcpus=max_vcpus,
     )
     return list(argv)
 
@@ -84,7 +86,7 @@ def test_the_whole_of_it():
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-machine",
         "q35,accel=tcg,usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off",
-        *("-cpu", "max", "-smp", "2", "-m", "300M", "-rtc", "base=utc,driftfix=slew"),
+        *("-cpu", "max", "-rtc", "base=utc,driftfix=slew", "-smp", "2", "-m", "300M"),
         *("-device", "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1"),
         *("-device", "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
@@ -222,6 +224,13 @@ def test_a_microvm_has_no_pci(accelerator):
     assert not any("pci" in device or "disable-modern" in device for device in devices)
     assert "-global" not in argv
     assert values(argv, "-append")[0].endswith(" panic=1 tsc_early_khz=2500000")
+
+
+def test_there_is_room_for_processors_that_come_later():
+    assert values(build(plan(), max_vcpus=8), "-smp") == ["2,maxcpus=8"]
+    assert values(build(plan(vcpus=9), max_vcpus=8), "-smp") == ["9"]
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    assert values(build(plan(config), max_vcpus=8), "-smp") == ["2"]
 
 
 def test_what_the_plan_does_not_have_is_left_out():

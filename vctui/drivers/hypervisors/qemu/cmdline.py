@@ -77,6 +77,7 @@ def build(
     root: Root | None = None,
     image_size: int = 0,
     tsc_khz: int = 0,
+    max_vcpus: int = 0,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -91,6 +92,7 @@ def build(
         root: where in `plan.image` the root file system is.
         image_size: of `plan.image`, in bytes.
         tsc_khz: frequency of the processor's counter, for guests that cannot find it out.
+        max_vcpus: how many processors there can be in the end, where they can be plugged in.
     """
     has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
     virtio = _Virtio(legacy=nested, pci=has_pci)
@@ -98,7 +100,8 @@ def build(
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
-        *_board(plan, accelerator, nested, huge_pages, image_size),
+        *_board(plan, accelerator, nested, huge_pages),
+        *_size(plan, max_vcpus if has_pci else 0, image_size),
         *(_bridges(plan) if has_pci else ()),
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
@@ -141,15 +144,12 @@ class _Virtio:
 
 
 def _board(
-    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None, image_size: int
+    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None
 ) -> tuple[str, ...]:
     kind = plan.config.hypervisor_machine_type
     machine = f"{kind},accel={accelerator},{_BOARDS[kind]}"
     cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
-    memory = f"{plan.memory}M"
-    if has_nvdimm(plan):
-        memory += f",slots=1,maxmem={plan.memory + -(-image_size // _MIB)}M"
-    arguments = ["-cpu", cpu, "-smp", str(plan.vcpus), "-m", memory]
+    arguments = ["-cpu", cpu]
     if backend := _memory_backend(plan, huge_pages):
         machine += ",memory-backend=ram"
         arguments += ["-object", backend]
@@ -160,6 +160,20 @@ def _board(
     if accelerator == "kvm" and kind is not MachineType.MICROVM:
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
     return ("-machine", machine, *arguments)
+
+
+def _size(plan: MachinePlan, max_vcpus: int, image_size: int) -> tuple[str, ...]:
+    """Processors and memory.
+
+    There is no room for more memory: a kernel that expects memory above 4 GiB sets 64 MiB aside
+    for devices that cannot reach it.
+    """
+    vcpus, memory = str(plan.vcpus), f"{plan.memory}M"
+    if max_vcpus > plan.vcpus:
+        vcpus += f",maxcpus={max_vcpus}"
+    if has_nvdimm(plan):
+        memory += f",slots=1,maxmem={plan.memory + -(-image_size // _MIB)}M"
+    return ("-smp", vcpus, "-m", memory)
 
 
 def _accelerators(plan: MachinePlan) -> list[str]:

@@ -28,6 +28,8 @@ from vctui.wire import disk
 
 MAX_VCPUS: Final = 255
 LOG: Final = "qemu.log"
+_MOST_VCPUS: Final = 16
+"""That a machine with fewer can grow to; each of them costs a guest a quarter of a MiB at once."""
 _NVDIMM_UNIT: Final = 2 * 1024 * 1024
 """Bytes; a guest's kernel maps persistent memory in pieces of this size."""
 _GREETING: Final = 30.0
@@ -125,6 +127,7 @@ class Qemu(Hypervisor):
                 sandbox=built.sandbox,
                 nested=_is_nested(plan, choice),
                 tsc_khz=tsc_khz,
+                max_vcpus=min(os.cpu_count() or 1, _MOST_VCPUS),
                 root=_find_root(plan),
                 image_size=plan.image.stat().st_size if plan.image else 0,
                 huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
