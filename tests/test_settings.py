@@ -74,7 +74,10 @@ def test_a_named_file_that_is_missing_is_a_problem(config: Path) -> None:
     [
         ("[pod]\nmemori = 3", "pod.memori is not a known key; did you mean 'memory'?"),
         ('[pod]\nmemory = "3"', "pod.memory must be an integer, not '3'"),
-        ("[qemu]\nmachine_type = 'arm'", "qemu.machine_type must be one of q35, pc, not 'arm'"),
+        (
+            "[qemu]\nmachine_type = 'arm'",
+            "qemu.machine_type must be one of q35, pc, microvm, not 'arm'",
+        ),
         ("[keys]\nstop = 3", "keys.stop must be a string, not 3"),
     ],
 )

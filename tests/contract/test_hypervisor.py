@@ -31,6 +31,7 @@ def plan(tmp_path):
         accelerator=Accelerator.TCG,
         kernel=None,
         initrd=None,
+        image=None,
         kernel_params=(),
         vcpus=1,
         memory=64,

@@ -25,6 +25,7 @@ def _manifest(key: str, **changes: object) -> Manifest:
         created=_NOW,
         kernel="vmlinux",
         initrd="initrd",
+        root_initrd="root-initrd",
         kernel_release="6.1",
         python_version="3.11",
         kernel_params=("quiet",),

@@ -9,7 +9,8 @@ import pytest
 
 from tests.image.reading import dynamic, elf
 from vctui.errors import GuestBuildFailed
-from vctui.image import initrd, recipe
+from vctui.image import initrd, recipe, rootinit
+from vctui.image.modules import Module
 
 
 def test_init_names_modules_and_the_agent() -> None:
@@ -35,6 +36,19 @@ def test_every_program_that_init_calls_has_a_name() -> None:
     script = tree["init"].data.decode() + tree["etc/later"].data.decode()
     words = [line.split()[0] for line in script.splitlines() if line and line[0] != "#"]
     assert set(words) - {"export", "cd", "exec"} <= names
+
+
+def test_every_program_that_the_roots_init_calls_has_a_name() -> None:
+    tree = rootinit.tree("6.1", [], b"busybox")
+    script = tree["init"].data.decode()
+    assert "# no modules" in script
+    for word in ("mount", "umount", "modprobe", "sh"):
+        assert any(path.endswith(f"bin/{word}") for path in tree)
+    assert tree["init"].mode == stat.S_IFREG | 0o755
+    modules = [Module(name, f"k/{name}.ko", b"", (), ()) for name in ("virtio_blk", "ext4")]
+    tree = rootinit.tree("6.1", modules, b"busybox")
+    assert "modprobe -a virtio_blk\n" in tree["init"].data.decode()
+    assert "usr/lib/modules/6.1/k/ext4.ko" in tree
 
 
 def test_libraries_are_followed_to_the_last(tmp_path: Path) -> None:

@@ -97,6 +97,21 @@ def test_relative_paths_are_relative_to_the_files_folder() -> None:
     assert config.hypervisor_config.hypervisor_path == "qemu-system-x86_64"
 
 
+@pytest.mark.parametrize(
+    ("hypervisor", "words"),
+    [
+        ('image_path = "i", initrd_path = "j"', "image_path.*initrd_path.*leave one"),
+        ("mlock = true", "mlock.*realtime"),
+        ('hypervisor_machine_type = "microvm", default_bridges = 1', "a microvm has no PCI"),
+        ('hypervisor_machine_type = "microvm", machine_accelerators = "nvdimm"', "an nvdimm"),
+        ("default_bridges = 6", "default_bridges is 6 but can be 5 at most"),
+    ],
+)
+def test_a_machine_that_cannot_be_is_refused(hypervisor: str, words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        pod(f'id = "web"\nhypervisor_config = {{{hypervisor}}}')
+
+
 def test_json_says_the_same_as_toml() -> None:
     as_json = json.dumps(
         {

@@ -24,15 +24,19 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
     needs = agent.needs(at.run, at.share, debug=wanted.debug)
     kernel = Path(wanted.kernel_path) if wanted.kernel_path else None
     initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
+    image = Path(wanted.image_path) if wanted.image_path else None
     parameters: tuple[str, ...] = _FOREIGN_GUEST_PARAMS
     min_memory = 0
-    if config.hypervisor_type is HypervisorType.QEMU and not (kernel and initrd):
+    if config.hypervisor_type is HypervisorType.QEMU and not (kernel and (initrd or image)):
         guest = builder.current_guest(ctx.settings)
-        kernel = kernel or Path(guest.kernel)
-        if initrd is None:
+        if image is not None:  # the built kernel finds it by an initrd; others have the drivers
+            initrd = Path(guest.root_initrd)
+            parameters = guest.kernel_params
+        elif initrd is None:
             initrd = Path(guest.initrd)
             parameters = guest.kernel_params
             min_memory = guest.min_memory
+        kernel = kernel or Path(guest.kernel)
     defaults = ctx.settings.pod
     return MachinePlan(
         pod_id=config.id,
@@ -43,6 +47,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
         accelerator=ctx.settings.qemu.accelerator,
         kernel=kernel,
         initrd=initrd,
+        image=image,
         kernel_params=(*parameters, *needs.kernel_params),
         vcpus=config.vm_config.vcpus or wanted.default_vcpus or defaults.vcpus,
         memory=config.vm_config.memory or wanted.default_mem_sz or defaults.memory,

@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 
 from vctui.drivers.agents.base import Agent
+from vctui.engine import assets, files, machine, recovery
 from vctui.engine import container as containers
-from vctui.engine import files, machine, recovery
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
 from vctui.engine.rollback import Rollback
@@ -38,7 +38,7 @@ async def create(ctx: Context, config: PodConfig) -> None:
             )
         async with Rollback() as undo:
             undo.push(lambda: at.lock.unlink(missing_ok=True))
-            plan = machine.plan(ctx, config)
+            plan = machine.plan(ctx, await assets.settle(config))
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
             for one in config.containers:
                 files.check(ctx, config, one)
@@ -136,7 +136,7 @@ async def set_annotations(ctx: Context, pod_id: str, annotations: dict[str, str]
 async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
     pod_id, at = record.id, ctx.paths(record.id)
     hypervisor, proxy = ctx.hypervisor(record), ctx.proxy(record)
-    plan = machine.plan(ctx, record.config)
+    plan = machine.plan(ctx, await assets.settle(record.config))
     hypervisor.check(plan)
     async with Rollback() as undo:
         undo.push(_reclaim_keeping_logs, ctx, pod_id)

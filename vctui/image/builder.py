@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from vctui.errors import GuestBuildFailed, GuestNotBuilt
-from vctui.image import cpio, current, elf, initrd, packages, recipe, rootfs, unpacked
+from vctui.image import cpio, current, elf, initrd, packages, recipe, rootfs, rootinit, unpacked
 from vctui.image.current import current_guest, list_guests
 from vctui.image.ingredients import Ingredients, look_up
 from vctui.image.manifest import Manifest, Output
@@ -128,6 +128,9 @@ async def _assemble(
     report(Progress("collecting kernel modules"))
     wanted = (*recipe.BOOT_MODULES, *recipe.MODULES)
     chosen = await unpacked.kernel_modules(source, wanted)
+    for_root = await unpacked.kernel_modules(
+        source, (*recipe.ROOT_DRIVERS, *recipe.ROOT_FILE_SYSTEMS)
+    )
     report(Progress("compiling the agent"))
     interpreter = Interpreter(root, ingredients.python_version)
     python_files = await collect(interpreter, ours)
@@ -143,9 +146,11 @@ async def _assemble(
         **python_files,
         **programs,
     }
+    root_tree = rootinit.tree(source.release, for_root, programs["usr/bin/busybox"].data)
     outputs = {
         "vmlinux": kernel_image,
         "initrd": await to_the_end(lambda: b"".join(cpio.archive(tree))),
+        "root-initrd": await to_the_end(lambda: b"".join(cpio.archive(root_tree))),
     }
     for name, data in outputs.items():
         await to_the_end(partial(_write, draft / name, data))
@@ -162,6 +167,7 @@ async def _assemble(
         created=datetime.now(UTC).replace(microsecond=0),
         kernel="vmlinux",
         initrd="initrd",
+        root_initrd="root-initrd",
         kernel_release=source.release,
         python_version=ingredients.python_version,
         kernel_params=recipe.KERNEL_PARAMS,

@@ -1,7 +1,7 @@
 """Guests in the cache: which there are, and the one that pods boot. Quick, without apt.
 
 <cache_dir>/guests/current            the key of the guest to boot
-<cache_dir>/guests/<key>/             manifest.json, vmlinux, initrd, rootfs/
+<cache_dir>/guests/<key>/             manifest.json, vmlinux, initrd, root-initrd, rootfs/
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def read(where: Path) -> Manifest | None:
 def located(found: Manifest, where: Path) -> Manifest:
     """The manifest with absolute paths, for those who boot the guest."""
     return msgspec.structs.replace(
-        found, kernel=str(where / found.kernel), initrd=str(where / found.initrd)
+        found,
+        kernel=str(where / found.kernel),
+        initrd=str(where / found.initrd),
+        root_initrd=str(where / found.root_initrd),
     )
 
 

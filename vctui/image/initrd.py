@@ -9,7 +9,7 @@ What the agent finds when its `main()` is called as process 1:
   (cgroup2), and a moment later `/dev/pts` and `/dev/shm`.
 - The root is a bind mount of the kernel's rootfs over itself, so that `pivot_root` works in a new
   mount namespace (it fails on the rootfs itself): crun needs no `--no-pivot`.
-- `virtio_pci` and `virtio_console` are inserted. Ports appear a moment later.
+- `virtio_pci`, `virtio_mmio` and `virtio_console` are inserted. Ports appear a moment later.
   9p, overlay and the network card are being inserted in the background, at low priority, and
   what is not there yet when it is mounted the kernel loads by itself.
 - The standard streams are the serial console. Python runs isolated (`-I -S`): `sys.path` is its
@@ -91,9 +91,9 @@ def base(modules_there: Collection[str], python: str) -> dict[str, cpio.Node]:
         python: the interpreter's path.
     """
     init = _INIT.format(
-        boot_modules=_insertion(recipe.BOOT_MODULES, modules_there), start=recipe.START
+        boot_modules=insertion(recipe.BOOT_MODULES, modules_there), start=recipe.START
     )
-    later = _LATER.format(modules=_insertion(recipe.MODULES, modules_there))
+    later = _LATER.format(modules=insertion(recipe.MODULES, modules_there))
     tree = {path: cpio.folder(mode) for path, mode in _FOLDERS.items()}
     tree |= {path: cpio.link(target) for path, target in _LINKS.items()}
     tree |= {applet: cpio.link("/usr/bin/busybox") for applet in recipe.APPLETS}
@@ -111,7 +111,8 @@ def base(modules_there: Collection[str], python: str) -> dict[str, cpio.Node]:
     return tree
 
 
-def _insertion(wanted: Iterable[str], there: Collection[str]) -> str:
+def insertion(wanted: Iterable[str], there: Collection[str]) -> str:
+    """The line of a script that inserts modules."""
     names = [name for name in wanted if name in there]
     return f"modprobe -a {' '.join(names)}" if names else "# no modules: the kernel has them"
 

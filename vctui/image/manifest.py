@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 """Of the file; a guest with another one is built again."""
 
 
@@ -30,6 +30,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Path; in the file below the guest's folder, in what the builder returns absolute."""
     initrd: str
     """Path, like `kernel`."""
+    root_initrd: str
+    """Path, like `kernel`: what mounts the disk that `root=` names, for images of one's own."""
     kernel_release: str
     python_version: str
     kernel_params: tuple[str, ...]

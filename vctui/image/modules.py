@@ -17,6 +17,10 @@ _SIGNATURE_END: Final = b"~Module signature appended~\n"
 _SIGNATURE_INFO: Final = 12
 """Bytes of `struct module_signature`, the last four of them the signature's length."""
 
+_ALIASES: Final = {"crc32c": "crc32c_generic", "crypto_crc32c": "crc32c_generic"}
+"""What a `softdep` may name instead of a module: of the algorithm's modules the one that works on
+every processor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -47,7 +51,8 @@ def parse(path: str, data: bytes) -> Module:
         if key == "depends":
             depends += [name.replace("-", "_") for name in value.split(",") if name]
         elif key == "softdep" and value.startswith("pre:"):
-            depends += [name.replace("-", "_") for name in _before(value)]
+            named = (name.replace("-", "_") for name in _before(value))
+            depends += [_ALIASES.get(name, name) for name in named]
         elif key == "alias":
             aliases.append(value)
     return Module(module_name(path), path, data, tuple(depends), tuple(aliases))

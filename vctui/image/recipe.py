@@ -51,12 +51,18 @@ APPLETS: Final = (
 """Programs that busybox stands for: what boots the guest, and what one looks for in its debug
 console. The others are there as `busybox NAME`."""
 
-BOOT_MODULES: Final = ("virtio_pci", "virtio_console")
+BOOT_MODULES: Final = ("virtio_pci", "virtio_mmio", "virtio_console")
 """What the agent's channel needs: inserted first."""
 
 MODULES: Final = ("9p", "9pnet_virtio", "overlay", "virtio_rng", "virtio_net")
 """What a pod needs a moment later: inserted at the lowest priority. Each megabyte in the image
 costs 13 ms of emulated boot, so what no pod uses is not there."""
+
+ROOT_DRIVERS: Final = ("virtio_pci", "virtio_mmio", "virtio_blk", "nfit", "nd_pmem")
+"""What finds a disk or an NVDIMM with a root file system: in an initrd of their own."""
+
+ROOT_FILE_SYSTEMS: Final = ("ext4", "xfs", "squashfs", "erofs")
+"""Which such a root may have."""
 
 ENTRY: Final = "vctui.guest.__main__"
 """The module whose `main()` is run as process 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,45 @@ def memory_mib() -> tuple[int, int]:
         name, _, value = line.partition(":")
         facts[name] = int(value.split()[0])
     return facts["MemTotal"] // 1024, facts.get("MemAvailable", facts["MemFree"]) // 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HugePages:
+    """Huge pages of the default size."""
+
+    folder: Path | None
+    """Where hugetlbfs is mounted; None where it is not."""
+    page_mib: int
+    free_mib: int
+
+
+def huge_pages() -> HugePages:
+    facts = {}
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        facts[name] = int(value.split()[0])
+    page_mib = facts.get("Hugepagesize", 0) // 1024
+    free = facts.get("HugePages_Free", 0) - facts.get("HugePages_Rsvd", 0)
+    return HugePages(_hugetlbfs(page_mib), page_mib, free * page_mib)
+
+
+def _hugetlbfs(page_mib: int) -> Path | None:
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, folder, kind, options = line.split()[:4]
+        sizes = [word for word in options.split(",") if word.startswith("pagesize=")]
+        if kind == "hugetlbfs" and sizes in ([], [f"pagesize={page_mib}M"]):
+            return Path(folder.encode().decode("unicode_escape"))
+    return None
+
+
+def is_virtual_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this host runs on top of a hypervisor itself (CPU flag `hypervisor`)."""
+    with cpuinfo.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "flags":
+                return "hypervisor" in value.split()
+    return False
 
 
 def has_module(name: str) -> bool:

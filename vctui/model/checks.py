@@ -13,14 +13,18 @@ from typing import Final
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model import ids
+from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.hypervisor import HypervisorConfig
+from vctui.model.kinds import MachineType
 from vctui.model.pod import PodConfig
 
 MAX_VCPUS: Final = 240
 """What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
 MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
+MAX_BRIDGES: Final = 5
+"""Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
 MOUNT_TYPES: Final = ("bind", "tmpfs")
 
 _HOSTNAME: Final = re.compile(
@@ -44,11 +48,10 @@ def check_pod(config: PodConfig) -> PodConfig:
             f"hostname {config.hostname!r} is not a host name; use letters, digits and '-', "
             "64 characters at most"
         )
+    named = assets.from_annotations(config.annotations)
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
-    hypervisor = config.hypervisor_config
-    _in_range("hypervisor_config.default_vcpus", hypervisor.default_vcpus, MAX_VCPUS)
-    _in_range("hypervisor_config.default_mem_sz", hypervisor.default_mem_sz, MAX_MEMORY)
+    _check_hypervisor(assets.applied(config.hypervisor_config, named))
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
@@ -101,6 +104,38 @@ def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
                         "use names like CAP_NET_ADMIN"
                     )
     return cmd
+
+
+def _check_hypervisor(config: HypervisorConfig) -> None:
+    where = "hypervisor_config."
+    _in_range(f"{where}default_vcpus", config.default_vcpus, MAX_VCPUS)
+    _in_range(f"{where}default_mem_sz", config.default_mem_sz, MAX_MEMORY)
+    _in_range(f"{where}default_bridges", config.default_bridges, MAX_BRIDGES)
+    if config.hypervisor_machine_type is MachineType.MICROVM:
+        _check_microvm(config, where)
+    if config.image_path and config.initrd_path:
+        raise InvalidConfig(
+            f"{where}image_path and {where}initrd_path are both set, but a guest has one root; "
+            "leave one of them out"
+        )
+    if config.mlock and not config.realtime:
+        raise InvalidConfig(
+            f"{where}mlock has no effect without {where}realtime; set realtime = true as well, "
+            "or leave mlock out"
+        )
+
+
+def _check_microvm(config: HypervisorConfig, where: str) -> None:
+    if config.default_bridges:
+        raise InvalidConfig(
+            f"{where}default_bridges is {config.default_bridges}, but a microvm has no PCI; "
+            "leave it out, or choose the machine type q35"
+        )
+    if "nvdimm" in config.machine_accelerators:
+        raise InvalidConfig(
+            f"{where}machine_accelerators asks for an nvdimm, which a microvm cannot have; "
+            "leave it out, or choose the machine type q35"
+        )
 
 
 def _check_mount(mount: Mount, where: str) -> None:

@@ -21,6 +21,8 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """API: HypervisorConfig. An empty path means: from config.toml, else the built guest."""
 
     kernel_path: str = ""
+    image_path: str = ""
+    """A disk image with the guest's root file system, instead of an initrd; never written to."""
     initrd_path: str = ""
     hypervisor_path: str = ""
     """QEMU's executable."""
@@ -37,7 +39,17 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     default_vcpus: int = 0
     default_mem_sz: int = 0
     """MiB."""
+    default_bridges: int = 0
+    """PCI bridges that devices are plugged into while the machine runs; 0 means 1."""
     mem_prealloc: bool = False
+    huge_pages: bool = False
+    """Memory from the host's huge pages, all of it at once; wins over `mem_prealloc`."""
+    realtime: bool = False
+    """Lets `mlock` say whether the machine's memory may be swapped out."""
+    mlock: bool = False
+    """With `realtime`: the host never swaps the machine's memory out."""
+    disable_nesting_checks: bool = False
+    """Under KVM on a host that is a virtual machine itself, keep the machine as on bare metal."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +66,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """How it came up, in words for an operator."""
     kernel: str = ""
     initrd: str = ""
+    image: str = ""
+    """The disk image that the guest has as its root."""
     vcpus: int = 1
     memory: int = 0
     """MiB."""

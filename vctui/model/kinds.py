@@ -34,6 +34,8 @@ class NetworkModel(StrEnum):
 class MachineType(StrEnum):
     Q35 = "q35"
     PC = "pc"
+    MICROVM = "microvm"
+    """No PCI and little else; boots quickest, takes nothing that is plugged in later."""
 
 
 class Accelerator(StrEnum):

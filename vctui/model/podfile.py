@@ -24,7 +24,7 @@ from vctui.model.pod import PodConfig
 BUILTIN_ROOTFS: Final = ("busybox",)
 """Values of `rootfs` that name a root file system of ours and no path."""
 
-_GUEST_PATHS: Final = ("kernel_path", "initrd_path", "firmware_path")
+_GUEST_PATHS: Final = ("kernel_path", "image_path", "initrd_path", "firmware_path")
 
 
 class Format(StrEnum):

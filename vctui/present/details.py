@@ -64,6 +64,7 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
             Field("memory", _memory(machine.memory if machine else status.vm_config.memory)),
             Field("kernel", machine.kernel if machine else config.kernel_path),
             Field("initrd", machine.initrd if machine else config.initrd_path),
+            Field("image", machine.image if machine else config.image_path),
             Field("kernel parameters", " ".join(map(str, config.kernel_params))),
             Field("uuid", machine.uuid) if machine else None,
             Field("debug", "on") if config.debug else None,

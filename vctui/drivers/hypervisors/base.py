@@ -40,6 +40,8 @@ class MachinePlan:
     """AUTO is settled by the hypervisor."""
     kernel: Path | None
     initrd: Path | None
+    image: Path | None
+    """The disk image with the guest's root file system."""
     kernel_params: tuple[str, ...]
     """From guest and agent; those of `config` come after them."""
     vcpus: int

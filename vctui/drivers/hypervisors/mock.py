@@ -30,6 +30,7 @@ class MockHypervisor(Hypervisor):
             boot="no virtual machine: the mock hypervisor only remembers",
             kernel=str(plan.kernel or ""),
             initrd=str(plan.initrd or ""),
+            image=str(plan.image or ""),
             vcpus=plan.vcpus,
             memory=plan.memory,
         )

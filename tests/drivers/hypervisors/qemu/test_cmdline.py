@@ -14,6 +14,7 @@ from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.kinds import Accelerator, MachineType
+from vctui.wire.disk import Root
 
 RUN = Path("/run/vctui/pods/web")
 LISTENING = {"ctl": 10, "mon": 11, "serial": 12, "agent.channel.0": 13, "agent.log.0": 14}
@@ -29,6 +30,7 @@ def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
         "accelerator": Accelerator.AUTO,
         "kernel": Path("/guest/vmlinux"),
         "initrd": Path("/guest/initrd"),
+        "image": None,
         "kernel_params": ("console=ttyS0", "panic=1"),
         "vcpus": 2,
         "memory": 300,
@@ -42,13 +44,30 @@ def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
     return MachinePlan(**{**values, **fields})
 
 
-def build(plan: MachinePlan, *, accelerator: str = "tcg", sandbox: bool = True) -> list[str]:
+def build(
+    plan: MachinePlan,
+    *,
+    accelerator: str = "tcg",
+    sandbox: bool = True,
+    nested: bool = False,
+    huge_pages: Path | None = Path("/dev/hugepages"),
+    root: Root | None = None,
+    image_size: int = 0,
+    tsc_khz: int = 0,
+    max_vcpus: int = 0,
+) -> list[str]:
     argv = cmdline.build(
         plan,
         program=Path("/usr/bin/qemu"),
         accelerator=accelerator,
         listening=LISTENING,
         sandbox=sandbox,
+        nested=nested,
+        huge_pages=huge_pages,
+        root=root,
+        image_size=image_size,
+        tsc_khz=tsc_khz,
+        max_vcpus=max_vcpus,
     )
     return list(argv)
 
@@ -67,7 +86,9 @@ def test_the_whole_of_it():
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-machine",
         "q35,accel=tcg,usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off",
-        *("-cpu", "max", "-smp", "2", "-m", "300M", "-rtc", "base=utc,driftfix=slew"),
+        *("-cpu", "max", "-rtc", "base=utc,driftfix=slew", "-smp", "2", "-m", "300M"),
+        *("-device", "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1"),
+        *("-device", "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
         *("-chardev", "socket,id=ctl,fd=10,server=on,wait=off"),
@@ -117,6 +138,101 @@ def test_every_field_of_the_configuration_has_its_effect():
     assert argv[-3:] == ["-d", "guest_errors", "-S"]
 
 
+def test_huge_pages_win_over_preallocation():
+    config = HypervisorConfig(huge_pages=True, mem_prealloc=True)
+    argv = build(plan(config), huge_pages=Path("/mnt/a,b"))
+    assert values(argv, "-machine")[0].endswith(",memory-backend=ram")
+    assert values(argv, "-object")[0] == (
+        "memory-backend-file,id=ram,size=300M,mem-path=/mnt/a,,b,share=on,prealloc=on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("realtime", "mlock", "expected"),
+    [
+        (False, False, []),
+        (True, False, ["mem-lock=off"]),
+        (True, True, ["mem-lock=on"]),
+    ],
+)
+def test_memory_is_locked_where_realtime_and_mlock_are_set(realtime, mlock, expected):
+    argv = build(plan(HypervisorConfig(realtime=realtime, mlock=mlock)))
+    assert values(argv, "-overcommit") == expected
+
+
+def test_bridges_stand_behind_root_ports_where_the_board_is_pci_express():
+    devices = values(build(plan(HypervisorConfig(default_bridges=2))), "-device")
+    assert devices[:4] == [
+        "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1",
+        "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0",
+        "pcie-root-port,id=bridge-port-1,bus=pcie.0,chassis=2",
+        "pcie-pci-bridge,id=pci-bridge-1,bus=bridge-port-1",
+    ]
+    config = HypervisorConfig(default_bridges=2, hypervisor_machine_type=MachineType.PC)
+    assert values(build(plan(config)), "-device")[:2] == [
+        "pci-bridge,id=pci-bridge-0,bus=pci.0,chassis_nr=1,shpc=on",
+        "pci-bridge,id=pci-bridge-1,bus=pci.0,chassis_nr=2,shpc=on",
+    ]
+
+
+def test_under_nested_kvm_every_virtio_device_is_a_legacy_one():
+    argv = build(plan(), accelerator="kvm", nested=True)
+    assert values(argv, "-cpu") == ["host,pmu=off"]
+    virtio = [value for value in values(argv, "-device") if value.startswith("virtio-")]
+    assert len(virtio) == 3
+    assert all("-pci,disable-modern=true," in value for value in virtio)
+    assert "disable-modern" not in " ".join(build(plan(), accelerator="kvm"))
+
+
+def test_an_image_is_a_disk_that_nobody_can_write_to():
+    argv = build(plan(image=Path("/a,b.img"), initrd=None), root=Root(1, "xfs"))
+    assert values(argv, "-blockdev") == [
+        "driver=file,filename=/a,,b.img,node-name=image-file,read-only=on",
+        "driver=raw,file=image-file,node-name=image,read-only=on",
+    ]
+    assert "virtio-blk-pci,id=image-disk,drive=image" in values(argv, "-device")
+    assert values(argv, "-append") == ["root=/dev/vda1 rootfstype=xfs ro console=ttyS0 panic=1"]
+
+
+def test_an_image_is_an_nvdimm_where_the_machine_has_them():
+    config = HypervisorConfig(machine_accelerators="nvdimm,smm=on")
+    argv = build(
+        plan(config, image=Path("/i")), root=Root(0, "ext4", dax=True), image_size=(3 << 20) + 1
+    )
+    assert values(argv, "-machine")[0].endswith(",nvdimm=on,smm=on")
+    assert values(argv, "-m") == ["300M,slots=1,maxmem=304M"]
+    assert "nvdimm,id=nv0,memdev=image,unarmed=on" in values(argv, "-device")
+    backend = "memory-backend-file,id=image,size=3145729,mem-path=/i,share=on,readonly=on"
+    assert backend in values(argv, "-object")
+    assert values(argv, "-append")[0].startswith(
+        "root=/dev/pmem0 rootfstype=ext4 rootflags=dax ro console=ttyS0"
+    )
+    line = cmdline.kernel_command_line(plan(config, image=Path("/i")), Root(2, "erofs"))
+    assert line.startswith("root=/dev/pmem0p2 rootfstype=erofs ro ")
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_microvm_has_no_pci(accelerator):
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    wanted = plan(config, image=Path("/i"))
+    argv = build(wanted, accelerator=accelerator, nested=True, root=Root(0, "xfs"), tsc_khz=2500000)
+    assert values(argv, "-machine") == [
+        f"microvm,accel={accelerator},usb=off,acpi=on,rtc=on,isa-serial=off"
+    ]
+    devices = values(argv, "-device")
+    assert "virtio-blk-device,id=image-disk,drive=image" in devices
+    assert not any("pci" in device or "disable-modern" in device for device in devices)
+    assert "-global" not in argv
+    assert values(argv, "-append")[0].endswith(" panic=1 tsc_early_khz=2500000")
+
+
+def test_there_is_room_for_processors_that_come_later():
+    assert values(build(plan(), max_vcpus=8), "-smp") == ["2,maxcpus=8"]
+    assert values(build(plan(vcpus=9), max_vcpus=8), "-smp") == ["9"]
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    assert values(build(plan(config), max_vcpus=8), "-smp") == ["2"]
+
+
 def test_what_the_plan_does_not_have_is_left_out():
     argv = build(plan(kernel=None, initrd=None, ports=(), shares=()), sandbox=False)
     text = " ".join(argv)
@@ -151,7 +267,9 @@ def test_parameters_of_the_pod_come_last_in_their_order(pairs):
 @pytest.mark.parametrize("field", HypervisorConfig.__struct_fields__)
 def test_no_field_is_forgotten(field):
     """Fields that the plan itself carries, resolved, need nothing here."""
-    carried = {"kernel_path", "initrd_path", "hypervisor_path", "default_vcpus", "default_mem_sz"}
+    carried = {"kernel_path", "image_path", "initrd_path", "hypervisor_path"}
+    carried |= {"default_vcpus", "default_mem_sz"}
+    carried |= {"mlock", "disable_nesting_checks"}  # they say how others are taken
     other = {
         "firmware_path": "/fw",
         "machine_accelerators": "x=on",
@@ -160,6 +278,9 @@ def test_no_field_is_forgotten(field):
         "hypervisor_params": (Param(key="a"),),
         "debug": True,
         "mem_prealloc": True,
+        "huge_pages": True,
+        "realtime": True,
+        "default_bridges": 3,
     }
     assert field in carried | set(other)
     if field in other:

@@ -39,6 +39,7 @@ def plan(tmp_path, guest):
         accelerator=Accelerator.AUTO,
         kernel=Path(guest.kernel),
         initrd=Path(guest.initrd),
+        image=None,
         kernel_params=guest.kernel_params,
         vcpus=1,
         memory=max(guest.min_memory, 192),

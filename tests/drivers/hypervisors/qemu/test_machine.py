@@ -22,7 +22,8 @@ from vctui.errors import (
     MachineDied,
     MissingProgram,
 )
-from vctui.linux import process, sockets
+from vctui.linux import probe, process, sockets
+from vctui.linux.probe import HugePages
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.kinds import Accelerator, MachineType
 
@@ -52,6 +53,7 @@ def plan(tmp_path):
             "accelerator": Accelerator.TCG,
             "kernel": None,
             "initrd": None,
+            "image": None,
             "kernel_params": ("console=ttyS0",),
             "vcpus": 1,
             "memory": 64,
@@ -133,6 +135,44 @@ def test_check_reads_the_firmware_too(hypervisor, plan, tmp_path):
     config = HypervisorConfig(firmware_path="/no/firmware")
     with pytest.raises(FileProblem, match="firmware_path"):
         hypervisor.check(plan(config, kernel=tmp_path / "vmlinux", hypervisor_path="/bin/sh"))
+
+
+@pytest.mark.parametrize(
+    ("size", "accelerators", "words"),
+    [
+        (4096, "", r"disk\.img.*image_path.*'web'.*no ext4"),
+        (0, "", "no ext4"),
+        (4096, "nvdimm", "4096 bytes, but an NVDIMM"),
+    ],
+)
+def test_check_looks_into_the_image(hypervisor, plan, tmp_path, size, accelerators, words):
+    image = tmp_path / "disk.img"
+    config = HypervisorConfig(machine_accelerators=accelerators)
+    wanted = plan(config, kernel=tmp_path / "vmlinux", hypervisor_path="/bin/sh", image=image)
+    with pytest.raises(FileProblem, match="cannot read"):
+        hypervisor.check(wanted)
+    image.write_bytes(bytes(size))
+    with pytest.raises(FileProblem, match=words):
+        hypervisor.check(wanted)
+
+
+@pytest.mark.parametrize(
+    ("there", "kind", "words"),
+    [
+        (HugePages(None, 2, 0), HostProblem, "hugetlbfs is not mounted"),
+        (HugePages(Path("/h"), 1024, 4096), InvalidConfig, "multiple of the huge page of 1024"),
+        (HugePages(Path("/h"), 2, 62), HostProblem, "64 MiB of huge pages.*has 62 MiB free"),
+    ],
+)
+def test_check_counts_huge_pages(hypervisor, plan, tmp_path, monkeypatch, there, kind, words):
+    wanted = plan(
+        HypervisorConfig(huge_pages=True), kernel=tmp_path / "vmlinux", hypervisor_path="/bin/sh"
+    )
+    monkeypatch.setattr(probe, "huge_pages", lambda: HugePages(Path("/h"), 2, 64))
+    hypervisor.check(wanted)
+    monkeypatch.setattr(probe, "huge_pages", lambda: there)
+    with pytest.raises(kind, match=words):
+        hypervisor.check(wanted)
 
 
 # A machine that does not come up

@@ -8,19 +8,30 @@ otherwise look for it at each boot; what stands here was measured to pay.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.model.hypervisor import Param
+from vctui.model.kinds import MachineType
+from vctui.wire.disk import Root
 
 CONTROL: Final = "ctl"
 MONITOR: Final = "mon"
 SERIAL: Final = "serial"
 
-_MACHINE: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
+_PC: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
+_BOARDS: Final = {
+    MachineType.Q35: _PC,
+    MachineType.PC: _PC,
+    MachineType.MICROVM: "usb=off,acpi=on,rtc=on,isa-serial=off",
+}
+"""A microvm tells the guest of its devices by ACPI; its serial port is added as on the others."""
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _CPU: Final = {"kvm": "host", "tcg": "max"}
+_MIB: Final = 1024 * 1024
+DEFAULT_BRIDGES: Final = 1
 MAX_KERNEL_COMMAND_LINE: Final = 2047
 """Bytes that a Linux kernel on x86 takes (COMMAND_LINE_SIZE less its NUL)."""
 
@@ -39,11 +50,19 @@ def pid_file(run_dir: Path) -> Path:
     return run_dir / "qemu.pid"
 
 
-def kernel_command_line(plan: MachinePlan) -> str:
-    """Parameters of guest and agent, then the pod's own, which win by being last."""
+def has_nvdimm(plan: MachinePlan) -> bool:
+    """Whether the image is the guest's memory (DAX) instead of a disk."""
+    return plan.image is not None and "nvdimm=on" in _accelerators(plan)
+
+
+def kernel_command_line(plan: MachinePlan, root: Root | None = None, *, tsc_khz: int = 0) -> str:
+    """Where the image's root is, parameters of guest and agent, then the pod's own, which win by
+    being last."""
+    clock = (f"tsc_early_khz={tsc_khz}",) if tsc_khz else ()
+    place = _root_parameters(plan, root) if root is not None else ()
     debug = ("debug",) if plan.config.debug else ()
     own = (str(param) for param in plan.config.kernel_params)
-    return " ".join((*plan.kernel_params, *debug, *own))
+    return " ".join((*place, *plan.kernel_params, *clock, *debug, *own))
 
 
 def build(
@@ -53,6 +72,12 @@ def build(
     accelerator: str,
     listening: Mapping[str, int],
     sandbox: bool,
+    nested: bool = False,
+    huge_pages: Path | None = None,
+    root: Root | None = None,
+    image_size: int = 0,
+    tsc_khz: int = 0,
+    max_vcpus: int = 0,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -60,15 +85,29 @@ def build(
         accelerator: `kvm` or `tcg`.
         listening: descriptors of listening sockets for each of `sockets(plan)`.
         sandbox: whether this QEMU was built with seccomp.
+        nested: whether KVM runs on top of another hypervisor, and the pod has not switched that
+            off; virtio devices then speak the legacy protocol only, and there is no performance
+            counter, as what these need costs exits of two hypervisors.
+        huge_pages: where the host's huge pages are mounted, for `config.huge_pages`.
+        root: where in `plan.image` the root file system is.
+        image_size: of `plan.image`, in bytes.
+        tsc_khz: frequency of the processor's counter, for guests that cannot find it out.
+        max_vcpus: how many processors there can be in the end, where they can be plugged in.
     """
+    has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
+    virtio = _Virtio(legacy=nested, pci=has_pci)
     return (
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
-        *_board(plan, accelerator),
-        *_channels(plan, listening),
-        *_shares(plan),
-        *_boot(plan),
+        *_board(plan, accelerator, nested, huge_pages),
+        *_size(plan, max_vcpus if has_pci else 0, image_size),
+        *(_bridges(plan) if has_pci else ()),
+        *_entropy(virtio),
+        *_channels(plan, virtio, listening),
+        *_shares(plan, virtio),
+        *_image(plan, virtio, image_size),
+        *_boot(plan, root, tsc_khz),
         *_additional(plan.config.hypervisor_params),
     )
 
@@ -89,23 +128,93 @@ def _identity(plan: MachinePlan) -> tuple[str, ...]:
     )
 
 
-def _board(plan: MachinePlan, accelerator: str) -> tuple[str, ...]:
-    machine = f"{plan.config.hypervisor_machine_type},accel={accelerator},{_MACHINE}"
-    arguments = ["-cpu", _CPU[accelerator], "-smp", str(plan.vcpus), "-m", f"{plan.memory}M"]
-    if plan.config.mem_prealloc:
+@dataclass(frozen=True, slots=True)
+class _Virtio:
+    """How virtio devices are attached."""
+
+    legacy: bool
+    pci: bool
+
+    def device(self, kind: str, options: str) -> tuple[str, ...]:
+        """Arguments for a device; `kind` is what stands between `virtio-` and the bus."""
+        if not self.pci:
+            return ("-device", f"virtio-{kind}-device,{options}")
+        protocol = ",disable-modern=true" if self.legacy else ""
+        return ("-device", f"virtio-{kind}-pci{protocol},{options}")
+
+
+def _board(
+    plan: MachinePlan, accelerator: str, nested: bool, huge_pages: Path | None
+) -> tuple[str, ...]:
+    kind = plan.config.hypervisor_machine_type
+    machine = f"{kind},accel={accelerator},{_BOARDS[kind]}"
+    cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
+    arguments = ["-cpu", cpu]
+    if backend := _memory_backend(plan, huge_pages):
         machine += ",memory-backend=ram"
-        arguments += ["-object", f"memory-backend-ram,id=ram,size={plan.memory}M,prealloc=on"]
-    if plan.config.machine_accelerators:
-        machine += f",{plan.config.machine_accelerators}"
+        arguments += ["-object", backend]
+    if plan.config.realtime:
+        arguments += ["-overcommit", f"mem-lock={'on' if plan.config.mlock else 'off'}"]
+    machine += "".join(f",{option}" for option in _accelerators(plan))
     arguments += ["-rtc", "base=utc,driftfix=slew"]
-    if accelerator == "kvm":
+    if accelerator == "kvm" and kind is not MachineType.MICROVM:
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    arguments += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
-    arguments += ["-device", "virtio-rng-pci,rng=entropy"]
     return ("-machine", machine, *arguments)
 
 
-def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...]:
+def _size(plan: MachinePlan, max_vcpus: int, image_size: int) -> tuple[str, ...]:
+    """Processors and memory.
+
+    There is no room for more memory: a kernel that expects memory above 4 GiB sets 64 MiB aside
+    for devices that cannot reach it.
+    """
+    vcpus, memory = str(plan.vcpus), f"{plan.memory}M"
+    if max_vcpus > plan.vcpus:
+        vcpus += f",maxcpus={max_vcpus}"
+    if has_nvdimm(plan):
+        memory += f",slots=1,maxmem={plan.memory + -(-image_size // _MIB)}M"
+    return ("-smp", vcpus, "-m", memory)
+
+
+def _accelerators(plan: MachinePlan) -> list[str]:
+    """`nvdimm` is short for `nvdimm=on`, as it was for the original."""
+    words = plan.config.machine_accelerators.split(",")
+    return [word if "=" in word else f"{word}=on" for word in words if word]
+
+
+def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
+    """ "" where QEMU's own choice will do."""
+    size = f"id=ram,size={plan.memory}M"
+    if plan.config.huge_pages and huge_pages is not None:
+        path = _value(str(huge_pages))
+        return f"memory-backend-file,{size},mem-path={path},share=on,prealloc=on"
+    return f"memory-backend-ram,{size},prealloc=on" if plan.config.mem_prealloc else ""
+
+
+def _bridges(plan: MachinePlan) -> tuple[str, ...]:
+    """What devices are plugged into while the machine runs: `pci-bridge-N`, slots 1 to 30.
+
+    A PCI Express board takes them behind a root port.
+    """
+    arguments: list[str] = []
+    for number in range(plan.config.default_bridges or DEFAULT_BRIDGES):
+        name = f"pci-bridge-{number}"
+        if plan.config.hypervisor_machine_type is MachineType.Q35:
+            port = f"bridge-port-{number}"
+            arguments += ["-device", f"pcie-root-port,id={port},bus=pcie.0,chassis={number + 1}"]
+            arguments += ["-device", f"pcie-pci-bridge,id={name},bus={port}"]
+        else:
+            options = f"id={name},bus=pci.0,chassis_nr={number + 1},shpc=on"
+            arguments += ["-device", f"pci-bridge,{options}"]
+    return tuple(arguments)
+
+
+def _entropy(virtio: _Virtio) -> tuple[str, ...]:
+    source = ("-object", "rng-random,id=entropy,filename=/dev/urandom")
+    return (*source, *virtio.device("rng", "rng=entropy"))
+
+
+def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) -> tuple[str, ...]:
     arguments: list[str] = []
     for name in sockets(plan):
         arguments += ["-chardev", f"socket,id={name},fd={listening[name]},server=on,wait=off"]
@@ -113,7 +222,7 @@ def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...
         arguments += ["-mon", f"chardev={name},mode=control"]
     arguments += ["-device", f"isa-serial,chardev={SERIAL}"]
     if plan.ports:  # port 0 is kept for a console
-        arguments += ["-device", f"virtio-serial-pci,id=ports,max_ports={len(plan.ports) + 1}"]
+        arguments += virtio.device("serial", f"id=ports,max_ports={len(plan.ports) + 1}")
     for number, port in enumerate(plan.ports, start=1):
         # only a port with an id tells by an event (VSERPORT_CHANGE) that the guest opened it
         options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
@@ -121,7 +230,7 @@ def _channels(plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...
     return tuple(arguments)
 
 
-def _shares(plan: MachinePlan) -> tuple[str, ...]:
+def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
     """`security_model=none`: files belong to whom the guest says, as far as we are allowed;
     `remap`: inode numbers of several host file systems do not collide."""
     arguments: list[str] = []
@@ -129,11 +238,35 @@ def _shares(plan: MachinePlan) -> tuple[str, ...]:
         name, path = f"share{number}", _value(str(share.path))
         backend = f"local,id={name},path={path},security_model=none,multidevs=remap"
         arguments += ["-fsdev", backend]
-        arguments += ["-device", f"virtio-9p-pci,fsdev={name},mount_tag={_value(share.tag)}"]
+        arguments += virtio.device("9p", f"fsdev={name},mount_tag={_value(share.tag)}")
     return tuple(arguments)
 
 
-def _boot(plan: MachinePlan) -> tuple[str, ...]:
+def _image(plan: MachinePlan, virtio: _Virtio, image_size: int) -> tuple[str, ...]:
+    """Any number of machines share an image, as none can write to it."""
+    if plan.image is None:
+        return ()
+    path = _value(str(plan.image))
+    if has_nvdimm(plan):
+        options = f"id=image,size={image_size},mem-path={path},share=on,readonly=on"
+        backend = ("-object", f"memory-backend-file,{options}")
+        return (*backend, "-device", "nvdimm,id=nv0,memdev=image,unarmed=on")
+    file = f"driver=file,filename={path},node-name=image-file,read-only=on"
+    raw = "driver=raw,file=image-file,node-name=image,read-only=on"
+    return ("-blockdev", file, "-blockdev", raw, *virtio.device("blk", "id=image-disk,drive=image"))
+
+
+def _root_parameters(plan: MachinePlan, root: Root) -> tuple[str, ...]:
+    part = str(root.partition or "")
+    kind = f"rootfstype={root.filesystem}"
+    if not has_nvdimm(plan):
+        return (f"root=/dev/vda{part}", kind, "ro")
+    place = f"root=/dev/pmem0{part and f'p{part}'}"
+    dax = ("rootflags=dax",) if root.dax else ()
+    return (place, kind, *dax, "ro")
+
+
+def _boot(plan: MachinePlan, root: Root | None, tsc_khz: int) -> tuple[str, ...]:
     arguments: list[str] = []
     if plan.config.firmware_path:
         arguments += ["-bios", plan.config.firmware_path]
@@ -141,7 +274,7 @@ def _boot(plan: MachinePlan) -> tuple[str, ...]:
         arguments += ["-kernel", str(plan.kernel)]
         if plan.initrd is not None:
             arguments += ["-initrd", str(plan.initrd)]
-        if command_line := kernel_command_line(plan):
+        if command_line := kernel_command_line(plan, root, tsc_khz=tsc_khz):
             arguments += ["-append", command_line]
     return tuple(arguments)
 

@@ -20,12 +20,18 @@ from vctui.errors import (
     InvalidConfig,
     MachineDied,
 )
-from vctui.linux import files, process, sockets
+from vctui.linux import files, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
+from vctui.model.kinds import MachineType
+from vctui.wire import disk
 
 MAX_VCPUS: Final = 255
 LOG: Final = "qemu.log"
+_MOST_VCPUS: Final = 16
+"""That a machine with fewer can grow to; each of them costs a guest a quarter of a MiB at once."""
+_NVDIMM_UNIT: Final = 2 * 1024 * 1024
+"""Bytes; a guest's kernel maps persistent memory in pieces of this size."""
 _GREETING: Final = 30.0
 """Seconds; with ten pods starting at once on two cores QEMU took three."""
 _LAST_LINES: Final = 3
@@ -42,6 +48,8 @@ class Qemu(Hypervisor):
         """See Hypervisor.check. Also raises FileProblem for a kernel, initrd or firmware."""
         program.find(plan.hypervisor_path)
         _check_resources(plan)
+        if plan.config.huge_pages:
+            _check_huge_pages(plan, probe.huge_pages())
         if plan.kernel is None:
             raise GuestNotBuilt(
                 f"there is no kernel for pod {plan.pod_id!r}; run `vctui guest build`, "
@@ -50,11 +58,12 @@ class Qemu(Hypervisor):
         for key, path in (
             ("kernel_path", plan.kernel),
             ("initrd_path", plan.initrd),
+            ("image_path", plan.image),
             ("firmware_path", plan.config.firmware_path or None),
         ):
             if path is not None:
                 _check_readable(plan, key, Path(path))
-        length = len(os.fsencode(cmdline.kernel_command_line(plan)))
+        length = len(os.fsencode(cmdline.kernel_command_line(plan, _find_root(plan))))
         if length > cmdline.MAX_KERNEL_COMMAND_LINE:
             raise InvalidConfig(
                 f"the kernel parameters of pod {plan.pod_id!r} take {length} bytes, but a kernel "
@@ -107,6 +116,7 @@ class Qemu(Hypervisor):
         choice = await accel.choose(
             plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
         )
+        tsc_khz = await _tsc_khz(plan, choice)
         with _listening(plan) as listening:
             descriptors = {name: server.fileno() for name, server in listening.items()}
             argv = cmdline.build(
@@ -115,6 +125,12 @@ class Qemu(Hypervisor):
                 accelerator=choice.name,
                 listening=descriptors,
                 sandbox=built.sandbox,
+                nested=_is_nested(plan, choice),
+                tsc_khz=tsc_khz,
+                max_vcpus=min(os.cpu_count() or 1, _MOST_VCPUS),
+                root=_find_root(plan),
+                image_size=plan.image.stat().st_size if plan.image else 0,
+                huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             )
             spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
         try:
@@ -130,6 +146,7 @@ class Qemu(Hypervisor):
             boot=_story(choice),
             kernel=str(plan.kernel or ""),
             initrd=str(plan.initrd or ""),
+            image=str(plan.image or ""),
             vcpus=plan.vcpus,
             memory=plan.memory,
         )
@@ -163,6 +180,77 @@ def _check_resources(plan: MachinePlan) -> None:
         raise InvalidConfig(
             f"vm_config.vcpus of pod {plan.pod_id!r} is {plan.vcpus}; give 1 to {MAX_VCPUS}"
         )
+
+
+def _check_huge_pages(plan: MachinePlan, there: probe.HugePages) -> None:
+    if there.folder is None:
+        raise HostProblem(
+            f"pod {plan.pod_id!r} wants huge pages (hypervisor_config.huge_pages), but hugetlbfs "
+            "is not mounted; run `mkdir -p /dev/hugepages && mount -t hugetlbfs none "
+            "/dev/hugepages`"
+        )
+    if plan.memory % there.page_mib:
+        raise InvalidConfig(
+            f"vm_config.memory of pod {plan.pod_id!r} is {plan.memory} MiB, but must be a "
+            f"multiple of the huge page of {there.page_mib} MiB; change it"
+        )
+    if there.free_mib < plan.memory:
+        raise HostProblem(
+            f"pod {plan.pod_id!r} wants {plan.memory} MiB of huge pages, but this host has "
+            f"{there.free_mib} MiB free; raise the number with `sysctl vm.nr_hugepages`, or leave "
+            "hypervisor_config.huge_pages out"
+        )
+
+
+def _find_root(plan: MachinePlan) -> disk.Root | None:
+    """Where the pod's image has its root file system; None for a pod without an image.
+
+    Raises:
+        FileProblem: there is none in it, or it cannot be an NVDIMM.
+    """
+    if plan.image is None:
+        return None
+    of_pod = f"(hypervisor_config.image_path of pod {plan.pod_id!r})"
+    with plan.image.open("rb") as file:
+        descriptor = file.fileno()
+        size = os.fstat(descriptor).st_size
+        if cmdline.has_nvdimm(plan) and (size == 0 or size % _NVDIMM_UNIT):
+            raise FileProblem(
+                f"{plan.image} {of_pod} has {size} bytes, but an NVDIMM has a multiple of "
+                f"{_NVDIMM_UNIT}; enlarge it with `truncate`"
+            )
+        try:
+            return disk.find_root(
+                lambda offset, length: (
+                    os.pread(descriptor, length, offset) if offset < size else b""
+                )
+            )
+        except ValueError as error:
+            raise FileProblem(
+                f"{plan.image} {of_pod} cannot be a guest's root: {error}; name a raw disk image"
+            ) from error
+
+
+def _is_nested(plan: MachinePlan, choice: accel.Choice) -> bool:
+    wanted = choice.name == "kvm" and not plan.config.disable_nesting_checks
+    return wanted and probe.is_virtual_machine()
+
+
+async def _tsc_khz(plan: MachinePlan, choice: accel.Choice) -> int:
+    """What an emulated microvm's kernel has to be told, as it has no other clock to compare with.
+
+    Raises:
+        HostProblem: it cannot be measured here.
+    """
+    if plan.config.hypervisor_machine_type is not MachineType.MICROVM or choice.name == "kvm":
+        return 0
+    if frequency := await tsc.frequency_khz():
+        return frequency
+    raise HostProblem(
+        f"pod {plan.pod_id!r} cannot be an emulated microvm here, as the frequency of this host's "
+        "time stamp counter cannot be measured; set hypervisor_config.hypervisor_machine_type "
+        "to q35"
+    )
 
 
 def _check_readable(plan: MachinePlan, key: str, path: Path) -> None:
