@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vctui.drivers.agents.base import ContainerSpec, SharedMount
 from vctui.drivers.storage import mounts, rootfs, share
+from vctui.engine import images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
@@ -21,7 +22,7 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
     A mock machine shows no files to anybody, so it needs none.
     """
     if pod.hypervisor_type is not HypervisorType.MOCK:
-        rootfs.check_rootfs(config, _templates(ctx))
+        rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
 
 
@@ -32,7 +33,11 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
     shared: tuple[SharedMount, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
         place = await rootfs.prepare_rootfs(
-            config, share=at.share, copies=at.rootfs, templates=_templates(ctx)
+            config,
+            share=at.share,
+            copies=at.rootfs,
+            templates=_templates(ctx),
+            image=images.lower(ctx, config),
         )
         shared = mounts.prepare_mounts(config, share=at.share)
     return ContainerSpec(

@@ -28,6 +28,10 @@ def rootfs_root(settings: Settings) -> Path:
     return settings.state_dir / "rootfs"
 
 
+def images_root(settings: Settings) -> Path:
+    return settings.state_dir / "images"
+
+
 def of_pod(settings: Settings, pod_id: str) -> PodPaths:
     run = pods_root(settings) / pod_id
     return PodPaths(

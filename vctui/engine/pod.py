@@ -8,7 +8,7 @@ import msgspec
 
 from vctui.drivers.agents.base import Agent
 from vctui.engine import container as containers
-from vctui.engine import files, machine, recovery
+from vctui.engine import files, images, machine, recovery
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
 from vctui.engine.rollback import Rollback
@@ -40,16 +40,17 @@ async def create(ctx: Context, config: PodConfig) -> None:
             undo.push(lambda: at.lock.unlink(missing_ok=True))
             plan = machine.plan(ctx, config)
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
-            for one in config.containers:
-                files.check(ctx, config, one)
-            record = PodRecord(
-                config=config,
-                created=now(),
-                containers=tuple(ContainerRecord(config=one) for one in config.containers),
-            )
-            with ctx.store.transaction() as tx:
-                tx.add_pod(record)
-                tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
+            async with images.settled(ctx, config.containers) as settled:
+                for one in settled:
+                    files.check(ctx, config, one)
+                record = PodRecord(
+                    config=msgspec.structs.replace(config, containers=settled),
+                    created=now(),
+                    containers=tuple(ContainerRecord(config=one) for one in settled),
+                )
+                with ctx.store.transaction() as tx:
+                    tx.add_pod(record)
+                    tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
             undo.keep()
 
 

@@ -15,6 +15,7 @@ import msgspec
 from vctui.errors import InvalidConfig
 from vctui.model import ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.image import image_name
 from vctui.model.pod import PodConfig
 
 MAX_VCPUS: Final = 240
@@ -69,22 +70,31 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     """
     _no_nul(config, where)
     ids.check("container", config.id)
-    if not config.rootfs:
+    if config.rootfs and config.image:
+        raise InvalidConfig(f"{where}rootfs and {where}image are both given; leave one out")
+    if config.image:
+        image_name(config.image, where=f"{where}image")
+    elif not config.rootfs:
         raise InvalidConfig(
-            f"{where}rootfs is empty; name a folder of the host, or busybox for the built-in one"
+            f"{where}rootfs is missing; name a folder of the host, busybox for the built-in one, "
+            f"or an image with {where}image"
         )
-    check_cmd(config.cmd, where=f"{where}cmd.")
+    check_cmd(config.cmd, where=f"{where}cmd.", may_be_empty=bool(config.image))
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     return config
 
 
-def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
-    """Return `cmd` if it can be run. Raises InvalidConfig."""
+def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
+    """Return `cmd` if it can be run. `may_be_empty`: an image says what to run.
+
+    Raises:
+        InvalidConfig
+    """
     _no_nul(cmd, where)
-    if not cmd.args or not cmd.args[0]:
+    if not (cmd.args and cmd.args[0]) and not (may_be_empty and not cmd.args):
         raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
-    if not cmd.work_dir.startswith("/"):
+    if cmd.work_dir and not cmd.work_dir.startswith("/"):
         raise InvalidConfig(f"{where}work_dir {cmd.work_dir!r} is not absolute; begin it with '/'")
     for index, env in enumerate(cmd.envs):
         if not env.var or "=" in env.var:

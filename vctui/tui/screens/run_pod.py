@@ -120,8 +120,9 @@ def _summary(path: Path, config: PodConfig, *, taken: bool) -> Content:
     if taken:
         lines.append(Content.styled("\nA pod of this id is there already.", "$warning"))
     for container in config.containers:
+        files = container.rootfs or container.image
         lines += [
-            Content.assemble("\n", (container.id, "bold"), (f"  {container.rootfs}", "$muted")),
+            Content.assemble("\n", (container.id, "bold"), (f"  {files}", "$muted")),
             Content(plain(" ".join(container.cmd.args), 300)),
         ]
     return Content("\n").join(lines)

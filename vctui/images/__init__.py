@@ -1,0 +1,1 @@
+"""The local store of container images: archives in, unpacked root file systems out."""
