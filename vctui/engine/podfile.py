@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from vctui.errors import FileProblem
+from vctui.errors import FileProblem, InvalidConfig
 from vctui.model.container import ContainerConfig
 from vctui.model.pod import PodConfig
-from vctui.model.podfile import Format, parse_container, parse_pod
+from vctui.model.podfile import Format, make_pod, parse_container, parse_pod
 from vctui.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Warn = Callable[[str], None]
+"""Told one sentence without its full stop."""
 
 STDIN: Final = "-"
 MAX_BYTES: Final = 1024 * 1024
@@ -30,6 +37,37 @@ def load_pod(path: Path, settings: Settings) -> PodConfig:
     return parse_pod(
         text, format_, source=source, base_dir=_folder(path), defaults=defaults(settings)
     )
+
+
+def load_bundle(
+    folder: Path, settings: Settings, *, pod_id: str = "", warn: Warn = log.warning
+) -> PodConfig:
+    """A pod of one container, from an OCI bundle: a folder with config.json.
+
+    Args:
+        pod_id: of the pod and its container; "" for the folder's name.
+        warn: told of each thing in the bundle that has no effect.
+
+    Raises:
+        FileProblem, InvalidConfig, InvalidId: as `load_pod`.
+    """
+    from vctui.wire import oci
+
+    bundle = folder.absolute()
+    file = bundle / "config.json"
+    raw = _bytes(file)
+    if len(raw) > MAX_BYTES:
+        raise FileProblem(f"{file} is larger than 1 MiB; name an OCI bundle")
+    try:
+        data, warnings = oci.pod_of_bundle(
+            raw, bundle=str(bundle), pod_id=pod_id or bundle.resolve().name
+        )
+    except (FileProblem, InvalidConfig) as error:
+        raise type(error)(f"{file}: {error}") from error
+    config = make_pod(data, source=str(file), base_dir=bundle, defaults=defaults(settings))
+    for warning in warnings:
+        warn(f"{file}: {warning}")
+    return config
 
 
 def load_container(path: Path) -> ContainerConfig:

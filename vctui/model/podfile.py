@@ -48,7 +48,15 @@ def parse_pod(
         FileProblem: it cannot be parsed; with the line.
         InvalidConfig, InvalidId: with the path of the key.
     """
-    data = _document(text, format_, source)
+    return make_pod(
+        _document(text, format_, source), source=source, base_dir=base_dir, defaults=defaults
+    )
+
+
+def make_pod(
+    data: dict[str, Any], *, source: str, base_dir: PurePath, defaults: Mapping[str, Any]
+) -> PodConfig:
+    """The pod that plain data in the shape of a pod file describes; otherwise as `parse_pod`."""
     for key, value in defaults.items():
         mine = data.get(key, {})
         if isinstance(value, Mapping) and isinstance(mine, dict):
