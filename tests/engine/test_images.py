@@ -99,3 +99,14 @@ async def test_a_read_only_runtime_takes_up_and_removes_nothing(
         with pytest.raises(ReadOnly):
             await runtime.remove_image("a:1")
         assert await runtime.list_images() == ()
+
+
+async def test_a_given_entry_point_takes_the_place_of_the_images(runtime, shop) -> None:
+    config = ContainerConfig(id="main", image=shop, entrypoint=("/bin/sh",), cmd=Cmd(args=("x",)))
+    alone = ContainerConfig(id="alone", image=shop, entrypoint=("/bin/sh",))
+    await runtime.create_pod(pod("web", config, alone))
+    assert stored(runtime).cmd.args == ("/bin/sh", "x")
+    assert (await runtime.status_container("web", "alone")).args == ("/bin/sh",)
+    bad = ContainerConfig(id="bad", rootfs="busybox", entrypoint=("a",), cmd=Cmd(args=("b",)))
+    with pytest.raises(InvalidConfig, match="entrypoint is given without an image"):
+        await runtime.create_container("web", bad)

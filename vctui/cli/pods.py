@@ -47,7 +47,10 @@ timeout = click.option(
 async def create(
     call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
 ) -> None:
-    """Record and prepare the pod of a pod file; boot nothing. FILE may be - for stdin."""
+    """Record and prepare the pod of a pod file; boot nothing.
+
+    FILE may be a Kubernetes manifest of a Pod, and - for stdin.
+    """
     status = await runtime.create_pod(load(call, file, bundle, given_id))
     call.output.done(f"{status.id} created", status)
 
@@ -60,7 +63,10 @@ async def create(
 async def run(
     call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
 ) -> None:
-    """Create and start the pod of a pod file; print its ID. FILE may be - for stdin."""
+    """Create and start the pod of a pod file; print its ID.
+
+    FILE may be a Kubernetes manifest of a Pod, and - for stdin.
+    """
     config = load(call, file, bundle, given_id)
     with call.diagnostics.progress() as progress:
         status = await runtime.run_pod(config, progress=progress)
@@ -168,7 +174,7 @@ def load(call: Call, file: Path | None, bundle: Path | None, given_id: str) -> P
         raise click.UsageError("name a pod file, or a bundle with --bundle", context)
     if given_id:
         raise click.UsageError("--id goes with --bundle only", context)
-    return podfile.load_pod(file, call.settings)
+    return podfile.load_pod(file, call.settings, warn=call.diagnostics.warning)
 
 
 def show_pod(call: Call, status: PodStatus) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vctui.drivers.agents.base import ContainerSpec, SharedMount
-from vctui.drivers.storage import mounts, rootfs, share
+from vctui.drivers.storage import mounts, rootfs, scratch, share
 from vctui.engine import images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
@@ -39,7 +39,10 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
             templates=_templates(ctx),
             image=images.lower(ctx, config),
         )
-        shared = mounts.prepare_mounts(config, share=at.share)
+        shared = (
+            *mounts.prepare_mounts(config, share=at.share),
+            *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
+        )
     return ContainerSpec(
         config=config, hostname=pod.hostname or pod.id, rootfs=place, mounts=shared
     )

@@ -71,12 +71,12 @@ async def sweep(ctx: Context) -> None:
 
 def _settled(config: ContainerConfig, images: ImageStore) -> ContainerConfig:
     image = images.get(config.image)
-    cmd = with_defaults(config.cmd, image.defaults)
+    cmd = with_defaults(config.cmd, image.defaults, config.entrypoint)
     if not cmd.args or not cmd.args[0]:
         raise InvalidConfig(
             f"image {image.name!r} does not say what to run; give container {config.id!r} cmd.args"
         )
-    return msgspec.structs.replace(config, image=image.name, cmd=cmd)
+    return msgspec.structs.replace(config, image=image.name, cmd=cmd, entrypoint=None)
 
 
 def _user(ctx: Context, name: str) -> str:

@@ -22,12 +22,13 @@ MAX_VCPUS: Final = 240
 """What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
 MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
-MOUNT_TYPES: Final = ("bind", "tmpfs")
+MOUNT_TYPES: Final = ("bind", "tmpfs", "empty-dir")
 
 _HOSTNAME: Final = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
 )
+_FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
@@ -74,6 +75,8 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
         raise InvalidConfig(f"{where}rootfs and {where}image are both given; leave one out")
     if config.image:
         image_name(config.image, where=f"{where}image")
+    elif config.entrypoint is not None:
+        raise InvalidConfig(f"{where}entrypoint is given without an image; put it into cmd.args")
     elif not config.rootfs:
         raise InvalidConfig(
             f"{where}rootfs is missing; name a folder of the host, busybox for the built-in one, "
@@ -124,6 +127,11 @@ def _check_mount(mount: Mount, where: str) -> None:
     if mount.type not in MOUNT_TYPES:
         raise InvalidConfig(
             f"{where}type {mount.type!r} is not supported; use {' or '.join(MOUNT_TYPES)}"
+        )
+    if mount.type == "empty-dir" and not _FOLDER_NAME.match(mount.source):
+        raise InvalidConfig(
+            f"{where}source {mount.source!r} is no name of an empty folder; use letters, digits, "
+            "'.', '_' and '-', beginning with a letter or digit"
         )
     if mount.type == "bind" and not mount.source:
         raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")

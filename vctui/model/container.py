@@ -48,7 +48,8 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """API: Mount. `bind` (a host folder or file) and `tmpfs` are supported types."""
+    """API: Mount. `bind` (a host folder or file), `tmpfs`, and `empty-dir` (a folder of the pod,
+    named by `source`, which its containers share) are supported types."""
 
     destination: str
     source: str = ""
@@ -65,6 +66,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A host folder, or the name of a built-in root file system (`busybox`)."""
     image: str = ""
     """Instead of `rootfs`: NAME:TAG of an image in the local store."""
+    entrypoint: tuple[str, ...] | None = None
+    """Takes the place of the image's entry point and command; what `cmd` has follows it."""
     cmd: Cmd = Cmd()
     readonly_rootfs: bool = False
     mounts: tuple[Mount, ...] = ()

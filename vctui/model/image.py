@@ -63,17 +63,24 @@ def image_name(text: str, *, where: str = "the image's name") -> str:
     return f"{found['path']}:{found['tag'] or 'latest'}"
 
 
-def with_defaults(cmd: Cmd, defaults: ImageDefaults) -> Cmd:
+def with_defaults(
+    cmd: Cmd, defaults: ImageDefaults, entrypoint: tuple[str, ...] | None = None
+) -> Cmd:
     """`cmd`, and from the image what it leaves out.
 
+    A given entry point takes the place of the image's entry point and command.
     Given arguments take the place of the image's own and follow its entry point;
     given variables win over the image's of the same name.
     """
+    if entrypoint is not None:
+        args = (*entrypoint, *cmd.args)
+    else:
+        args = (*defaults.entrypoint, *(cmd.args or defaults.cmd))
     given = {each.var for each in cmd.envs}
     inherited = {each.var: each for each in defaults.envs if each.var not in given}
     return msgspec.structs.replace(
         cmd,
-        args=(*defaults.entrypoint, *(cmd.args or defaults.cmd)),
+        args=args,
         envs=(*inherited.values(), *cmd.envs),
         work_dir=cmd.work_dir or defaults.work_dir,
         user=cmd.user or defaults.user,

@@ -93,6 +93,11 @@ def parse_container(
         raise type(error)(f"{source}: {error}") from error
 
 
+def parse_json(text: str, *, source: str) -> dict[str, Any]:
+    """Plain data of a JSON document. Raises FileProblem."""
+    return _document(text, Format.JSON, source)
+
+
 def _document(text: str, format_: Format, source: str) -> dict[str, Any]:
     try:
         if format_ is Format.TOML:

@@ -84,7 +84,7 @@ class Table:
     def rest(self, *meaningless: str) -> None:
         """Name what was not taken; `meaningless` keys have no effect anywhere."""
         for key, value in self._data.items():
-            if key not in self._taken and key not in meaningless and value not in (None, [], {}):
+            if key not in self._taken and key not in meaningless and not _says_nothing(value):
                 self.warn(key, "is not supported and has no effect")
 
     def _take(self, key: str) -> Any:
@@ -98,6 +98,10 @@ class Table:
         if not isinstance(value, kind):
             raise InvalidConfig(f"{self.path(key)} must be {words}, not {_shown(value)}")
         return value
+
+
+def _says_nothing(value: object) -> bool:
+    return value is None or value is False or value in ("", [], {})
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vctui.drivers.storage import mounts as bind_mounts
-from vctui.drivers.storage import rootfs, share
+from vctui.drivers.storage import rootfs, scratch, share
 from vctui.errors import FileProblem, GuestNotBuilt, HostProblem, InvalidConfig, PermissionProblem
 from vctui.linux import mounts, probe
 from vctui.model.container import Cmd, ContainerConfig, Mount
@@ -318,3 +318,32 @@ async def test_changes_are_never_hidden_by_a_fresh_copy(pod, image, monkeypatch)
 async def test_an_image_whose_files_are_gone_is_said(user_pod, tmp_path):
     with pytest.raises(FileProblem, match="import it again"):
         await prepare_image(user_pod, tmp_path / "gone")
+
+
+def with_empty_dir(container_id: str) -> ContainerConfig:
+    mount = Mount(type="empty-dir", source="cache", destination="/cache")
+    return container("busybox", mount, container_id=container_id)
+
+
+async def shares_an_empty_folder(pod) -> None:
+    shown = []
+    for name in ("one", "two"):
+        config = with_empty_dir(name)
+        await pod.prepare(config)
+        (mount,) = scratch.prepare_empty_dirs(config, share=pod.share, copies=pod.copies)
+        shown.append(pod.share / mount.shared)
+    (shown[0] / "file").touch()
+    assert tree(shown[1]) == {"file"}
+    assert oct(shown[0].stat().st_mode)[-3:] == "777"
+    pod.forget("one")
+    assert tree(shown[1]) == {"file"}
+    pod.forget("two")
+
+
+@pytest.mark.root
+async def test_containers_share_an_empty_folder(pod):
+    await shares_an_empty_folder(pod)
+
+
+async def test_containers_share_an_empty_folder_where_nothing_can_be_mounted(user_pod):
+    await shares_an_empty_folder(user_pod)
