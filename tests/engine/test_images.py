@@ -9,7 +9,7 @@ import pytest
 from tests.engine.conftest import pod
 from tests.images.archives import Image, docker_files, file, layer, write_tar
 from vctui.engine.runtime import Runtime
-from vctui.errors import InvalidConfig, NotFound, ReadOnly, WrongState
+from vctui.errors import InvalidConfig, NotFound, ReadOnly, StoreError, WrongState
 from vctui.model.container import Cmd, ContainerConfig, EnvVar
 from vctui.settings import Settings
 
@@ -110,3 +110,24 @@ async def test_a_given_entry_point_takes_the_place_of_the_images(runtime, shop) 
     bad = ContainerConfig(id="bad", rootfs="busybox", entrypoint=("a",), cmd=Cmd(args=("b",)))
     with pytest.raises(InvalidConfig, match="entrypoint is given without an image"):
         await runtime.create_container("web", bad)
+
+
+async def test_what_a_killed_import_left_goes_when_the_engine_opens(
+    settings: Settings, tmp_path: Path
+) -> None:
+    draft = tmp_path / "state/images/.draft.dead"
+    (draft / "0/bin").mkdir(parents=True)
+    async with Runtime(settings):
+        assert not draft.exists()
+
+
+async def test_a_damaged_store_of_images_keeps_nobody_from_his_pods(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state/images"
+    (folder / ".draft.dead").mkdir(parents=True)
+    (folder / "index.json").write_text("{")
+    async with Runtime(settings) as runtime:
+        assert await runtime.list_pods() == ()
+        with pytest.raises(StoreError, match="list of images"):
+            await runtime.list_images()

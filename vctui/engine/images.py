@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,15 @@ import msgspec
 
 from vctui.engine import paths
 from vctui.engine.context import Context, Progress
-from vctui.errors import InvalidConfig
+from vctui.errors import InvalidConfig, VctuiError
+from vctui.images import DRAFT
 from vctui.model.container import ContainerConfig
 from vctui.model.image import Image, image_name, with_defaults
 
 if TYPE_CHECKING:
     from vctui.images.store import ImageStore
+
+log = logging.getLogger(__name__)
 
 
 def store(ctx: Context) -> ImageStore:
@@ -64,9 +68,13 @@ def lower(ctx: Context, config: ContainerConfig) -> Path | None:
 
 
 async def sweep(ctx: Context) -> None:
-    """Remove what killed imports left."""
-    if paths.images_root(ctx.settings).is_dir():
+    """Remove what killed imports left. A damaged store is said where it is used."""
+    if not any(paths.images_root(ctx.settings).glob(f"{DRAFT}*")):
+        return
+    try:
         await store(ctx).sweep()
+    except VctuiError as error:
+        log.warning("what an import left could not be removed: %s", error)
 
 
 def _settled(config: ContainerConfig, images: ImageStore) -> ContainerConfig:

@@ -153,7 +153,9 @@ class Found:
 
 
 @contextmanager
-def opened(path: Path, scratch: Path, limits: Limits) -> Iterator[Source]:
+def opened(
+    path: Path, scratch: Path, limits: Limits, check: Callable[[], None]
+) -> Iterator[Source]:
     """What `path` holds; a compressed archive is decompressed into `scratch` first.
 
     Raises:
@@ -175,7 +177,7 @@ def opened(path: Path, scratch: Path, limits: Limits) -> Iterator[Source]:
             yield Archive(path, file)
             return
         plain = scratch / "archive"
-        _decompress(path, file, plain, limits)
+        _decompress(path, file, plain, limits, check)
         with plain.open("rb") as inner:
             yield Archive(path, inner)
 
@@ -249,12 +251,15 @@ def _oci_image(source: Source, name: str, manifests: list[Descriptor], stem: str
     return Found((name,) if name else (), manifest.config.digest, config, layers)
 
 
-def _decompress(path: Path, file: BinaryIO, target: Path, limits: Limits) -> None:
+def _decompress(
+    path: Path, file: BinaryIO, target: Path, limits: Limits, check: Callable[[], None]
+) -> None:
     done = 0
     try:
         with target.open("xb") as out:
             stream = decompressed(file)
             while data := stream.read(CHUNK):
+                check()
                 out.write(data)
                 done += len(data)
                 if done > limits.max_bytes:

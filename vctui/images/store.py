@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from vctui.errors import FileProblem, NotFound, StoreError, WrongState
-from vctui.images import archive
+from vctui.images import DRAFT, archive
 from vctui.images.archive import Found
 from vctui.images.layer import Unpacker
 from vctui.images.stream import LayerStream, Limits
@@ -33,8 +33,6 @@ Progress = Callable[[str], None]
 InUse = Callable[[str], str]
 """Name of an image → what uses it, in words; "" for nobody."""
 T = TypeVar("T")
-
-_DRAFT: Final = ".draft."
 
 
 class _Index(msgspec.Struct, frozen=True):
@@ -90,7 +88,7 @@ class ImageStore:
         self._make_folder()
         async with locks.exclusive(self._folder / ".import.lock"):
             self._tidy()
-            draft = self._folder / f"{_DRAFT}{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+            draft = self._folder / f"{DRAFT}{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
             loop = asyncio.get_running_loop()
 
             def say(phase: str) -> None:
@@ -140,7 +138,7 @@ class ImageStore:
     ) -> tuple[Image, ...]:
         """In a thread. Unpacks into the draft; finished root file systems go to their place."""
         files.private_dir(draft)
-        with archive.opened(path, draft, self._limits) as source:
+        with archive.opened(path, draft, self._limits, check) as source:
             found = archive.find_images(source, stem=_stem(path))
             names = _names(found, name, path)
             images: list[Image] = []
@@ -215,7 +213,7 @@ class ImageStore:
         try:
             needed = {image.rootfs for image in self._index().images.values()}
             for entry in self._folder.iterdir():
-                if entry.name.startswith(_DRAFT):
+                if entry.name.startswith(DRAFT):
                     trees.remove_tree(entry)
             with suppress(FileNotFoundError):
                 for entry in (self._folder / "rootfs").iterdir():
