@@ -159,24 +159,6 @@ async def status(call: Call, runtime: Runtime, pod_id: str) -> None:
     show_pod(call, found)
 
 
-def load(call: Call, file: Path | None, bundle: Path | None, given_id: str) -> PodConfig:
-    """The pod of a pod file or of an OCI bundle; what has no effect is said."""
-    from vctui.engine import podfile
-
-    context = click.get_current_context()
-    if bundle is not None:
-        if file is not None:
-            raise click.UsageError("name a pod file or a bundle, not both", context)
-        return podfile.load_bundle(
-            bundle, call.settings, pod_id=given_id, warn=call.diagnostics.warning
-        )
-    if file is None:
-        raise click.UsageError("name a pod file, or a bundle with --bundle", context)
-    if given_id:
-        raise click.UsageError("--id goes with --bundle only", context)
-    return podfile.load_pod(file, call.settings, warn=call.diagnostics.warning)
-
-
 def show_pod(call: Call, status: PodStatus) -> None:
     from datetime import UTC, datetime
 
@@ -212,3 +194,21 @@ def pod_columns() -> tuple[Column[PodStatus], ...]:
         for column in columns.PODS
     )
     return (*shown, reason)
+
+
+def load(call: Call, file: Path | None, bundle: Path | None, given_id: str) -> PodConfig:
+    """The pod of a pod file or of an OCI bundle; what has no effect is said."""
+    from vctui.engine import podfile
+
+    context = click.get_current_context()
+    if bundle is not None:
+        if file is not None:
+            raise click.UsageError("name a pod file or a bundle, not both", context)
+        return podfile.load_bundle(
+            bundle, call.settings, pod_id=given_id, warn=call.diagnostics.warning
+        )
+    if file is None:
+        raise click.UsageError("name a pod file, or a bundle with --bundle", context)
+    if given_id:
+        raise click.UsageError("--id goes with --bundle only", context)
+    return podfile.load_pod(file, call.settings, warn=call.diagnostics.warning)
