@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vctui.model.doctor import Check
     from vctui.model.events import Event, EventKind
     from vctui.model.hypervisor import HypervisorConfig, Machine, Param
+    from vctui.model.image import Image, ImageDefaults
     from vctui.model.kinds import (
         AgentType,
         HypervisorType,
@@ -64,6 +65,7 @@ _HOMES: Final = {
     "vctui.model.doctor": ("Check",),
     "vctui.model.events": ("Event", "EventKind"),
     "vctui.model.hypervisor": ("HypervisorConfig", "Machine", "Param"),
+    "vctui.model.image": ("Image", "ImageDefaults"),
     "vctui.model.kinds": (
         "AgentType",
         "HypervisorType",
@@ -93,6 +95,8 @@ __all__ = [
     "EventKind",
     "HypervisorConfig",
     "HypervisorType",
+    "Image",
+    "ImageDefaults",
     "LogLine",
     "LogSource",
     "Machine",

@@ -63,6 +63,11 @@ class Logs(_Section, frozen=True, kw_only=True):
     replay_bytes: int = 64 * 1024
 
 
+class Images(_Section, frozen=True, kw_only=True):
+    max_bytes: int = 32 * 1024**3
+    """What one image may unpack to."""
+
+
 class Console(_Section, frozen=True, kw_only=True):
     theme: str = "vctui-dark"
     read_only: bool = False
@@ -76,6 +81,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     qemu: Qemu = Qemu()
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
+    images: Images = Images()
     console: Console = Console()
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Action id → keys, comma-separated; "" unbinds."""

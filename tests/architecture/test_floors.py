@@ -23,6 +23,8 @@ DOORS = {
     "subprocess": ("vctui.linux",),
     "termios": ("vctui.linux", "vctui.cli.rawtty", "vctui.guest"),
     "textual": ("vctui.tui",),
+    "yaml": ("vctui.wire.yamltext",),
+    "zstandard": ("vctui.images",),
 }
 """Foreign library → the packages that may import it; nobody else."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vctui.engine import podfile
-from vctui.errors import FileProblem
+from vctui.errors import FileProblem, InvalidInput
 from vctui.model.kinds import AgentType, HypervisorType
 from vctui.settings import Paths, PodDefaults, Settings
 
@@ -107,3 +107,53 @@ def test_ones_own_pod_files_are_offered_before_the_shipped_ones(tmp_path: Path) 
 def test_a_folder_that_is_not_there_offers_nothing(tmp_path: Path) -> None:
     offered = podfile.pod_files(Settings(paths=Paths(pods_dir=str(tmp_path / "none"))))
     assert {path.parent for path in offered} == {podfile.DEMO_DIR}
+
+
+MANIFEST = """apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  dnsPolicy: Default
+  containers: [{name: main, image: shop, resources: {limits: {memory: 1Mi}}}]
+"""
+
+
+@pytest.mark.parametrize("name", ["web.yaml", "web.yml", "web"])
+def test_a_kubernetes_manifest_is_taken_as_a_pod_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(MANIFEST)
+    warnings: list[str] = []
+    config = podfile.load_pod(file, SETTINGS, warn=warnings.append)
+    assert config.hypervisor_type is HypervisorType.MOCK
+    assert config.vm_config.memory == SETTINGS.pod.memory + 1
+    assert warnings == [f"{file}: spec.dnsPolicy is not supported and has no effect"]
+
+
+def test_a_kubernetes_manifest_may_be_json(tmp_path: Path) -> None:
+    file = tmp_path / "web.json"
+    containers = [{"name": "main", "image": "shop"}]
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
+    file.write_text(json.dumps({**document, "spec": {"containers": containers}}))
+    assert podfile.load_pod(file, SETTINGS).containers[0].image == "shop"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id: web", "YAML without apiVersion and kind"),
+        (MANIFEST.replace("Pod", "Job"), "only a Pod of v1"),
+        (MANIFEST.replace("main", "-"), "not a legal container id"),
+    ],
+)
+def test_yaml_that_is_no_pod_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidInput, match=words):
+        podfile.load_pod(file, SETTINGS)
+
+
+def test_a_container_file_is_no_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "main.yaml"
+    file.write_text("id: main")
+    with pytest.raises(FileProblem, match="as TOML or JSON"):
+        podfile.load_container(file)

@@ -177,7 +177,7 @@ BAD = {
     SMALLEST.replace('["sleep", "10"]', '["a"], capabilities = {bounding = ["net"]}'): (
         "containers[0].cmd.capabilities.bounding[0] 'net' is no capability"
     ),
-    SMALLEST.replace('"busybox"', '""'): "containers[0].rootfs is empty",
+    SMALLEST.replace('"busybox"', '""'): "containers[0].rootfs is missing",
     SMALLEST.replace('rootfs = "busybox"', ""): "containers[0].rootfs is missing",
     SMALLEST.replace('"main"', '"../main"'): "'../main' is not a legal container id",
     SMALLEST + SMALLEST.partition("\n[[")[1] + SMALLEST.partition("\n[[")[2]: (

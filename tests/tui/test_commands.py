@@ -157,6 +157,21 @@ async def test_a_broken_pod_file_says_what_is_wrong(
         assert not console.runtime.called("run_pod")
 
 
+async def test_a_manifest_is_shown_with_what_of_it_has_no_effect(
+    open_console: OpenConsole, settings: Settings
+) -> None:
+    settings.pods_dir.mkdir()
+    (settings.pods_dir / "market.yaml").write_text(
+        "{apiVersion: v1, kind: Pod, metadata: {name: market},"
+        " spec: {nodeName: x, containers: [{name: main, image: shop}]}}"
+    )
+    async with open_console(FakeRuntime()) as console:
+        await console.press("R")
+        await console.sees("spec.nodeName is not")
+        await console.press("enter")
+        await console.until(lambda: console.runtime.called("run_pod") == [("market",)])
+
+
 async def test_a_path_can_be_typed(open_console: OpenConsole, tmp_path: Path) -> None:
     path = tmp_path / "elsewhere.toml"
     path.write_text(POD_FILE)

@@ -55,6 +55,10 @@ class Diagnostics:
         """Say what went wrong. It may quote a guest, so it is made safe for a terminal."""
         self._write(f"error: {_safe(sentence)}\n")
 
+    def warning(self, sentence: str) -> None:
+        """Say what has no effect; made safe in the same way."""
+        self._write(f"warning: {_safe(sentence)}\n")
+
     def detail(self, sentence: str) -> None:
         """More about an error; made safe in the same way."""
         self._write(f"  {_safe(sentence)}\n")

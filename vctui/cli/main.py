@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "doctor": ("doctor", "Check what vctui needs on this host."),
     "events": ("logs", "Show what happened to all pods."),
     "guest": ("guest", "Build and list the guests that pods boot."),
+    "image": ("images", "Import, list and remove container images."),
     "logs": ("logs", "Show a container's, agent's or console's log."),
     "pod": ("pods", "Create, run and change pods."),
 }

@@ -13,7 +13,7 @@ from vctui.cli.completion import pod_ids
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
-    from vctui.model.pod import PodStatus
+    from vctui.model.pod import PodConfig, PodStatus
     from vctui.present.columns import Column
 
 
@@ -22,7 +22,14 @@ def pod() -> None:
     """Create, run, change and show pods. An ID may be shortened to a unique prefix."""
 
 
-pod_file = click.argument("file", type=click.Path(path_type=Path))
+pod_file = click.argument("file", type=click.Path(path_type=Path), required=False)
+bundle_folder = click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="An OCI bundle instead of FILE.",
+)
+bundle_id = click.option("--id", "given_id", metavar="ID", default="", help="For the bundle's pod.")
 pod_id = click.argument("pod_id", metavar="ID", shell_complete=pod_ids)
 timeout = click.option(
     "--timeout",
@@ -34,23 +41,33 @@ timeout = click.option(
 
 @pod.command()
 @pod_file
+@bundle_folder
+@bundle_id
 @with_engine
-async def create(call: Call, runtime: Runtime, file: Path) -> None:
-    """Record and prepare the pod of a pod file; boot nothing. FILE may be - for stdin."""
-    from vctui.engine.podfile import load_pod
+async def create(
+    call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
+) -> None:
+    """Record and prepare the pod of a pod file; boot nothing.
 
-    status = await runtime.create_pod(load_pod(file, call.settings))
+    FILE may be a Kubernetes manifest of a Pod, and - for stdin.
+    """
+    status = await runtime.create_pod(load(call, file, bundle, given_id))
     call.output.done(f"{status.id} created", status)
 
 
 @pod.command()
 @pod_file
+@bundle_folder
+@bundle_id
 @with_engine
-async def run(call: Call, runtime: Runtime, file: Path) -> None:
-    """Create and start the pod of a pod file; print its ID. FILE may be - for stdin."""
-    from vctui.engine.podfile import load_pod
+async def run(
+    call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
+) -> None:
+    """Create and start the pod of a pod file; print its ID.
 
-    config = load_pod(file, call.settings)
+    FILE may be a Kubernetes manifest of a Pod, and - for stdin.
+    """
+    config = load(call, file, bundle, given_id)
     with call.diagnostics.progress() as progress:
         status = await runtime.run_pod(config, progress=progress)
     call.output.done(status.id, status)
@@ -177,3 +194,21 @@ def pod_columns() -> tuple[Column[PodStatus], ...]:
         for column in columns.PODS
     )
     return (*shown, reason)
+
+
+def load(call: Call, file: Path | None, bundle: Path | None, given_id: str) -> PodConfig:
+    """The pod of a pod file or of an OCI bundle; what has no effect is said."""
+    from vctui.engine import podfile
+
+    context = click.get_current_context()
+    if bundle is not None:
+        if file is not None:
+            raise click.UsageError("name a pod file or a bundle, not both", context)
+        return podfile.load_bundle(
+            bundle, call.settings, pod_id=given_id, warn=call.diagnostics.warning
+        )
+    if file is None:
+        raise click.UsageError("name a pod file, or a bundle with --bundle", context)
+    if given_id:
+        raise click.UsageError("--id goes with --bundle only", context)
+    return podfile.load_pod(file, call.settings, warn=call.diagnostics.warning)

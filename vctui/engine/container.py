@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
-from vctui.engine import files, ps, status
+from vctui.engine import files, images, ps, status
 from vctui.engine.change import change, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
@@ -49,10 +49,13 @@ async def create(ctx: Context, pod_id: str, config: ContainerConfig) -> None:
                 "delete it first or choose another id"
             )
 
-    async with change(ctx, pod_id, "create-container", check, container=config.id) as record:
-        files.check(ctx, record.config, config)
+    async with (
+        change(ctx, pod_id, "create-container", check, container=config.id) as record,
+        images.settled(ctx, (config,)) as (settled,),
+    ):
+        files.check(ctx, record.config, settled)
         with ctx.store.transaction() as tx:
-            tx.add_container(pod_id, ContainerRecord(config=config))
+            tx.add_container(pod_id, ContainerRecord(config=settled))
             _done(tx, pod_id)
             tx.emit(event(EventKind.CONTAINER_CREATED, pod_id, "created", config.id))
 

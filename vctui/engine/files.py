@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vctui.drivers.agents.base import ContainerSpec, SharedMount
-from vctui.drivers.storage import mounts, rootfs, share
+from vctui.drivers.storage import mounts, rootfs, scratch, share
+from vctui.engine import images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
@@ -21,7 +22,7 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
     A mock machine shows no files to anybody, so it needs none.
     """
     if pod.hypervisor_type is not HypervisorType.MOCK:
-        rootfs.check_rootfs(config, _templates(ctx))
+        rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
 
 
@@ -32,9 +33,16 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
     shared: tuple[SharedMount, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
         place = await rootfs.prepare_rootfs(
-            config, share=at.share, copies=at.rootfs, templates=_templates(ctx)
+            config,
+            share=at.share,
+            copies=at.rootfs,
+            templates=_templates(ctx),
+            image=images.lower(ctx, config),
         )
-        shared = mounts.prepare_mounts(config, share=at.share)
+        shared = (
+            *mounts.prepare_mounts(config, share=at.share),
+            *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
+        )
     return ContainerSpec(
         config=config, hostname=pod.hostname or pod.id, rootfs=place, mounts=shared
     )

@@ -37,3 +37,7 @@ def of_pod(settings: Settings, pod_id: str) -> PodPaths:
         lock=settings.run_dir / "locks" / pod_id,
         rootfs=rootfs_root(settings) / pod_id,
     )
+
+
+def images_root(settings: Settings) -> Path:
+    return settings.state_dir / "images"

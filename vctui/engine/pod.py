@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from vctui.drivers.agents.base import Agent
-from vctui.engine import assets, files, machine, recovery
+from vctui.engine import assets, files, images, machine, recovery
 from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
@@ -40,16 +40,17 @@ async def create(ctx: Context, config: PodConfig) -> None:
             undo.push(lambda: at.lock.unlink(missing_ok=True))
             plan = machine.plan(ctx, await assets.settle(config))
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
-            for one in config.containers:
-                files.check(ctx, config, one)
-            record = PodRecord(
-                config=config,
-                created=now(),
-                containers=tuple(ContainerRecord(config=one) for one in config.containers),
-            )
-            with ctx.store.transaction() as tx:
-                tx.add_pod(record)
-                tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
+            async with images.settled(ctx, config.containers) as settled:
+                for one in settled:
+                    files.check(ctx, config, one)
+                record = PodRecord(
+                    config=msgspec.structs.replace(config, containers=settled),
+                    created=now(),
+                    containers=tuple(ContainerRecord(config=one) for one in settled),
+                )
+                with ctx.store.transaction() as tx:
+                    tx.add_pod(record)
+                    tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
             undo.keep()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import paths
+from vctui.engine import images, paths
 from vctui.engine.context import Context, event, now
 from vctui.errors import NotFound, VctuiError
 from vctui.linux import locks, mounts, process, trees
@@ -65,6 +65,7 @@ async def sweep(ctx: Context) -> None:
         return
     pending = [record.id for record in ctx.store.pods() if needs_settling(ctx, record)]
     await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
+    await images.sweep(ctx)
     known = set(ctx.store.pod_ids())
     for root in (paths.pods_root(ctx.settings), paths.rootfs_root(ctx.settings)):
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -27,6 +28,7 @@ from vctui.model.container import (
     ProcessListOptions,
 )
 from vctui.model.events import Event
+from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
 from vctui.model.pod import PodConfig, PodStatus
@@ -236,6 +238,32 @@ class Runtime:
     async def stats(self, pod_id: str) -> dict[str, ContainerStats]:
         """Usage of each running container, from the guest's cgroups."""
         return await engine.container.stats(self._reading, pod_id)
+
+    # --- images
+
+    async def import_image(
+        self, path: Path, *, name: str = "", progress: Progress = no_progress
+    ) -> tuple[Image, ...]:
+        """Take up the images of a docker-archive, oci-archive or OCI layout folder.
+
+        `name` is for an image that does not name itself, or to name it otherwise.
+        Raises FileProblem, InvalidConfig, WrongState; nothing is left of a failed import.
+        """
+        from vctui.engine import images
+
+        return await images.import_(self._changing("import an image"), path, name, progress)
+
+    async def list_images(self) -> tuple[Image, ...]:
+        """Sorted by name."""
+        from vctui.engine import images
+
+        return images.store(self._reading).images()
+
+    async def remove_image(self, name: str) -> Image:
+        """Raises NotFound, and WrongState where a container uses the image."""
+        from vctui.engine import images
+
+        return await images.remove(self._changing(f"remove image {name!r}"), name)
 
     # --- streams
 

@@ -22,6 +22,7 @@ def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
         exit_code=record.exit_code,
         reason=record.reason,
         finished_time=record.finished,
+        image=record.config.image,
     )
 
 

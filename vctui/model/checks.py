@@ -16,6 +16,7 @@ from vctui.errors import InvalidConfig
 from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.hypervisor import HypervisorConfig
+from vctui.model.image import image_name
 from vctui.model.kinds import MachineType
 from vctui.model.pod import PodConfig
 
@@ -25,12 +26,13 @@ MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
 MAX_BRIDGES: Final = 5
 """Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
-MOUNT_TYPES: Final = ("bind", "tmpfs")
+MOUNT_TYPES: Final = ("bind", "tmpfs", "empty-dir")
 
 _HOSTNAME: Final = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
 )
+_FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
@@ -72,22 +74,33 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     """
     _no_nul(config, where)
     ids.check("container", config.id)
-    if not config.rootfs:
+    if config.rootfs and config.image:
+        raise InvalidConfig(f"{where}rootfs and {where}image are both given; leave one out")
+    if config.image:
+        image_name(config.image, where=f"{where}image")
+    elif config.entrypoint is not None:
+        raise InvalidConfig(f"{where}entrypoint is given without an image; put it into cmd.args")
+    elif not config.rootfs:
         raise InvalidConfig(
-            f"{where}rootfs is empty; name a folder of the host, or busybox for the built-in one"
+            f"{where}rootfs is missing; name a folder of the host, busybox for the built-in one, "
+            f"or an image with {where}image"
         )
-    check_cmd(config.cmd, where=f"{where}cmd.")
+    check_cmd(config.cmd, where=f"{where}cmd.", may_be_empty=bool(config.image))
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     return config
 
 
-def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
-    """Return `cmd` if it can be run. Raises InvalidConfig."""
+def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
+    """Return `cmd` if it can be run. `may_be_empty`: an image says what to run.
+
+    Raises:
+        InvalidConfig
+    """
     _no_nul(cmd, where)
-    if not cmd.args or not cmd.args[0]:
+    if not (cmd.args and cmd.args[0]) and not (may_be_empty and not cmd.args):
         raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
-    if not cmd.work_dir.startswith("/"):
+    if cmd.work_dir and not cmd.work_dir.startswith("/"):
         raise InvalidConfig(f"{where}work_dir {cmd.work_dir!r} is not absolute; begin it with '/'")
     for index, env in enumerate(cmd.envs):
         if not env.var or "=" in env.var:
@@ -149,6 +162,11 @@ def _check_mount(mount: Mount, where: str) -> None:
     if mount.type not in MOUNT_TYPES:
         raise InvalidConfig(
             f"{where}type {mount.type!r} is not supported; use {' or '.join(MOUNT_TYPES)}"
+        )
+    if mount.type == "empty-dir" and not _FOLDER_NAME.match(mount.source):
+        raise InvalidConfig(
+            f"{where}source {mount.source!r} is no name of an empty folder; use letters, digits, "
+            "'.', '_' and '-', beginning with a letter or digit"
         )
     if mount.type == "bind" and not mount.source:
         raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")

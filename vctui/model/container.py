@@ -31,9 +31,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """API: Cmd. A command to run in a container."""
 
-    args: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    """Empty only for a container on an image, which then says what to run."""
     envs: tuple[EnvVar, ...] = ()
-    work_dir: str = "/"
+    work_dir: str = ""
+    """"" is the image's, else `/`."""
     user: str = ""
     """Name or number, also `USER:GROUP`; looked up in the container's own databases."""
     primary_group: str = ""
@@ -46,7 +48,8 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """API: Mount. `bind` (a host folder or file) and `tmpfs` are supported types."""
+    """API: Mount. `bind` (a host folder or file), `tmpfs`, and `empty-dir` (a folder of the pod,
+    named by `source`, which its containers share) are supported types."""
 
     destination: str
     source: str = ""
@@ -59,9 +62,13 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """API: ContainerConfig."""
 
     id: str
-    rootfs: str
+    rootfs: str = ""
     """A host folder, or the name of a built-in root file system (`busybox`)."""
-    cmd: Cmd
+    image: str = ""
+    """Instead of `rootfs`: NAME:TAG of an image in the local store."""
+    entrypoint: tuple[str, ...] | None = None
+    """Takes the place of the image's entry point and command; what `cmd` has follows it."""
+    cmd: Cmd = Cmd()
     readonly_rootfs: bool = False
     mounts: tuple[Mount, ...] = ()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
@@ -100,6 +107,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """As a shell gives it: 0-255, 128+N for signal N."""
     reason: str
     finished_time: datetime | None
+    image: str = ""
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):

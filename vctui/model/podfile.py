@@ -48,7 +48,15 @@ def parse_pod(
         FileProblem: it cannot be parsed; with the line.
         InvalidConfig, InvalidId: with the path of the key.
     """
-    data = _document(text, format_, source)
+    return make_pod(
+        _document(text, format_, source), source=source, base_dir=base_dir, defaults=defaults
+    )
+
+
+def make_pod(
+    data: dict[str, Any], *, source: str, base_dir: PurePath, defaults: Mapping[str, Any]
+) -> PodConfig:
+    """The pod that plain data in the shape of a pod file describes; otherwise as `parse_pod`."""
     for key, value in defaults.items():
         mine = data.get(key, {})
         if isinstance(value, Mapping) and isinstance(mine, dict):
@@ -83,6 +91,11 @@ def parse_container(
         return checks.check_container(config)
     except (InvalidConfig, InvalidId) as error:
         raise type(error)(f"{source}: {error}") from error
+
+
+def parse_json(text: str, *, source: str) -> dict[str, Any]:
+    """Plain data of a JSON document. Raises FileProblem."""
+    return _document(text, Format.JSON, source)
 
 
 def _document(text: str, format_: Format, source: str) -> dict[str, Any]:

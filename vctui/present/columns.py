@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from vctui.model.container import ContainerStatus
 from vctui.model.events import Event
+from vctui.model.image import Image
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
 from vctui.present import condition
@@ -250,6 +251,41 @@ def _cpu_time(milliseconds: int) -> str:
     seconds = milliseconds / 1000
     return f"{seconds:.1f}s" if seconds < 100 else duration(seconds)
 
+
+IMAGES: Final[tuple[Column[Image], ...]] = (
+    Column(
+        id="name",
+        title="NAME",
+        cell=lambda image, now: Cell(image.name),
+        sort_key=lambda image: image.name,
+        width=20,
+        most=-1,
+    ),
+    Column(
+        id="id",
+        title="ID",
+        cell=lambda image, now: Cell(image.digest.removeprefix("sha256:")[:12], "muted"),
+        sort_key=lambda image: image.digest,
+        width=12,
+        priority=1,
+    ),
+    Column(
+        id="imported",
+        title="IMPORTED",
+        cell=lambda image, now: Cell(age(image.imported, now), "muted"),
+        sort_key=lambda image: image.imported,
+        width=8,
+        priority=2,
+    ),
+    Column(
+        id="size",
+        title="SIZE",
+        cell=lambda image, now: Cell(size(image.size)),
+        sort_key=lambda image: -image.size,
+        width=9,
+        align="right",
+    ),
+)
 
 EVENT_ROLES: Final[dict[str, str]] = {
     "failed": "error",

@@ -92,6 +92,7 @@ def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
             Field("command", plain(" ".join(status.args), 2000)),
             Field("terminal", "yes" if status.terminal else "no"),
             Field("root file system", status.rootfs),
+            Field("image", status.image),
             _when("started", status.start_time, now),
             _when("finished", status.finished_time, now),
             Field("process", f"pid {status.pid} (on the host)" if status.pid else ""),

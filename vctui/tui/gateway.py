@@ -286,11 +286,18 @@ class Gateway:
 
         return await asyncio.to_thread(podfile.pod_files, self._settings)
 
-    async def load_pod(self, path: Path) -> PodConfig:
-        """Raises FileProblem, InvalidConfig, InvalidId."""
+    async def load_pod(self, path: Path) -> tuple[PodConfig, tuple[str, ...]]:
+        """The pod, and what of its file has no effect.
+
+        Raises FileProblem, InvalidConfig, InvalidId.
+        """
         from vctui.engine import podfile
 
-        return await asyncio.to_thread(podfile.load_pod, path, self._settings)
+        warnings: list[str] = []
+        config = await asyncio.to_thread(
+            podfile.load_pod, path, self._settings, warn=warnings.append
+        )
+        return config, tuple(warnings)
 
     # --- streams
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vctui.drivers.storage import mounts as bind_mounts
-from vctui.drivers.storage import rootfs, share
+from vctui.drivers.storage import rootfs, scratch, share
 from vctui.errors import FileProblem, GuestNotBuilt, HostProblem, InvalidConfig, PermissionProblem
 from vctui.linux import mounts, probe
 from vctui.model.container import Cmd, ContainerConfig, Mount
@@ -231,3 +231,119 @@ def test_mounts_that_cannot_be_are_named(tmp_path):
     ):
         with pytest.raises(kind, match=words):
             bind_mounts.check_mounts(container("busybox", mount))
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An unpacked image; whatever a test does, nobody writes to it."""
+    root = tmp_path / "image"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/conf").write_text("image")
+    root.chmod(0o751)
+    yield root
+    assert tree(root) == {"etc", "etc/conf"}
+    assert (root / "etc/conf").read_text() == "image"
+
+
+def of_image(container_id: str = "app") -> ContainerConfig:
+    return ContainerConfig(id=container_id, image="shop:1")
+
+
+async def prepare_image(pod, image: Path, container_id: str = "app") -> Path:
+    place = await rootfs.prepare_rootfs(
+        of_image(container_id), share=pod.share, copies=pod.copies, templates={}, image=image
+    )
+    return pod.share / place
+
+
+async def changes_are_the_containers_own(pod, image: Path) -> None:
+    one, other = await prepare_image(pod, image), await prepare_image(pod, image, "other")
+    (one / "etc/conf").write_text("changed")
+    (one / "new").touch()
+    assert (other / "etc/conf").read_text() == "image"
+    (other / "etc/conf").unlink()
+    share.release("app", share=pod.share)
+    again = await prepare_image(pod, image)
+    assert (again / "etc/conf").read_text() == "changed"
+    assert tree(again) == {"etc", "etc/conf", "new"}
+    pod.forget("app")
+    pod.forget("other")
+    assert not pod.copies.exists()
+
+
+@pytest.mark.root
+async def test_containers_of_an_image_change_what_is_their_own_by_overlayfs(pod, image):
+    place = await prepare_image(pod, image)
+    assert oct(place.stat().st_mode)[-3:] == "751"
+    assert not (pod.copies / "app/rootfs").exists()
+    assert (pod.copies / "app/upper").is_dir()
+    assert tree(pod.share.parent) >= {"share"}
+    assert not list(pod.share.parent.glob("overlay-*"))
+    await changes_are_the_containers_own(pod, image)
+
+
+async def test_containers_of_an_image_get_copies_where_nothing_can_be_mounted(user_pod, image):
+    await prepare_image(user_pod, image)
+    assert (user_pod.copies / "app/rootfs").is_dir()
+    await changes_are_the_containers_own(user_pod, image)
+
+
+@pytest.mark.root
+async def test_containers_of_an_image_get_copies_where_there_is_no_overlayfs(
+    pod, image, monkeypatch
+):
+    def refuse(*_words: object) -> None:
+        raise OSError(19, "No such device", "overlay")
+
+    monkeypatch.setattr(mounts, "mount", refuse)
+    await prepare_image(pod, image)
+    assert {path.name for path in (pod.copies / "app").iterdir()} == {"rootfs"}
+    await changes_are_the_containers_own(pod, image)
+
+
+@pytest.mark.root
+async def test_changes_are_never_hidden_by_a_fresh_copy(pod, image, monkeypatch):
+    (await prepare_image(pod, image) / "new").touch()
+
+    def refuse(*_words: object) -> None:
+        raise OSError(19, "No such device", "overlay")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mounts, "mount", refuse)
+        with pytest.raises(HostProblem, match="No such device"):
+            await prepare_image(pod, image)
+    assert "new" in tree(await prepare_image(pod, image))
+
+
+async def test_an_image_whose_files_are_gone_is_said(user_pod, tmp_path):
+    with pytest.raises(FileProblem, match="import it again"):
+        await prepare_image(user_pod, tmp_path / "gone")
+
+
+def with_empty_dir(container_id: str) -> ContainerConfig:
+    mount = Mount(type="empty-dir", source="cache", destination="/cache")
+    return container("busybox", mount, container_id=container_id)
+
+
+async def shares_an_empty_folder(pod) -> None:
+    shown = []
+    for name in ("one", "two"):
+        config = with_empty_dir(name)
+        await pod.prepare(config)
+        (mount,) = scratch.prepare_empty_dirs(config, share=pod.share, copies=pod.copies)
+        shown.append(pod.share / mount.shared)
+    (shown[0] / "file").touch()
+    assert tree(shown[1]) == {"file"}
+    assert oct(shown[0].stat().st_mode)[-3:] == "777"
+    pod.forget("one")
+    assert tree(shown[1]) == {"file"}
+    pod.forget("two")
+
+
+@pytest.mark.root
+async def test_containers_share_an_empty_folder(pod):
+    await shares_an_empty_folder(pod)
+
+
+async def test_containers_share_an_empty_folder_where_nothing_can_be_mounted(user_pod):
+    await shares_an_empty_folder(user_pod)

@@ -1,4 +1,5 @@
-"""A container's root file system: a host folder as it is, or a private copy of a built-in one."""
+"""A container's root file system: a host folder as it is, an image with the container's own
+changes over it, or a private copy of a built-in one."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from vctui.drivers.storage import overlay
 from vctui.drivers.storage import share as shares
 from vctui.errors import FileProblem, GuestNotBuilt, PermissionProblem
 from vctui.linux import files, mounts, probe, trees
@@ -13,17 +15,27 @@ from vctui.linux.problems import host_problem
 from vctui.model.container import ContainerConfig
 
 
-def check_rootfs(config: ContainerConfig, templates: Mapping[str, Path]) -> Path:
+def check_rootfs(
+    config: ContainerConfig, templates: Mapping[str, Path], image: Path | None = None
+) -> Path:
     """The folder that the container's root file system comes from.
 
     Args:
         templates: built-in root file systems by name.
+        image: the unpacked layers of the container's image, where it has one.
 
     Raises:
         FileProblem: it is missing or is no folder.
         GuestNotBuilt: it is a built-in one that comes with the guest.
         PermissionProblem: showing a host folder to a guest needs root.
     """
+    if image is not None:
+        if not image.is_dir():
+            raise FileProblem(
+                f"the files of image {config.image!r} of container {config.id!r} are gone; "
+                "import it again"
+            )
+        return image
     if template := templates.get(config.rootfs):
         if not template.is_dir():
             raise GuestNotBuilt(
@@ -52,7 +64,12 @@ def check_rootfs(config: ContainerConfig, templates: Mapping[str, Path]) -> Path
 
 
 async def prepare_rootfs(
-    config: ContainerConfig, *, share: Path, copies: Path, templates: Mapping[str, Path]
+    config: ContainerConfig,
+    *,
+    share: Path,
+    copies: Path,
+    templates: Mapping[str, Path],
+    image: Path | None = None,
 ) -> str:
     """Put the root file system into the pod's share; gives its path relative to the share.
 
@@ -63,11 +80,15 @@ async def prepare_rootfs(
         FileProblem, GuestNotBuilt, PermissionProblem: see `check_rootfs`.
         DiskFull, HostProblem: nothing is left mounted.
     """
-    source = check_rootfs(config, templates)
+    source = check_rootfs(config, templates, image)
     shares.release(config.id, share=share)
     place = f"{config.id}/rootfs"
     try:
-        if config.rootfs in templates:
+        if image is not None and await overlay.show(
+            image, share=share, place=place, copies=copies / config.id
+        ):
+            return place
+        if image is not None or config.rootfs in templates:
             own = copies / place
             await _copy_once(source, own)
             source = own

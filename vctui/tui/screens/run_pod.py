@@ -39,7 +39,7 @@ class RunPod(Dialog[tuple[Path, "PodConfig"]]):
             yield OptionList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static(id="summary")
-        yield Input(placeholder="path of a pod file (.toml or .json)", compact=True)
+        yield Input(placeholder="path of a pod file (.toml, .json or .yaml)", compact=True)
 
     async def on_mount(self) -> None:
         self._files = await self._gateway.pod_files()
@@ -93,13 +93,13 @@ class RunPod(Dialog[tuple[Path, "PodConfig"]]):
 
     async def _load(self, path: Path) -> PodConfig | None:
         try:
-            config = await self._gateway.load_pod(path)
+            config, warnings = await self._gateway.load_pod(path)
         except VctuiError as error:
             self._say(
                 Content.assemble((f"{path}\n\n", "$muted"), (plain(str(error), 2000), "$error"))
             )
             return None
-        self._say(_summary(path, config, taken=config.id in self._taken))
+        self._say(_summary(path, config, warnings, taken=config.id in self._taken))
         return config
 
 
@@ -107,7 +107,7 @@ def _typed(text: str) -> Path:
     return Path(text.strip()).expanduser()
 
 
-def _summary(path: Path, config: PodConfig, *, taken: bool) -> Content:
+def _summary(path: Path, config: PodConfig, warnings: tuple[str, ...], *, taken: bool) -> Content:
     vm = config.vm_config
     lines = [
         Content.styled(f"{path}\n", "$muted"),
@@ -120,8 +120,13 @@ def _summary(path: Path, config: PodConfig, *, taken: bool) -> Content:
     if taken:
         lines.append(Content.styled("\nA pod of this id is there already.", "$warning"))
     for container in config.containers:
+        files = container.rootfs or container.image
         lines += [
-            Content.assemble("\n", (container.id, "bold"), (f"  {container.rootfs}", "$muted")),
+            Content.assemble("\n", (container.id, "bold"), (f"  {files}", "$muted")),
             Content(plain(" ".join(container.cmd.args), 300)),
         ]
+    lines += [
+        Content.styled(f"\n{plain(warning.removeprefix(f'{path}: '), 300)}", "$warning")
+        for warning in warnings
+    ]
     return Content("\n").join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from vctui.drivers.agents.base import ContainerSpec
+from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, Mount
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
@@ -20,24 +21,6 @@ MAX_HOSTNAME: Final = 64
 
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TERM: Final = "TERM=xterm"
-
-_CAPABILITIES: Final = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-)
-"""What containers usually have."""
 
 _MOUNTS: Final = (
     ("/proc", "proc", "proc", ("nosuid", "noexec", "nodev")),
@@ -200,9 +183,7 @@ def string_user(cmd: Cmd) -> agent.StringUser | None:
 
 def capabilities(wanted: Capabilities | None) -> oci.LinuxCapabilities:
     if wanted is None:
-        return oci.LinuxCapabilities(
-            Bounding=_CAPABILITIES, Effective=_CAPABILITIES, Permitted=_CAPABILITIES
-        )
+        return oci.LinuxCapabilities(Bounding=USUAL, Effective=USUAL, Permitted=USUAL)
     return oci.LinuxCapabilities(
         Bounding=wanted.bounding,
         Effective=wanted.effective,
@@ -234,7 +215,7 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
         source = GUEST_SHARE + shared[mount]
     return oci.Mount(
         destination=mount.destination,
-        type=mount.type,
+        type="tmpfs" if mount.type == "tmpfs" else "bind",
         source=source,
         options=dict.fromkeys(options),
     )

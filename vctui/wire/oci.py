@@ -1,0 +1,235 @@
+"""An OCI bundle's config.json → a pod of one container, in the shape of a pod file. Pure.
+
+OCI runtime specification 1.2; what becomes of each part is the original's way (behaviour sheet
+§8.5 and §8.6), but for its mistakes: a variable's value may contain `=`.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from typing import Any, Final
+
+from vctui.errors import FileProblem, InvalidConfig
+from vctui.model.tables import Table
+
+BUNDLE_PATH: Final = "com.github.containers.virtcontainers.pkg.oci.bundle_path"
+CONTAINER_TYPE: Final = "com.github.containers.virtcontainers.pkg.oci.container_type"
+
+_TYPE_KEYS: Final = (
+    "io.kubernetes.cri.container-type",
+    "io.kubernetes.cri-o.ContainerType",
+    "io.kubernetes.docker.type",
+)
+_SANDBOX_KEYS: Final = (
+    "io.kubernetes.cri.sandbox-id",
+    "io.kubernetes.cri-o.SandboxID",
+    "io.kubernetes.sandbox.id",
+)
+_TYPES: Final = {
+    "sandbox": "pod_sandbox",
+    "podsandbox": "pod_sandbox",
+    "container": "pod_container",
+}
+_SYSTEM: Final = ("/proc", "/dev", "/sys")
+_CAPABILITY_SETS: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
+_MIB: Final = 1024 * 1024
+_PERIOD: Final = 100_000
+"""Microseconds: the kernel's default for a CPU quota."""
+_OURS: Final = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+"""Namespaces that a container of a pod has anyway, or has the machine for."""
+_MASKED: Final = {
+    *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"),
+}
+_READ_ONLY: Final = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+_USUAL_LIMIT: Final = {"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}
+_USUAL_RULE: Final = {"allow": False, "access": "rwm"}
+
+
+def pod_of_bundle(raw: bytes, *, bundle: str, pod_id: str) -> tuple[dict[str, Any], list[str]]:
+    """The pod that a bundle describes, and warnings about what has no effect.
+
+    Args:
+        raw: config.json.
+        bundle: absolute path of the bundle, which relative paths are relative to.
+        pod_id: of the pod and of its container.
+
+    Raises:
+        FileProblem: it is no JSON object.
+        InvalidConfig: a part has a wrong type, or there is no Linux section.
+    """
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise FileProblem(f"it is not valid JSON: {error}; correct it") from error
+    if not isinstance(document, dict):
+        raise FileProblem("it must hold one JSON object; give an OCI runtime configuration")
+    warnings: list[str] = []
+    spec = Table(document, "", warnings)
+    if "linux" not in spec:
+        raise InvalidConfig("linux is missing; a bundle for Linux must have it")
+    annotations = spec.mapping("annotations")
+    annotations |= {BUNDLE_PATH: bundle, CONTAINER_TYPE: _container_type(annotations, warnings)}
+    container = {
+        "id": pod_id,
+        **_root(spec, bundle),
+        "cmd": _command(spec.table("process")),
+        "mounts": [mount for each in spec.tables("mounts") if (mount := _mount(each))],
+        "annotations": annotations,
+    }
+    pod = {
+        "id": pod_id,
+        "hostname": spec.text("hostname"),
+        "vm_config": _linux(spec.table("linux")),
+        "containers": [container],
+        "annotations": annotations,
+    }
+    spec.rest("ociVersion")
+    return pod, warnings
+
+
+def container_type(annotations: dict[str, str]) -> str:
+    """`pod_sandbox` or `pod_container`, by what a CRI server noted. Raises InvalidConfig."""
+    for key in _TYPE_KEYS:
+        if key in annotations:
+            value = annotations[key]
+            if value not in _TYPES:
+                raise InvalidConfig(
+                    f"annotations.{key} is {value!r}, but must be one of {', '.join(_TYPES)}"
+                )
+            return _TYPES[value]
+    return _TYPES["sandbox"]
+
+
+def sandbox_id(annotations: dict[str, str]) -> str:
+    """The pod that a CRI server meant the container for; "" where it did not say."""
+    return next((annotations[key] for key in _SANDBOX_KEYS if key in annotations), "")
+
+
+def environment(items: list[str]) -> list[dict[str, str]]:
+    """Items without `=` or without a name say nothing, and are left out."""
+    pairs = [item.partition("=") for item in items]
+    return [{"var": var, "value": value} for var, equals, value in pairs if var and equals]
+
+
+def mebibytes(limit: int, path: str) -> int:
+    """A memory limit in bytes as the size of a machine. Raises InvalidConfig."""
+    if limit <= 0:
+        raise InvalidConfig(f"{path} is {limit}, but must be positive; leave it out for no limit")
+    return -(-limit // _MIB)
+
+
+def _container_type(annotations: dict[str, str], warnings: list[str]) -> str:
+    found = container_type(annotations)
+    if found == _TYPES["container"]:
+        meant = sandbox_id(annotations)
+        of = f" of pod {meant!r}" if meant else ""
+        warnings.append(f"annotations say that it is a container{of}; it becomes a pod of its own")
+    return found
+
+
+def _root(spec: Table, bundle: str) -> dict[str, Any]:
+    root = spec.table("root")
+    path, read_only = root.text("path"), root.flag("readonly")
+    if not path:
+        raise InvalidConfig("root.path is missing; name the folder of the root file system")
+    root.rest()
+    return {"rootfs": posixpath.join(bundle, path), "readonly_rootfs": read_only}
+
+
+def _command(process: Table) -> dict[str, Any]:
+    user = process.table("user")
+    numbers = [user.integer("uid"), user.integer("gid")]
+    more = user.value("additionalGids") or []
+    if not isinstance(more, list) or not all(type(each) is int for each in more):
+        raise InvalidConfig("process.user.additionalGids must be a list of integers")
+    for name, number in zip(("uid", "gid"), numbers, strict=True):
+        if number is not None and not 0 <= number < 2**32 - 1:
+            raise InvalidConfig(f"process.user.{name} is {number}, which is no id")
+    uid, gid = ("" if number is None else str(number) for number in numbers)
+    command = {
+        "args": process.texts("args"),
+        "envs": environment(process.texts("env")),
+        "work_dir": process.text("cwd") or "/",
+        "user": uid or "0",
+        "primary_group": gid or "0",
+        "supplementary_groups": [str(each) for each in more],
+        "interactive": process.flag("terminal"),
+        "no_new_privileges": process.flag("noNewPrivileges"),
+        "capabilities": _capabilities(process),
+    }
+    for limit in process.tables("rlimits"):
+        kind, hard, soft = limit.text("type"), limit.value("hard"), limit.value("soft")
+        if {"type": kind, "hard": hard, "soft": soft} != _USUAL_LIMIT:
+            limit.warn("type", f"{kind}: this limit is not supported and has no effect")
+    user.rest("username")
+    process.rest()
+    return command
+
+
+def _capabilities(process: Table) -> dict[str, list[str]] | None:
+    """An object of lists, or the old form: one list for all sets."""
+    value = process.value("capabilities")
+    if value is None:
+        return None
+    if isinstance(value, list):
+        names = process.texts("capabilities")
+        return dict.fromkeys(_CAPABILITY_SETS, names)
+    table = process.table("capabilities")
+    sets = {name: table.texts(name) for name in _CAPABILITY_SETS}
+    table.rest()
+    return sets
+
+
+def _mount(mount: Table) -> dict[str, Any] | None:
+    """None for those that a container has anyway, and for those that cannot be."""
+    destination, kind = mount.text("destination"), mount.text("type")
+    source, options = mount.text("source"), mount.texts("options")
+    mount.rest()
+    if not destination.startswith("/"):
+        destination = f"/{destination}"
+    if "bind" in options or "rbind" in options:
+        kind = "bind"
+    system = any(destination == each or destination.startswith(f"{each}/") for each in _SYSTEM)
+    if system and (kind != "bind" or destination in _SYSTEM):
+        if kind == "bind":
+            mount.warn("destination", f"{destination} cannot be replaced; the mount is left out")
+        return None
+    if kind not in {"bind", "tmpfs"}:
+        mount.warn("type", f"{kind!r} is not supported; {destination} is not mounted")
+        return None
+    return {
+        "destination": destination,
+        "source": source if kind == "bind" else "",
+        "type": kind,
+        "options": [word for word in options if word not in {"ro", "rw"}],
+        "read_only": "ro" in options,
+    }
+
+
+def _linux(linux: Table) -> dict[str, int]:
+    """The size of the machine."""
+    resources = linux.table("resources")
+    memory, cpu = resources.table("memory"), resources.table("cpu")
+    size = {}
+    if (limit := memory.integer("limit")) is not None:
+        size["memory"] = mebibytes(limit, memory.path("limit"))
+    quota, period = cpu.integer("quota"), cpu.integer("period")
+    if quota is not None and quota > 0:
+        if period is not None and period <= 0:
+            raise InvalidConfig(f"{cpu.path('period')} is {period}, but must be positive")
+        size["vcpus"] = -(-quota // (period or _PERIOD))
+    for rule in resources.value("devices") or []:
+        if rule != _USUAL_RULE:
+            resources.warn("devices", f"has the rule {rule}, which has no effect")
+    for namespace in linux.tables("namespaces"):
+        kind, path = namespace.text("type"), namespace.text("path")
+        if path or kind not in _OURS:
+            namespace.warn("type", f"{kind!r}{' with a path' * bool(path)} has no effect")
+    for key, usual in (("maskedPaths", _MASKED), ("readonlyPaths", _READ_ONLY)):
+        if more := sorted(set(linux.texts(key)) - usual):
+            linux.warn(key, f"has {', '.join(more)}, which has no effect")
+    for table in (memory, cpu, resources, linux):
+        table.rest()
+    return size
