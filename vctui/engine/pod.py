@@ -16,7 +16,7 @@ from vctui.errors import AgentError, AlreadyExists, MonitorError, VctuiError
 from vctui.linux import locks
 from vctui.linux.files import private_dir, tail
 from vctui.linux.problems import host_problem
-from vctui.model.checks import check_pod
+from vctui.model.checks import check_annotations, check_pod
 from vctui.model.container import ContainerRecord
 from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord
@@ -29,7 +29,7 @@ _AGENT_GOODBYE = 5.0
 
 async def create(ctx: Context, config: PodConfig) -> None:
     """Record a pod and prepare it; nothing boots."""
-    check_pod(config)
+    config = check_pod(config)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):
         if config.id in ctx.store.pod_ids():
@@ -126,6 +126,7 @@ async def resume(ctx: Context, pod_id: str) -> None:
 
 async def set_annotations(ctx: Context, pod_id: str, annotations: dict[str, str]) -> None:
     """Merge into the pod's annotations, in any state (VCPod.SetAnnotations)."""
+    annotations = check_annotations(annotations)
     async with exclusive(ctx, pod_id) as record:
         merged = {**record.config.annotations, **annotations}
         config = msgspec.structs.replace(record.config, annotations=merged)

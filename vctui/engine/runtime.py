@@ -203,6 +203,16 @@ class Runtime:
         record = status.find(self._reading.store.pod(pod_id), container_id)
         return status.container_status(pod_id, record)
 
+    async def set_pid(self, pod_id: str, container_id: str, pid: int) -> ContainerStatus:
+        """Record another host process for a container (API: VCContainer.SetPid).
+
+        Raises:
+            WrongState: it was never started.
+        """
+        ctx = self._changing("set the process of a container")
+        await engine.container.set_pid(ctx, pod_id, container_id, pid)
+        return await self.status_container(pod_id, container_id)
+
     async def kill_container(
         self,
         pod_id: str,

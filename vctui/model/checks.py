@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from vctui.errors import InvalidConfig
 from vctui.model import ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.documents import convert
 from vctui.model.pod import PodConfig
+
+T = TypeVar("T")
 
 MAX_VCPUS: Final = 240
 """What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
@@ -31,12 +34,13 @@ _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
 def check_pod(config: PodConfig) -> PodConfig:
-    """Return `config` if it can be a pod.
+    """Return `config` if it can be a pod, with the API's words turned into enumerations.
 
     Raises:
         InvalidId: of the pod or one of its containers.
         InvalidConfig: naming the key's path.
     """
+    config = _typed(config, PodConfig, "the pod's configuration")
     _no_nul(config)
     ids.check("pod", config.id)
     if config.hostname and not _HOSTNAME.match(config.hostname):
@@ -49,6 +53,7 @@ def check_pod(config: PodConfig) -> PodConfig:
     hypervisor = config.hypervisor_config
     _in_range("hypervisor_config.default_vcpus", hypervisor.default_vcpus, MAX_VCPUS)
     _in_range("hypervisor_config.default_mem_sz", hypervisor.default_mem_sz, MAX_MEMORY)
+    check_annotations(config.annotations)
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
@@ -62,11 +67,12 @@ def check_pod(config: PodConfig) -> PodConfig:
 
 
 def check_container(config: ContainerConfig, *, where: str = "") -> ContainerConfig:
-    """Return `config` if it can be a container. `where` precedes the keys in errors.
+    """As `check_pod`, for a container. `where` precedes the keys in errors.
 
     Raises:
         InvalidId, InvalidConfig: as `check_pod`.
     """
+    config = _typed(config, ContainerConfig, where.rstrip(".") or "the container's configuration")
     _no_nul(config, where)
     ids.check("container", config.id)
     if not config.rootfs:
@@ -74,13 +80,15 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
             f"{where}rootfs is empty; name a folder of the host, or busybox for the built-in one"
         )
     check_cmd(config.cmd, where=f"{where}cmd.")
+    check_annotations(config.annotations, where=f"{where}annotations")
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     return config
 
 
 def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
-    """Return `cmd` if it can be run. Raises InvalidConfig."""
+    """Return `cmd` if it can be run, as `check_pod`. Raises InvalidConfig."""
+    cmd = _typed(cmd, Cmd, where.rstrip(".") or "the command")
     _no_nul(cmd, where)
     if not cmd.args or not cmd.args[0]:
         raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
@@ -103,6 +111,18 @@ def check_cmd(cmd: Cmd, *, where: str = "") -> Cmd:
     return cmd
 
 
+def check_annotations(annotations: dict[str, str], *, where: str = "annotations") -> dict[str, str]:
+    """Return `annotations` if a pod or container can have them. Raises InvalidConfig."""
+    for key, value in annotations.items():
+        if not isinstance(key, str) or not isinstance(value, str) or not key:
+            raise InvalidConfig(
+                f"{where} must be a table of strings under names that are not empty, not "
+                f"{key!r} = {value!r}"
+            )
+    _no_nul(annotations, where)
+    return annotations
+
+
 def _check_mount(mount: Mount, where: str) -> None:
     if not mount.destination.startswith("/") or not mount.destination.strip("/"):
         raise InvalidConfig(
@@ -117,6 +137,14 @@ def _check_mount(mount: Mount, where: str) -> None:
         )
     if mount.type == "bind" and not mount.source:
         raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")
+
+
+def _typed(config: object, type_: type[T], source: str) -> T:
+    """A caller of the library gets no types checked where it makes a structure."""
+    try:
+        return convert(msgspec.to_builtins(config), type_, source=source)
+    except TypeError as error:
+        raise InvalidConfig(f"{source} cannot be used: {error}; use its own types") from error
 
 
 def _in_range(where: str, value: int, largest: int) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
+from typing import Final, TypeVar
+
+from vctui.errors import InvalidConfig
+
+K = TypeVar("K", bound=StrEnum)
 
 
 class HypervisorType(StrEnum):
@@ -60,3 +65,37 @@ class Signal(IntEnum):
     TERM = 15
     CONT = 18
     STOP = 19
+
+
+NOT_YET: Final[dict[type[Enum], tuple[str, ...]]] = {
+    AgentType: ("hyperstart",),
+    ProxyType: ("noProxy", "ccProxy", "kataProxy"),
+    ShimType: ("ccShim", "kataShim"),
+    NetworkModel: ("CNI", "CNM"),
+}
+"""Words of the API that nothing stands behind so far."""
+
+
+def parse(kind: type[K], word: str) -> K:
+    """The value of an enumeration that is spelt `word`, to the letter.
+
+    Raises:
+        InvalidConfig: naming the words that are accepted.
+    """
+    for member in kind:
+        if member.value == word:
+            return member
+    raise InvalidConfig(f"{word!r} is no {kind.__name__}; use {words(kind)}{refusal(kind, word)}")
+
+
+def words(kind: type[Enum]) -> str:
+    """What is accepted, as a phrase."""
+    values = [str(member.value) for member in kind]
+    return values[0] if len(values) == 1 else "one of " + ", ".join(values)
+
+
+def refusal(kind: type[Enum], word: object) -> str:
+    """What is to be added about a word of the API that is not supported yet; "" for others."""
+    if word in NOT_YET.get(kind, ()):
+        return f" ({word} is a word of the API that vctui does not support yet)"
+    return ""
