@@ -35,8 +35,9 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     debug: bool = False
     """Verbose guest kernel, agent log level debug, and a shell on the serial console."""
     default_vcpus: int = 0
+    """For a pod whose `vm_config` has no `vcpus`."""
     default_mem_sz: int = 0
-    """MiB."""
+    """MiB, for a pod whose `vm_config` has no `memory`."""
     mem_prealloc: bool = False
 
 

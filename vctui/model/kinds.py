@@ -11,37 +11,51 @@ K = TypeVar("K", bound=StrEnum)
 
 
 class HypervisorType(StrEnum):
+    """API: HypervisorType."""
+
     QEMU = "qemu"
     MOCK = "mock"
 
 
 class AgentType(StrEnum):
+    """API: AgentType. Who is talked to in the guest."""
+
     NOOP = "noop"
     KATA = "kata"
 
 
 class ProxyType(StrEnum):
+    """API: ProxyType. What shares the agent's one channel among many."""
+
     NOOP = "noopProxy"
     BUILTIN = "kataBuiltInProxy"
     """Our monitor; the name is Kata's own for a proxy inside the runtime."""
 
 
 class ShimType(StrEnum):
+    """API: ShimType. What stands on the host for a process in the guest."""
+
     NOOP = "noopShim"
     BUILTIN = "kataBuiltInShim"
     """Our monitor; the name is Kata's own for a shim inside the runtime."""
 
 
 class NetworkModel(StrEnum):
+    """API: NetworkModel. How the pod's network is made."""
+
     NOOP = "noop"
 
 
 class MachineType(StrEnum):
+    """API: HypervisorConfig.HypervisorMachineType."""
+
     Q35 = "q35"
     PC = "pc"
 
 
 class Accelerator(StrEnum):
+    """What QEMU runs a machine with."""
+
     AUTO = "auto"
     """KVM where it was proved to work on this host, TCG elsewhere."""
     KVM = "kvm"
@@ -49,6 +63,8 @@ class Accelerator(StrEnum):
 
 
 class ProcessListFormat(StrEnum):
+    """API: ProcessListOptions.Format."""
+
     JSON = "json"
     TABLE = "table"
 
