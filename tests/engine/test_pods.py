@@ -238,3 +238,12 @@ async def test_many_changes_of_one_pod_at_once_serialise(settings: Settings, run
     status = await runtime.status_pod("web")
     assert status.operation == ""
     assert status.state in {State.RUNNING, State.STOPPED}
+
+
+async def test_the_lock_of_a_pod_that_was_never_recorded_is_removed(settings: Settings):
+    locks = settings.run_dir / "locks"
+    async with Runtime(settings) as runtime:
+        await runtime.create_pod(pod())
+        (locks / "half-made").touch()
+        async with Runtime(settings):
+            assert [path.name for path in locks.iterdir()] == ["web"]

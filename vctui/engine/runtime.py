@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vctui import engine
-from vctui.engine import recovery, status
+from vctui.engine import paths, recovery, status
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
 from vctui.linux.files import private_dir
@@ -51,7 +51,7 @@ class Runtime:
         self._opened: Context | None = None
 
     async def __aenter__(self) -> Self:
-        for folder in (self.settings.run_dir / "locks", self.settings.state_dir):
+        for folder in (paths.locks_root(self.settings), self.settings.state_dir):
             try:
                 private_dir(folder)
             except OSError as error:
