@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,13 @@ from tests.e2e.conftest import Host, wait_until
 pytestmark = pytest.mark.vm
 
 NET_ADMIN, CHOWN = 12, 0
+CAPABILITIES = {
+    "CapBnd": "bounding",
+    "CapEff": "effective",
+    "CapInh": "inheritable",
+    "CapPrm": "permitted",
+    "CapAmb": "ambient",
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,11 @@ def pod(host: Host) -> str:
             {
                 "id": "typed",
                 "rootfs": "busybox",
-                "cmd": {"args": ["/bin/sleep", "100000"], "interactive": True},
+                "cmd": {
+                    "args": ["/bin/sleep", "100000"],
+                    "interactive": True,
+                    "capabilities": {name: ["CAP_CHOWN"] for name in CAPABILITIES.values()},
+                },
             },
         ],
     }
@@ -133,6 +146,13 @@ def test_privileges_and_capabilities_arrive(host: Host, pod: str):
     assert not usual & (1 << NET_ADMIN)
 
 
+def test_each_set_of_capabilities_arrives(host: Host, pod: str):
+    status = first_process(host, "typed")
+    assert {name: int(status[name], 16) for name in CAPABILITIES} == dict.fromkeys(
+        CAPABILITIES, 1 << CHOWN
+    )
+
+
 def test_an_interactive_process_has_a_terminal(host: Host, pod: str):
     asked = "test -t 0 < /proc/1/fd/0 && echo terminal || echo none"
     assert sh(host, "typed", asked) == "terminal\n"
@@ -154,6 +174,10 @@ def test_host_folders_and_files_are_mounted(host: Host, pod: str):
     )
 
 
+def test_without_a_network_there_is_the_loopback_device_only(host: Host, pod: str):
+    assert sh(host, "plain", "ls /sys/class/net") == "lo\n"
+
+
 def test_a_tmpfs_has_its_options(host: Host, pod: str):
     assert sh(host, "plain", "stat -c %a /scratch") == "1777\n"
     kilobytes = sh(host, "plain", "df -k /scratch | awk 'NR == 2 {print $2}'")
@@ -173,12 +197,36 @@ def test_status_has_every_field_of_the_api(host: Host, pod: str):
     assert container["start_time"] >= status["created_time"]
 
 
-def test_defaults_of_the_hypervisor_count_where_the_pod_names_no_size(host: Host, pod: str):
+def test_the_hypervisors_configuration_counts(host: Host, pod: str):
+    """Also sizes, where the pod names none."""
+    kernel = host.root / "my-vmlinux"
+    shutil.copy(host.status(pod)["machine"]["kernel"], kernel)
+    qemu = host.root / "my-qemu"
+    qemu.symlink_to(str(shutil.which("qemu-system-x86_64")))
     host.do("pod", "delete", pod)
-    keys = {"default_vcpus": 2, "default_mem_sz": 280, "debug": True}
+    keys = {
+        "default_vcpus": 2,
+        "default_mem_sz": 280,
+        "debug": True,
+        "kernel_path": str(kernel),
+        "hypervisor_path": str(qemu),
+        "hypervisor_machine_type": "pc",
+        "hypervisor_params": [{"key": "smbios", "value": "type=1,product=from-the-pod"}],
+        "machine_accelerators": "hpet=off",
+        "mem_prealloc": True,
+    }
     host.do("pod", "run", host.pod("sized", ("idle", "sleep 100000"), hypervisor_config=keys))
     machine = host.status("sized")["machine"]
     assert (machine["vcpus"], machine["memory"]) == (2, 280)
+    assert machine["kernel"] == str(kernel)
+    argv = Path(f"/proc/{machine['pid']}/cmdline").read_bytes().decode().split("\0")
+    assert argv[0] == str(qemu)
+    assert argv[argv.index("-machine") + 1].startswith("pc,")
+    assert argv[argv.index("-machine") + 1].endswith("hpet=off")
+    resident = Path(f"/proc/{machine['pid']}/statm").read_text().split()[1]
+    assert int(resident) * os.sysconf("SC_PAGE_SIZE") >= 280 * 2**20
+    name = "/sys/class/dmi/id/product_name"
+    assert host.do("container", "exec", "sized", "idle", "--", "cat", name) == "from-the-pod\n"
     said = host.do("container", "exec", "sized", "idle", "--", "cat", "/proc/cpuinfo")
     assert said.count("processor\t:") == 2
     line = host.do("container", "exec", "sized", "idle", "--", "cat", "/proc/cmdline")

@@ -8,8 +8,13 @@ import pytest
 
 from tests.engine.conftest import container, pod
 from vctui import errors
-from vctui.engine import api
+from vctui.drivers.proxies.builtin import BuiltinProxy
+from vctui.drivers.proxies.noop import NoopProxy
+from vctui.drivers.shims.builtin import BuiltinShim
+from vctui.drivers.shims.noop import NoopShim
+from vctui.engine import api, registry
 from vctui.engine.runtime import Runtime
+from vctui.model.checks import check_pod
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 from vctui.model.pod import PodConfig
@@ -239,6 +244,21 @@ async def test_a_structure_with_wrong_types_is_refused(runtime: Runtime, key, va
     with pytest.raises(errors.InvalidConfig, match=says):
         await api.create_pod(PodConfig(**keys), runtime=runtime)
     assert await api.list_pod(runtime=runtime) == ()
+
+
+@pytest.mark.parametrize("agent", ["kata", "noop"])
+def test_proxy_and_shim_are_those_that_the_pod_names(settings: Settings, agent: str):
+    fitting = check_pod(PodConfig(id="web", agent_type=agent))
+    there = agent == "kata"
+    assert isinstance(registry.proxy(fitting, settings), BuiltinProxy if there else NoopProxy)
+    assert isinstance(registry.shim(fitting), BuiltinShim if there else NoopShim)
+    keys = {"id": "web", "agent_type": agent}
+    none = check_pod(PodConfig(**keys, proxy_type="noopProxy", shim_type="noopShim"))
+    assert isinstance(registry.proxy(none, settings), NoopProxy)
+    assert isinstance(registry.shim(none), NoopShim)
+    ours = check_pod(PodConfig(**keys, proxy_type="kataBuiltInProxy", shim_type="kataBuiltInShim"))
+    assert isinstance(registry.proxy(ours, settings), BuiltinProxy)
+    assert isinstance(registry.shim(ours), BuiltinShim)
 
 
 def test_every_function_is_documented():
