@@ -38,10 +38,11 @@ bench: install $(VENV)/.dev ## measure what the design promises
 	@$(BIN)/vctui guest build
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
-gen: $(VENV)/.dev ## make what is generated: protocol modules, the table of keys
+gen: $(VENV)/.dev ## make what is generated: protocol modules, tables of keys and names
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
 	@$(BIN)/python .ci/gen_tables.py
 	@$(BIN)/python .ci/gen_keys.py
+	@$(BIN)/python .ci/gen_api.py
 
 picture: install $(VENV)/.dev ## make the README's picture of the console
 	@$(BIN)/vctui guest build

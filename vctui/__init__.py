@@ -3,11 +3,12 @@
 The library's names are looked up when they are first used, so that importing the package
 costs nothing:
 
-    from vctui import PodConfig, Runtime, load_settings
+    from vctui import list_pod
 
-    async with Runtime(load_settings()) as runtime:
-        for pod in await runtime.list_pods():
-            print(pod.id, pod.state)
+    for pod in await list_pod():
+        print(pod.id, pod.state)
+
+Who calls more than one opens a Runtime and hands it to each of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,27 @@ from typing import TYPE_CHECKING, Final
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vctui.engine.api import (
+        VCContainer,
+        VCPod,
+        create_container,
+        create_pod,
+        delete_container,
+        delete_pod,
+        enter_container,
+        kill_container,
+        list_pod,
+        pause_pod,
+        process_list_container,
+        resume_pod,
+        run_pod,
+        start_container,
+        start_pod,
+        status_container,
+        status_pod,
+        stop_container,
+        stop_pod,
+    )
     from vctui.engine.podfile import load_container, load_pod
     from vctui.engine.runtime import Runtime
     from vctui.errors import VctuiError
@@ -49,6 +71,27 @@ if TYPE_CHECKING:
     from vctui.settings import load as load_settings
 
 _HOMES: Final = {
+    "vctui.engine.api": (
+        "VCContainer",
+        "VCPod",
+        "create_container",
+        "create_pod",
+        "delete_container",
+        "delete_pod",
+        "enter_container",
+        "kill_container",
+        "list_pod",
+        "pause_pod",
+        "process_list_container",
+        "resume_pod",
+        "run_pod",
+        "start_container",
+        "start_pod",
+        "status_container",
+        "status_pod",
+        "stop_container",
+        "stop_pod",
+    ),
     "vctui.engine.podfile": ("load_container", "load_pod"),
     "vctui.engine.runtime": ("Runtime",),
     "vctui.errors": ("VctuiError",),
@@ -114,11 +157,30 @@ __all__ = [
     "Settings",
     "ShimType",
     "State",
+    "VCContainer",
+    "VCPod",
     "VctuiError",
     "__version__",
+    "create_container",
+    "create_pod",
+    "delete_container",
+    "delete_pod",
+    "enter_container",
+    "kill_container",
+    "list_pod",
     "load_container",
     "load_pod",
     "load_settings",
+    "pause_pod",
+    "process_list_container",
+    "resume_pod",
+    "run_pod",
+    "start_container",
+    "start_pod",
+    "status_container",
+    "status_pod",
+    "stop_container",
+    "stop_pod",
 ]
 
 

@@ -192,3 +192,14 @@ def test_one_hundred_pods_are_listed(cli: Cli, tmp_path: Path) -> None:
         file.write_text(f'id = "pod-{number:03}"')
         assert cli("pod", "create", str(file)).status == 0
     assert len(cli("pod", "list").lines) == 101
+
+
+@pytest.mark.parametrize("words", [("pod", "schema"), ("--json", "pod", "schema")])
+def test_the_schema_is_printed_as_json_and_touches_nothing(
+    cli: Cli, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    schema = cli(*words).document
+    assert schema["required"] == ["id"]
+    assert schema["$defs"]["HypervisorType"]["enum"] == ["mock", "qemu"]
+    assert sorted(tmp_path.rglob("*")) == before

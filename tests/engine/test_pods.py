@@ -9,9 +9,11 @@ import pytest
 
 from tests.engine.conftest import container, pod
 from vctui import errors
+from vctui.engine import pod as engine_pod
+from vctui.engine.context import Context
 from vctui.engine.runtime import Runtime
 from vctui.model.events import EventKind
-from vctui.model.pod import PodStatus
+from vctui.model.pod import PodConfig, PodRecord, PodStatus
 from vctui.model.state import State
 from vctui.settings import Settings
 
@@ -238,3 +240,39 @@ async def test_many_changes_of_one_pod_at_once_serialise(settings: Settings, run
     status = await runtime.status_pod("web")
     assert status.operation == ""
     assert status.state in {State.RUNNING, State.STOPPED}
+
+
+async def test_the_lock_of_a_pod_that_was_never_recorded_is_removed(settings: Settings):
+    locks = settings.run_dir / "locks"
+    async with Runtime(settings) as runtime:
+        await runtime.create_pod(pod())
+        (locks / "half-made").touch()
+        async with Runtime(settings):
+            assert [path.name for path in locks.iterdir()] == ["web"]
+
+
+@pytest.mark.parametrize("theirs", ["start", "recreate", "delete"])
+async def test_run_does_not_delete_what_another_engine_has_taken_over(
+    settings: Settings, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, theirs: str
+):
+    """Somebody is quicker than the second half of run."""
+    create = engine_pod.create
+
+    async def create_and_lose(ctx: Context, config: PodConfig) -> PodRecord:
+        made = await create(ctx, config)
+        monkeypatch.setattr(engine_pod, "create", create)
+        async with Runtime(settings) as other:
+            if theirs == "start":
+                await other.start_pod("web")
+            else:
+                await other.delete_pod("web")
+            if theirs == "recreate":
+                await other.run_pod(pod("web", container("new")))
+        return made
+
+    monkeypatch.setattr(engine_pod, "create", create_and_lose)
+    with pytest.raises(errors.NotFound if theirs == "delete" else errors.WrongState):
+        await runtime.run_pod(pod())
+    assert [one.state for one in await runtime.list_pods()] == (
+        [] if theirs == "delete" else [State.RUNNING]
+    )

@@ -145,3 +145,19 @@ def test_blocking_for_code_without_a_loop(path):
     with locks.exclusive_blocking(path):
         assert not free(path)
     assert free(path)
+
+
+async def test_a_cancellation_that_meets_the_lock_lets_go_of_it(path, holder, monkeypatch):
+    """The kernel has given us the lock, and the task is cancelled before it hears of it."""
+    loop = asyncio.get_running_loop()
+    tell = loop.call_soon_threadsafe
+    task = await waiting(hold(locks.exclusive(path)))
+
+    def tell_and_cancel(callback, *arguments):
+        tell(lambda: (callback(*arguments), task.cancel()))
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", tell_and_cancel)
+    holder.kill()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    assert free(path)

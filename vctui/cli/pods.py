@@ -159,6 +159,15 @@ async def status(call: Call, runtime: Runtime, pod_id: str) -> None:
     show_pod(call, found)
 
 
+@pod.command()
+@click.pass_obj
+def schema(call: Call) -> None:
+    """Print the JSON schema of pod files, for editors and other programs."""
+    from vctui.engine.podschema import pod_schema
+
+    call.output.document(pod_schema())
+
+
 def show_pod(call: Call, status: PodStatus) -> None:
     from datetime import UTC, datetime
 

@@ -9,7 +9,7 @@ import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
 from vctui.engine import files, images, ps, status
-from vctui.engine.change import change, shared
+from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
     AgentError,
@@ -17,6 +17,7 @@ from vctui.errors import (
     AlreadyExists,
     InvalidConfig,
     VctuiError,
+    WrongState,
 )
 from vctui.model import ids
 from vctui.model.checks import check_cmd, check_container
@@ -35,12 +36,14 @@ from vctui.store.base import Transaction
 
 SIGTERM, SIGKILL = 15, 9
 MAX_SIGNAL = 64
+MAX_PID = 2**22
+"""The largest that Linux gives (PID_MAX_LIMIT)."""
 _REMOVE = 10.0
 
 
 async def create(ctx: Context, pod_id: str, config: ContainerConfig) -> None:
     """Record a container in a pod, whatever the pod's state; nothing starts."""
-    check_container(config)
+    config = check_container(config)
 
     def check(record: PodRecord) -> None:
         if any(one.id == config.id for one in record.containers):
@@ -190,6 +193,23 @@ async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
             tx.emit(event(EventKind.CONTAINER_DELETED, pod_id, "deleted", container_id))
 
 
+async def set_pid(ctx: Context, pod_id: str, container_id: str, pid: int) -> None:
+    """Record another host process as the one that stands for the container; touch none."""
+    if not 1 <= pid <= MAX_PID:
+        raise InvalidConfig(f"{pid} is not a process; give a number from 1 to {MAX_PID}")
+    async with exclusive(ctx, pod_id) as record:
+        if status.find(record, container_id).process is None:
+            raise WrongState(
+                f"container {container_id!r} of pod {pod_id!r} was never started and has no "
+                "process; start it first"
+            )
+        with ctx.store.transaction() as tx:
+            current = tx.container(pod_id, container_id)
+            if current.process is not None:
+                process = msgspec.structs.replace(current.process, pid=pid)
+                tx.save_container(pod_id, msgspec.structs.replace(current, process=process))
+
+
 async def kill(
     ctx: Context,
     pod_id: str,
@@ -212,7 +232,7 @@ async def kill(
 
 async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Process:
     """Start one more process in a running container."""
-    check_cmd(cmd)
+    cmd = check_cmd(cmd)
     token = ids.new_token()
     async with shared(ctx, pod_id) as record:
         _check_running(record, container_id, "exec in")

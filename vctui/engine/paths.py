@@ -28,13 +28,17 @@ def rootfs_root(settings: Settings) -> Path:
     return settings.state_dir / "rootfs"
 
 
+def locks_root(settings: Settings) -> Path:
+    return settings.run_dir / "locks"
+
+
 def of_pod(settings: Settings, pod_id: str) -> PodPaths:
     run = pods_root(settings) / pod_id
     return PodPaths(
         run=run,
         share=run / "share",
         logs=run / "logs",
-        lock=settings.run_dir / "locks" / pod_id,
+        lock=locks_root(settings) / pod_id,
         rootfs=rootfs_root(settings) / pod_id,
     )
 

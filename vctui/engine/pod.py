@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 
@@ -12,11 +13,11 @@ from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
 from vctui.engine.rollback import Rollback
-from vctui.errors import AgentError, AlreadyExists, MonitorError, VctuiError
+from vctui.errors import AgentError, AlreadyExists, MonitorError, NotFound, VctuiError, WrongState
 from vctui.linux import locks
 from vctui.linux.files import private_dir, tail
 from vctui.linux.problems import host_problem
-from vctui.model.checks import check_pod
+from vctui.model.checks import check_annotations, check_pod
 from vctui.model.container import ContainerRecord
 from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord
@@ -27,9 +28,9 @@ _AGENT_GOODBYE = 5.0
 """Seconds that a guest which is going to be switched off may take to answer."""
 
 
-async def create(ctx: Context, config: PodConfig) -> None:
+async def create(ctx: Context, config: PodConfig) -> PodRecord:
     """Record a pod and prepare it; nothing boots."""
-    check_pod(config)
+    config = check_pod(config)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):
         if config.id in ctx.store.pod_ids():
@@ -52,16 +53,33 @@ async def create(ctx: Context, config: PodConfig) -> None:
                     tx.add_pod(record)
                     tx.emit(event(EventKind.POD_CREATED, config.id, _summary(config)))
             undo.keep()
+    return record
 
 
 async def run(ctx: Context, config: PodConfig, progress: Progress = no_progress) -> None:
     """Create and start; a pod that does not start is taken away again."""
-    await create(ctx, config)
+    made = await create(ctx, config)
     try:
         await start(ctx, config.id, progress)
     except BaseException:
-        await delete(ctx, config.id)
+        with contextlib.suppress(NotFound, WrongState):
+            await _withdraw(ctx, made)
         raise
+
+
+async def _withdraw(ctx: Context, made: PodRecord) -> None:
+    """Delete a pod that never ran. One that somebody else has started meanwhile, or made anew
+    under the id, is not ours to delete."""
+    pod_id = made.id
+
+    def check(record: PodRecord) -> None:
+        if record.created != made.created:
+            raise NotFound(f"the pod {pod_id!r} that was made here is gone; nothing is to be done")
+        check_state("pod", pod_id, record.state, frozenset({State.READY}), "withdraw")
+
+    async with change(ctx, pod_id, "delete", check):
+        await recovery.reclaim(ctx, pod_id, keep_logs=False)
+        recovery.forget(ctx, pod_id, "deleted")
 
 
 async def start(ctx: Context, pod_id: str, progress: Progress = no_progress) -> None:
@@ -127,6 +145,7 @@ async def resume(ctx: Context, pod_id: str) -> None:
 
 async def set_annotations(ctx: Context, pod_id: str, annotations: dict[str, str]) -> None:
     """Merge into the pod's annotations, in any state (VCPod.SetAnnotations)."""
+    annotations = check_annotations(annotations)
     async with exclusive(ctx, pod_id) as record:
         merged = {**record.config.annotations, **annotations}
         config = msgspec.structs.replace(record.config, annotations=merged)

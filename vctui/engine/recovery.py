@@ -67,7 +67,11 @@ async def sweep(ctx: Context) -> None:
     await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
     await images.sweep(ctx)
     known = set(ctx.store.pod_ids())
-    for root in (paths.pods_root(ctx.settings), paths.rootfs_root(ctx.settings)):
+    for root in (
+        paths.pods_root(ctx.settings),
+        paths.rootfs_root(ctx.settings),
+        paths.locks_root(ctx.settings),
+    ):
         try:
             found = [entry.name for entry in root.iterdir()]
         except FileNotFoundError:

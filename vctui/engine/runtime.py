@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vctui import engine
-from vctui.engine import recovery, status
+from vctui.engine import paths, recovery, status
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
 from vctui.linux.files import private_dir
@@ -53,7 +53,7 @@ class Runtime:
         self._opened: Context | None = None
 
     async def __aenter__(self) -> Self:
-        for folder in (self.settings.run_dir / "locks", self.settings.state_dir):
+        for folder in (paths.locks_root(self.settings), self.settings.state_dir):
             try:
                 private_dir(folder)
             except OSError as error:
@@ -204,6 +204,16 @@ class Runtime:
         """API: StatusContainer. Raises NotFound."""
         record = status.find(self._reading.store.pod(pod_id), container_id)
         return status.container_status(pod_id, record)
+
+    async def set_pid(self, pod_id: str, container_id: str, pid: int) -> ContainerStatus:
+        """Record another host process for a container (API: VCContainer.SetPid).
+
+        Raises:
+            WrongState: it was never started.
+        """
+        ctx = self._changing("set the process of a container")
+        await engine.container.set_pid(ctx, pod_id, container_id, pid)
+        return await self.status_container(pod_id, container_id)
 
     async def kill_container(
         self,

@@ -119,4 +119,9 @@ async def _wait(fd: int, operation: int) -> None:
             loop.call_soon_threadsafe(settle, failure)
 
     threading.Thread(target=block, name="flock", daemon=True).start()
-    await locked
+    try:
+        await locked
+    except asyncio.CancelledError:
+        if locked.done() and not locked.cancelled() and locked.exception() is None:
+            os.close(fd)  # we were cancelled after the lock was ours and before we could go on
+        raise

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from vctui.errors import InvalidConfig
 from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.documents import convert
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
 from vctui.model.kinds import MachineType
 from vctui.model.pod import PodConfig
+
+T = TypeVar("T")
 
 MAX_VCPUS: Final = 240
 """What the original allowed on amd64; q35 without an interrupt-remapping IOMMU ends at 255."""
@@ -37,12 +40,13 @@ _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
 def check_pod(config: PodConfig) -> PodConfig:
-    """Return `config` if it can be a pod.
+    """Return `config` if it can be a pod, with the API's words turned into enumerations.
 
     Raises:
         InvalidId: of the pod or one of its containers.
         InvalidConfig: naming the key's path.
     """
+    config = _typed(config, PodConfig, "the pod's configuration")
     _no_nul(config)
     ids.check("pod", config.id)
     if config.hostname and not _HOSTNAME.match(config.hostname):
@@ -54,6 +58,7 @@ def check_pod(config: PodConfig) -> PodConfig:
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
     _check_hypervisor(assets.applied(config.hypervisor_config, named))
+    check_annotations(config.annotations)
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
@@ -67,11 +72,12 @@ def check_pod(config: PodConfig) -> PodConfig:
 
 
 def check_container(config: ContainerConfig, *, where: str = "") -> ContainerConfig:
-    """Return `config` if it can be a container. `where` precedes the keys in errors.
+    """As `check_pod`, for a container. `where` precedes the keys in errors.
 
     Raises:
         InvalidId, InvalidConfig: as `check_pod`.
     """
+    config = _typed(config, ContainerConfig, where.rstrip(".") or "the container's configuration")
     _no_nul(config, where)
     ids.check("container", config.id)
     if config.rootfs and config.image:
@@ -86,17 +92,19 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
             f"or an image with {where}image"
         )
     check_cmd(config.cmd, where=f"{where}cmd.", may_be_empty=bool(config.image))
+    check_annotations(config.annotations, where=f"{where}annotations")
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     return config
 
 
 def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
-    """Return `cmd` if it can be run. `may_be_empty`: an image says what to run.
+    """Return `cmd` if it can be run, as `check_pod`. `may_be_empty`: an image says what to run.
 
     Raises:
         InvalidConfig
     """
+    cmd = _typed(cmd, Cmd, where.rstrip(".") or "the command")
     _no_nul(cmd, where)
     if not (cmd.args and cmd.args[0]) and not (may_be_empty and not cmd.args):
         raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
@@ -151,6 +159,18 @@ def _check_microvm(config: HypervisorConfig, where: str) -> None:
         )
 
 
+def check_annotations(annotations: dict[str, str], *, where: str = "annotations") -> dict[str, str]:
+    """Return `annotations` if a pod or container can have them. Raises InvalidConfig."""
+    for key, value in annotations.items():
+        if not isinstance(key, str) or not isinstance(value, str) or not key:
+            raise InvalidConfig(
+                f"{where} must be a table of strings under names that are not empty, not "
+                f"{key!r} = {value!r}"
+            )
+    _no_nul(annotations, where)
+    return annotations
+
+
 def _check_mount(mount: Mount, where: str) -> None:
     if not mount.destination.startswith("/") or not mount.destination.strip("/"):
         raise InvalidConfig(
@@ -170,6 +190,14 @@ def _check_mount(mount: Mount, where: str) -> None:
         )
     if mount.type == "bind" and not mount.source:
         raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")
+
+
+def _typed(config: object, type_: type[T], source: str) -> T:
+    """A caller of the library gets no types checked where it makes a structure."""
+    try:
+        return convert(msgspec.to_builtins(config), type_, source=source)
+    except TypeError as error:
+        raise InvalidConfig(f"{source} cannot be used: {error}; use its own types") from error
 
 
 def _in_range(where: str, value: int, largest: int) -> None:

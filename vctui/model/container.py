@@ -11,6 +11,8 @@ from vctui.model.state import State
 
 
 class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """API: EnvVar. A variable of a process's environment."""
+
     var: str
     value: str = ""
 
@@ -34,17 +36,22 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     args: tuple[str, ...] = ()
     """Empty only for a container on an image, which then says what to run."""
     envs: tuple[EnvVar, ...] = ()
+    """In pod files also written as `NAME=value`."""
     work_dir: str = ""
-    """"" is the image's, else `/`."""
+    """Absolute, in the container; "" is the image's, else `/`."""
     user: str = ""
     """Name or number, also `USER:GROUP`; looked up in the container's own databases."""
     primary_group: str = ""
+    """Name or number; empty means the user's."""
     supplementary_groups: tuple[str, ...] = ()
+    """Names or numbers."""
     interactive: bool = False
     """Keep standard input open and give the process a terminal."""
     detach: bool = False
     no_new_privileges: bool = False
+    """Programs that set a user id gain nothing by it."""
     capabilities: Capabilities | None = None
+    """None means: the usual container set."""
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +66,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """API: ContainerConfig."""
+    """API: ContainerConfig. A container of a pod."""
 
     id: str
     rootfs: str = ""
@@ -75,7 +82,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """API: Process."""
+    """API: Process. A container's first process, or one that was added with exec."""
 
     token: str
     """Unique in the pod: the container's id for its first process, random for others."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from vctui.errors import InvalidConfig
+from vctui.model.kinds import refusal, words
 
 if TYPE_CHECKING:
     from msgspec import inspect
@@ -109,7 +110,13 @@ def _is_scalar(data: object, wanted: inspect.Type) -> bool:
 
 
 def _mismatch(data: object, wanted: inspect.Type, path: str) -> str:
-    return f"{path or 'the document'} must be {_describe(wanted)}, not {_shown(data)}"
+    from msgspec import inspect
+
+    kinds_of = wanted.types if isinstance(wanted, inspect.UnionType) else (wanted,)
+    about = (refusal(one.cls, data) for one in kinds_of if isinstance(one, inspect.EnumType))
+    return (
+        f"{path or 'the document'} must be {_describe(wanted)}, not {_shown(data)}{''.join(about)}"
+    )
 
 
 def _describe(wanted: inspect.Type, *, several: bool = False) -> str:
@@ -120,8 +127,7 @@ def _describe(wanted: inspect.Type, *, several: bool = False) -> str:
         case inspect.UnionType():
             return _describe(wanted.types[0], several=several)
         case inspect.EnumType():
-            values = [str(member.value) for member in wanted.cls]
-            return values[0] if len(values) == 1 else "one of " + ", ".join(values)
+            return words(wanted.cls)
         case inspect.VarTupleType() | inspect.ListType():
             return f"a list of {_describe(wanted.item_type, several=True)}"
         case inspect.DictType() | inspect.StructType():

@@ -37,8 +37,9 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     debug: bool = False
     """Verbose guest kernel, agent log level debug, and a shell on the serial console."""
     default_vcpus: int = 0
+    """For a pod whose `vm_config` has no `vcpus`."""
     default_mem_sz: int = 0
-    """MiB."""
+    """MiB, for a pod whose `vm_config` has no `memory`."""
     default_bridges: int = 0
     """PCI bridges that devices are plugged into while the machine runs; 0 means 1."""
     mem_prealloc: bool = False

@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
+from typing import Final, TypeVar
+
+from vctui.errors import InvalidConfig
+
+K = TypeVar("K", bound=StrEnum)
 
 
 class HypervisorType(StrEnum):
+    """API: HypervisorType."""
+
     QEMU = "qemu"
     MOCK = "mock"
 
 
 class AgentType(StrEnum):
+    """API: AgentType. Who is talked to in the guest."""
+
     NOOP = "noop"
     KATA = "kata"
 
 
 class ProxyType(StrEnum):
+    """API: ProxyType. What shares the agent's one channel among many."""
+
     NOOP = "noopProxy"
     BUILTIN = "kataBuiltInProxy"
     """Our monitor; the name is Kata's own for a proxy inside the runtime."""
 
 
 class ShimType(StrEnum):
+    """API: ShimType. What stands on the host for a process in the guest."""
+
     NOOP = "noopShim"
     BUILTIN = "kataBuiltInShim"
     """Our monitor; the name is Kata's own for a shim inside the runtime."""
 
 
 class NetworkModel(StrEnum):
+    """API: NetworkModel. How the pod's network is made."""
+
     NOOP = "noop"
 
 
 class MachineType(StrEnum):
+    """API: HypervisorConfig.HypervisorMachineType."""
+
     Q35 = "q35"
     PC = "pc"
     MICROVM = "microvm"
@@ -39,6 +56,8 @@ class MachineType(StrEnum):
 
 
 class Accelerator(StrEnum):
+    """What QEMU runs a machine with."""
+
     AUTO = "auto"
     """KVM where it was proved to work on this host, TCG elsewhere."""
     KVM = "kvm"
@@ -46,6 +65,8 @@ class Accelerator(StrEnum):
 
 
 class ProcessListFormat(StrEnum):
+    """API: ProcessListOptions.Format."""
+
     JSON = "json"
     TABLE = "table"
 
@@ -62,3 +83,37 @@ class Signal(IntEnum):
     TERM = 15
     CONT = 18
     STOP = 19
+
+
+NOT_YET: Final[dict[type[Enum], tuple[str, ...]]] = {
+    AgentType: ("hyperstart",),
+    ProxyType: ("noProxy", "ccProxy", "kataProxy"),
+    ShimType: ("ccShim", "kataShim"),
+    NetworkModel: ("CNI", "CNM"),
+}
+"""Words of the API that nothing stands behind so far."""
+
+
+def parse(kind: type[K], word: str) -> K:
+    """The value of an enumeration that is spelt `word`, to the letter.
+
+    Raises:
+        InvalidConfig: naming the words that are accepted.
+    """
+    for member in kind:
+        if member.value == word:
+            return member
+    raise InvalidConfig(f"{word!r} is no {kind.__name__}; use {words(kind)}{refusal(kind, word)}")
+
+
+def words(kind: type[Enum]) -> str:
+    """What is accepted, as a phrase."""
+    values = [str(member.value) for member in kind]
+    return values[0] if len(values) == 1 else "one of " + ", ".join(values)
+
+
+def refusal(kind: type[Enum], word: object) -> str:
+    """What is to be added about a word of the API that is not supported yet; "" for others."""
+    if word in NOT_YET.get(kind, ()):
+        return f" ({word} is a word of the API that vctui does not support yet)"
+    return ""

@@ -16,6 +16,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """API: Resources. 0 means: the hypervisor's default."""
 
     vcpus: int = 0
+    """Virtual CPUs."""
     memory: int = 0
     """MiB."""
 
@@ -24,15 +25,23 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """API: PodConfig. What is left out comes from config.toml."""
 
     id: str
+    """Unique on the host; 2 to 63 letters, digits, `.`, `_` or `-`."""
     hostname: str = ""
+    """Of the guest and its containers; empty means the id."""
     vm_config: Resources = Resources()
+    """The size of the virtual machine."""
     hypervisor_type: HypervisorType = HypervisorType.QEMU
+    """`mock` boots nothing."""
     hypervisor_config: HypervisorConfig = HypervisorConfig()
+    """How the virtual machine is made."""
     agent_type: AgentType = AgentType.KATA
+    """Who is talked to in the guest; `noop`: nobody."""
     proxy_type: ProxyType | None = None
     """None: the built-in one, or noop for the noop agent."""
     shim_type: ShimType | None = None
+    """As `proxy_type`."""
     network_model: NetworkModel = NetworkModel.NOOP
+    """`noop`: the guest has its loopback device only."""
     containers: tuple[ContainerConfig, ...] = ()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 

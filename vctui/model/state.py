@@ -9,6 +9,8 @@ from vctui.errors import WrongState
 
 
 class State(StrEnum):
+    """API: State, of pods and containers."""
+
     READY = "ready"
     RUNNING = "running"
     PAUSED = "paused"
