@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from vctui.model.doctor import Check
     from vctui.model.events import Event, EventKind
+    from vctui.model.hook import Hook, Hooks
     from vctui.model.hypervisor import HypervisorConfig, Machine, Param
     from vctui.model.image import Image, ImageDefaults
     from vctui.model.kinds import (
@@ -107,6 +108,7 @@ _HOMES: Final = {
     ),
     "vctui.model.doctor": ("Check",),
     "vctui.model.events": ("Event", "EventKind"),
+    "vctui.model.hook": ("Hook", "Hooks"),
     "vctui.model.hypervisor": ("HypervisorConfig", "Machine", "Param"),
     "vctui.model.image": ("Image", "ImageDefaults"),
     "vctui.model.kinds": (
@@ -136,6 +138,8 @@ __all__ = [
     "EnvVar",
     "Event",
     "EventKind",
+    "Hook",
+    "Hooks",
     "HypervisorConfig",
     "HypervisorType",
     "Image",

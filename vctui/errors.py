@@ -14,6 +14,7 @@
     │   ├── MissingProgram       missing-program
     │   ├── GuestNotBuilt        guest-not-built
     │   ├── GuestBuildFailed     guest-build
+    │   ├── HookFailed           hook               a program that the pod names for its start
     │   ├── PermissionProblem    permission
     │   └── DiskFull             disk-full
     ├── HypervisorError          hypervisor
@@ -98,6 +99,10 @@ class GuestNotBuilt(HostProblem):
 
 class GuestBuildFailed(HostProblem):
     kind = "guest-build"
+
+
+class HookFailed(HostProblem):
+    kind = "hook"
 
 
 class PermissionProblem(HostProblem):

@@ -12,6 +12,7 @@ import pytest
 
 from vctui.cli.main import root
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
+from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 STRUCTURES = (
-    *(PodConfig, Resources, HypervisorConfig, Param),
+    *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook),
     *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount),
 )
 

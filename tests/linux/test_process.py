@@ -194,3 +194,17 @@ def _sleepers() -> set[int]:
             except OSError:
                 continue
     return found
+
+
+async def test_run_keeps_the_last_of_what_is_written():
+    done = await process.run(
+        ["any name", "-c", "cat; seq 1 100000; echo $0 >&2"],
+        executable="/bin/sh",
+        stdin=b"in",
+        keep=12,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        b"99999\n100000\n"[-12:],
+        b"any name\n",
+    )

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from vctui.engine import recovery
-from vctui.engine.context import Context, event
+from vctui.engine.context import Context, event, now
 from vctui.errors import NotFound, VctuiError
 from vctui.linux import locks
 from vctui.model.events import EventKind
 from vctui.model.pod import PodRecord
+from vctui.model.state import State
 from vctui.store.base import Transaction
 
 
@@ -75,6 +76,9 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
         current = tx.pod(before.id)
     except NotFound:
         return
+    if before.state in recovery.LIVE and current.state is State.STOPPED:
+        _keep_stopped(tx, current)
+        return
     if container:
         tx.save_pod(msgspec.structs.replace(current, operation=""))
         kept = [record for record in before.containers if record.id == container]
@@ -85,3 +89,17 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
     for record in kept:
         if record.id in known:
             tx.save_container(before.id, record)
+
+
+def _keep_stopped(tx: Transaction, current: PodRecord) -> None:
+    """A machine that was switched off already does not run again by being recorded so."""
+    tx.save_pod(
+        msgspec.structs.replace(
+            current, operation="", machine=None, monitor_pid=0, monitor_started=0.0
+        )
+    )
+    for one in current.containers:
+        if one.state is not State.STOPPED:
+            tx.save_container(
+                current.id, msgspec.structs.replace(one, state=State.STOPPED, finished=now())
+            )

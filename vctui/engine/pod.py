@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent
-from vctui.engine import assets, files, images, machine, recovery
+from vctui.engine import assets, files, hooks, images, machine, recovery
 from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
@@ -167,6 +167,10 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             raise host_problem(error, f"make the pod's folder {at.logs}") from error
         files.make_share(ctx, pod_id)
         ctx.save(lambda tx: _begin(tx, record))
+        if record.config.hooks.pre_start:
+            progress("running the pre-start hooks")
+            before_boot = msgspec.structs.replace(record, machine=None)
+            await hooks.run(ctx, before_boot, hooks.Phase.PRE_START)
         progress("booting the virtual machine")
         started = await hypervisor.start(plan)
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
@@ -183,6 +187,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             for one in record.containers:
                 progress(f"starting container {one.id}")
                 await containers.launch(ctx, record, one, agent)
+        if record.config.hooks.post_start:
+            progress("running the post-start hooks")
+            await hooks.run(ctx, ctx.store.pod(pod_id), hooks.Phase.POST_START)
         with ctx.store.transaction() as tx:
             current = tx.pod(pod_id)
             if current.machine is None:
@@ -265,6 +272,9 @@ async def _shut_down(
                     msgspec.structs.replace(one, state=State.STOPPED, finished=now()),
                 )
         tx.emit(event(EventKind.POD_STOPPED, pod_id, "stopped"))
+    if record.config.hooks.post_stop:
+        progress("running the post-stop hooks")
+        await hooks.run(ctx, record, hooks.Phase.POST_STOP)
 
 
 async def _stop_guest(ctx: Context, record: PodRecord, agent: Agent, grace: float | None) -> None:

@@ -26,6 +26,8 @@ _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _REMEMBERED_EXITS: Final = 256
 _KILL_PATIENCE: Final = 10.0
 """Seconds for a process to go after SIGKILL; one in uninterruptible sleep may take long."""
+_OUTPUT_PATIENCE: Final = 0.5
+"""Seconds for the outputs of a process that was killed to close."""
 
 File = int | IO[bytes] | None
 """What a standard stream is connected to; None is /dev/null."""
@@ -90,8 +92,14 @@ async def run(
     timeout: float | None = None,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
+    executable: str | None = None,
+    keep: int | None = None,
 ) -> Completed:
     """Run a command to its end and take what it writes.
+
+    Args:
+        executable: the program, where that is not the first of `argv`.
+        keep: bytes of each output, its last, that are given; None: all.
 
     It is killed with its children when it takes longer than `timeout` seconds, or when we are
     cancelled.
@@ -108,16 +116,49 @@ async def run(
         env=None if env is None else dict(env),
         cwd=cwd,
         start_new_session=True,
+        executable=executable,
     )
     try:
         async with asyncio.timeout(timeout):
-            stdout, stderr = await child.communicate(stdin or None)
+            stdout, stderr = await _communicate(child, stdin, keep)
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
+        with suppress(TimeoutError):  # whom it has sent away may hold its outputs
+            async with asyncio.timeout(_OUTPUT_PATIENCE):
+                await _communicate(child, b"", keep=1)
         raise
     return Completed(child.returncode or 0, stdout, stderr)
+
+
+async def _communicate(
+    child: asyncio.subprocess.Process, stdin: bytes, keep: int | None
+) -> tuple[bytes, bytes]:
+    stdout, stderr = child.stdout, child.stderr
+    if keep is None or stdout is None or stderr is None:
+        return await child.communicate(stdin or None)
+    _, said, complained, _ = await asyncio.gather(
+        _feed(child, stdin), _last(stdout, keep), _last(stderr, keep), child.wait()
+    )
+    return said, complained
+
+
+async def _feed(child: asyncio.subprocess.Process, stdin: bytes) -> None:
+    if child.stdin is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read what we say
+        child.stdin.write(stdin)
+        await child.stdin.drain()
+        child.stdin.close()
+        await child.stdin.wait_closed()
+
+
+async def _last(stream: asyncio.StreamReader, keep: int) -> bytes:
+    kept = b""
+    while chunk := await stream.read(64 * 1024):
+        kept = (kept + chunk)[-keep:]
+    return kept
 
 
 def start_time(pid: int) -> float:

@@ -16,6 +16,7 @@ from vctui.errors import InvalidConfig
 from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.documents import convert
+from vctui.model.hook import Hook
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
 from vctui.model.kinds import MachineType
@@ -59,6 +60,9 @@ def check_pod(config: PodConfig) -> PodConfig:
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
     _check_hypervisor(assets.applied(config.hypervisor_config, named))
     check_annotations(config.annotations)
+    for phase in config.hooks.__struct_fields__:
+        for index, hook in enumerate(getattr(config.hooks, phase)):
+            _check_hook(hook, f"hooks.{phase}[{index}].")
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
@@ -169,6 +173,22 @@ def check_annotations(annotations: dict[str, str], *, where: str = "annotations"
             )
     _no_nul(annotations, where)
     return annotations
+
+
+def _check_hook(hook: Hook, where: str) -> None:
+    if not hook.path.startswith("/"):
+        raise InvalidConfig(
+            f"{where}path {hook.path!r} is not absolute; name the program by its whole path"
+        )
+    for index, variable in enumerate(hook.env):
+        if variable.find("=") < 1:
+            raise InvalidConfig(
+                f'{where}env[{index}] {variable!r} is not "NAME=value"; write it so'
+            )
+    if hook.timeout < 0:
+        raise InvalidConfig(
+            f"{where}timeout is {hook.timeout} but cannot be negative; 0 means without end"
+        )
 
 
 def _check_mount(mount: Mount, where: str) -> None:

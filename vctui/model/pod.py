@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from vctui.model.container import ContainerConfig, ContainerRecord, ContainerStatus
+from vctui.model.hook import Hooks
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import AgentType, HypervisorType, NetworkModel, ProxyType, ShimType
 from vctui.model.state import State
@@ -43,6 +44,7 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     network_model: NetworkModel = NetworkModel.NOOP
     """`noop`: the guest has its loopback device only."""
     containers: tuple[ContainerConfig, ...] = ()
+    hooks: Hooks = Hooks()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 The format is TOML or JSON in the shape of the API's structures with snake_case keys.
 `envs` may also be written as `["NAME=value"]`. Relative paths (rootfs, sources of bind mounts,
-guest images) are relative to the file's folder.
+hooks, guest images) are relative to the file's folder.
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ def make_pod(
             _anchor(hypervisor, key, base_dir)
         if "/" in str(hypervisor.get("hypervisor_path", "")):
             _anchor(hypervisor, "hypervisor_path", base_dir)
+    hooks = data.get("hooks")
+    for phase in hooks.values() if isinstance(hooks, dict) else ():
+        for hook in phase if isinstance(phase, list) else ():
+            if isinstance(hook, dict):
+                _anchor(hook, "path", base_dir)
     containers = data.get("containers")
     if isinstance(containers, list):
         for index, container in enumerate(containers):

@@ -21,6 +21,7 @@ _TITLES: Final[dict[str, str]] = {
     "missing-program": "Program missing",
     "guest-not-built": "No guest image",
     "guest-build": "Guest build failed",
+    "hook": "Hook failed",
     "permission": "Not permitted",
     "disk-full": "Disk full",
     "hypervisor": "Virtual machine",
