@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from vctui.model.logs import LogLine, LogSource
     from vctui.model.pod import PodConfig, PodStatus, Resources
     from vctui.model.state import State
+    from vctui.model.volume import Volume, format_volumes, parse_volumes
     from vctui.settings import Settings
     from vctui.settings import load as load_settings
 
@@ -122,6 +123,7 @@ _HOMES: Final = {
     "vctui.model.logs": ("LogLine", "LogSource"),
     "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
     "vctui.model.state": ("State",),
+    "vctui.model.volume": ("Volume", "format_volumes", "parse_volumes"),
     "vctui.settings": ("Settings", "load_settings"),
 }
 _THERE: Final = {"load_settings": "load"}
@@ -164,17 +166,20 @@ __all__ = [
     "VCContainer",
     "VCPod",
     "VctuiError",
+    "Volume",
     "__version__",
     "create_container",
     "create_pod",
     "delete_container",
     "delete_pod",
     "enter_container",
+    "format_volumes",
     "kill_container",
     "list_pod",
     "load_container",
     "load_pod",
     "load_settings",
+    "parse_volumes",
     "pause_pod",
     "process_list_container",
     "resume_pod",

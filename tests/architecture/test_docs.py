@@ -16,13 +16,14 @@ from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
+from vctui.model.volume import Volume
 from vctui.tui.actions import ACTIONS, Action
 
 ROOT = Path(__file__).parents[2]
 POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 STRUCTURES = (
-    *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook),
+    *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook, Volume),
     *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount),
 )
 

@@ -191,7 +191,7 @@ BAD = {
         "containers[0].mounts[0].destination '/a/../b' has '..'"
     ),
     SMALLEST + 'mounts = [{destination = "/a", source = "x", type = "nfs"}]': (
-        "containers[0].mounts[0].type 'nfs' is not supported; use bind or tmpfs"
+        "containers[0].mounts[0].type 'nfs' is not supported; use one of bind, volume, tmpfs"
     ),
 }
 
@@ -247,3 +247,33 @@ def test_no_document_gets_anything_but_a_pod_or_a_reported_problem(document: obj
 def test_no_text_gets_anything_but_a_pod_or_a_reported_problem(text: str, format_: Format) -> None:
     with contextlib.suppress(InvalidInput):
         assert isinstance(pod(text, format_), PodConfig)
+
+
+def test_paths_of_hooks_and_volumes_are_relative_to_the_file() -> None:
+    config = pod("""
+id = "web"
+volumes = [{mount_tag = "site", host_path = "site"}]
+[hooks]
+pre_start = [{path = "bin/check", timeout = 5}]
+post_stop = [{path = "/bin/true"}]
+""")
+    assert config.volumes[0].host_path == "/etc/pods/site"
+    assert [one.path for one in config.hooks.pre_start] == ["/etc/pods/bin/check"]
+    assert [one.path for one in config.hooks.post_stop] == ["/bin/true"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hooks = 1", "hooks must be a table, not 1"),
+        ("hooks = {pre_start = 1}", "hooks.pre_start must be a list of tables, not 1"),
+        ('hooks = {pre_start = ["x"]}', "hooks.pre_start[0] must be a table, not 'x'"),
+        ("hooks = {prestart = []}", "hooks.prestart is not a known key; did you mean 'pre_start'?"),
+        ("volumes = [1]", "volumes[0] must be a table, not 1"),
+        ('volumes = [{mount_tag = "x"}]', "volumes[0].host_path is missing"),
+    ],
+)
+def test_hooks_and_volumes_of_another_shape_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidConfig) as raised:
+        pod('id = "web"\n' + text)
+    assert says in str(raised.value)

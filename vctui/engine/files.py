@@ -11,6 +11,7 @@ from vctui.engine import images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
+from vctui.model.checks import check_volume_mounts
 from vctui.model.container import ContainerConfig
 from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
@@ -21,6 +22,7 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
 
     A mock machine shows no files to anybody, so it needs none.
     """
+    check_volume_mounts(pod, config)
     if pod.hypervisor_type is not HypervisorType.MOCK:
         rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)

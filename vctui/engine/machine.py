@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from vctui.drivers.hypervisors.base import MachinePlan
+from vctui.drivers.storage import volumes
 from vctui.engine.context import Context
 from vctui.image import builder
 from vctui.model.kinds import HypervisorType
@@ -15,7 +16,11 @@ _FOREIGN_GUEST_PARAMS = ("console=ttyS0", "panic=1")
 
 
 def plan(ctx: Context, config: PodConfig) -> MachinePlan:
-    """Raises GuestNotBuilt where the pod names no guest of its own and none was built."""
+    """
+    Raises:
+        GuestNotBuilt: the pod names no guest of its own and none was built.
+        FileProblem: a volume is no folder.
+    """
     from vctui.engine import registry
 
     at = ctx.paths(config.id)
@@ -37,6 +42,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
             parameters = guest.kernel_params
             min_memory = guest.min_memory
         kernel = kernel or Path(guest.kernel)
+    real = config.hypervisor_type is not HypervisorType.MOCK
     defaults = ctx.settings.pod
     return MachinePlan(
         pod_id=config.id,
@@ -53,5 +59,5 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
         memory=config.vm_config.memory or wanted.default_mem_sz or defaults.memory,
         min_memory=min_memory,
         ports=needs.ports,
-        shares=needs.shares,
+        shares=(*needs.shares, *(volumes.check_volumes(config.volumes) if real else ())),
     )

@@ -21,6 +21,7 @@ from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
 from vctui.model.kinds import MachineType
 from vctui.model.pod import PodConfig
+from vctui.model.volume import MAX_VOLUMES, RESERVED_TAG, Volume
 
 T = TypeVar("T")
 
@@ -30,13 +31,15 @@ MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
 MAX_BRIDGES: Final = 5
 """Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
-MOUNT_TYPES: Final = ("bind", "tmpfs", "empty-dir")
+MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir")
 
 _HOSTNAME: Final = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
 )
 _FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}\Z")
+"""virtio-9p takes 31 bytes; the guest makes a folder of the name."""
 _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
@@ -63,9 +66,11 @@ def check_pod(config: PodConfig) -> PodConfig:
     for phase in config.hooks.__struct_fields__:
         for index, hook in enumerate(getattr(config.hooks, phase)):
             _check_hook(hook, f"hooks.{phase}[{index}].")
+    _check_volumes(config.volumes)
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
+        check_volume_mounts(config, container, where=f"containers[{index}].")
         if container.id in seen:
             raise InvalidConfig(
                 f"containers[{index}].id {container.id!r} is taken by "
@@ -100,6 +105,20 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     return config
+
+
+def check_volume_mounts(
+    pod: PodConfig, container: ContainerConfig, *, where: str = ""
+) -> ContainerConfig:
+    """Return `container` if the pod has the volumes that it mounts. Raises InvalidConfig."""
+    tags = [volume.mount_tag for volume in pod.volumes]
+    for index, mount in enumerate(container.mounts):
+        if mount.type == "volume" and mount.source not in tags:
+            raise InvalidConfig(
+                f"{where}mounts[{index}].source {mount.source!r} is no volume of pod {pod.id!r}; "
+                f"it has {', '.join(tags) or 'none'}, name them in its volumes"
+            )
+    return container
 
 
 def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
@@ -201,7 +220,7 @@ def _check_mount(mount: Mount, where: str) -> None:
         raise InvalidConfig(f"{where}destination {mount.destination!r} has '..'; write it without")
     if mount.type not in MOUNT_TYPES:
         raise InvalidConfig(
-            f"{where}type {mount.type!r} is not supported; use {' or '.join(MOUNT_TYPES)}"
+            f"{where}type {mount.type!r} is not supported; use one of {', '.join(MOUNT_TYPES)}"
         )
     if mount.type == "empty-dir" and not _FOLDER_NAME.match(mount.source):
         raise InvalidConfig(
@@ -218,6 +237,32 @@ def _typed(config: object, type_: type[T], source: str) -> T:
         return convert(msgspec.to_builtins(config), type_, source=source)
     except TypeError as error:
         raise InvalidConfig(f"{source} cannot be used: {error}; use its own types") from error
+
+
+def _check_volumes(volumes: Sequence[Volume]) -> None:
+    if len(volumes) > MAX_VOLUMES:
+        raise InvalidConfig(
+            f"volumes has {len(volumes)} items but a machine takes {MAX_VOLUMES}; "
+            "share a folder above several of them"
+        )
+    tags: list[str] = []
+    for index, volume in enumerate(volumes):
+        where = f"volumes[{index}]."
+        if not _TAG.match(volume.mount_tag) or volume.mount_tag == RESERVED_TAG:
+            raise InvalidConfig(
+                f"{where}mount_tag {volume.mount_tag!r} cannot be used; take 1 to 31 letters, "
+                f"digits, '.', '_' or '-', beginning with a letter or digit, not {RESERVED_TAG}"
+            )
+        if volume.mount_tag in tags:
+            raise InvalidConfig(
+                f"{where}mount_tag {volume.mount_tag!r} is taken by "
+                f"volumes[{tags.index(volume.mount_tag)}]; give each volume a tag of its own"
+            )
+        tags.append(volume.mount_tag)
+        if not volume.host_path.startswith("/"):
+            raise InvalidConfig(
+                f"{where}host_path {volume.host_path!r} is not absolute; begin it with '/'"
+            )
 
 
 def _in_range(where: str, value: int, largest: int) -> None:

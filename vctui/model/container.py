@@ -55,8 +55,9 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """API: Mount. `bind` (a host folder or file), `tmpfs`, and `empty-dir` (a folder of the pod,
-    named by `source`, which its containers share) are supported types."""
+    """API: Mount. `bind` (a host folder or file), `volume` (one of the pod's, by its tag), `tmpfs`,
+    and `empty-dir` (a folder of the pod, named by `source`, which its containers share) are
+    supported types."""
 
     destination: str
     source: str = ""

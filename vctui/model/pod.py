@@ -11,6 +11,7 @@ from vctui.model.hook import Hooks
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import AgentType, HypervisorType, NetworkModel, ProxyType, ShimType
 from vctui.model.state import State
+from vctui.model.volume import Volume
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +44,7 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """As `proxy_type`."""
     network_model: NetworkModel = NetworkModel.NOOP
     """`noop`: the guest has its loopback device only."""
+    volumes: tuple[Volume, ...] = ()
     containers: tuple[ContainerConfig, ...] = ()
     hooks: Hooks = Hooks()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)

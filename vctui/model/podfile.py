@@ -2,7 +2,7 @@
 
 The format is TOML or JSON in the shape of the API's structures with snake_case keys.
 `envs` may also be written as `["NAME=value"]`. Relative paths (rootfs, sources of bind mounts,
-hooks, guest images) are relative to the file's folder.
+volumes, hooks, guest images) are relative to the file's folder.
 """
 
 from __future__ import annotations
@@ -74,6 +74,10 @@ def make_pod(
         for hook in phase if isinstance(phase, list) else ():
             if isinstance(hook, dict):
                 _anchor(hook, "path", base_dir)
+    volumes = data.get("volumes")
+    for volume in volumes if isinstance(volumes, list) else ():
+        if isinstance(volume, dict):
+            _anchor(volume, "host_path", base_dir)
     containers = data.get("containers")
     if isinstance(containers, list):
         for index, container in enumerate(containers):

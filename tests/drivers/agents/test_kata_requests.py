@@ -138,3 +138,18 @@ def test_errors_of_an_agent_are_one_clean_line():
     assert len(str(error)) < 400
     missing = answers.refused("X", "web", CallFailed(12, "no"))
     assert isinstance(missing, AgentUnsupported)
+
+
+def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
+    mounts = tuple(
+        Mount(type="volume", source="site", destination=path, read_only=path == "/ro")
+        for path in ("/rw", "/ro")
+    )
+    request = requests.create_container(spec(mounts=mounts))
+    (storage,) = request.storages
+    assert (storage.driver, storage.fstype, storage.source) == ("9p", "9p", "site")
+    assert storage.mount_point == "/run/kata-containers/shared/volumes/site"
+    bound = [(one.type, one.source, list(one.options)) for one in request.OCI.Mounts[-2:]]
+    assert bound == [
+        ("bind", storage.mount_point, ["rbind", "rprivate", access]) for access in ("rw", "ro")
+    ]

@@ -222,7 +222,11 @@ def test_mounts_that_cannot_be_are_named(tmp_path):
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(str(tmp_path / "socket"))
     for mount, kind, words in (
-        (Mount(destination="/x", type="nfs"), InvalidConfig, r"mounts\[0\].*'nfs'.*bind, tmpfs"),
+        (
+            Mount(destination="/x", type="nfs"),
+            InvalidConfig,
+            r"mounts\[0\].*'nfs'.*bind, volume, tmpfs",
+        ),
         (Mount(destination="x", source="/etc"), InvalidConfig, "absolute path"),
         (Mount(destination="/a/../b", source="/etc"), InvalidConfig, "without"),
         (Mount(destination="/x", source=str(tmp_path / "no")), FileProblem, "No such file"),

@@ -17,6 +17,8 @@ from vctui.wire.pb import oci_pb2 as oci
 SHARE_TAG: Final = "kataShared"
 GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
+GUEST_VOLUMES: Final = "/run/kata-containers/shared/volumes/"
+"""Where the guest mounts the volumes that containers ask for, each below its tag."""
 MAX_HOSTNAME: Final = 64
 
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -77,13 +79,7 @@ _OPEN_FILES: Final = 1024
 
 
 def create_sandbox(pod_id: str, hostname: str) -> agent.CreateSandboxRequest:
-    share = agent.Storage(
-        driver="9p",
-        source=SHARE_TAG,
-        fstype="9p",
-        options=["trans=virtio,version=9p2000.L,cache=mmap", "nodev", "msize=262144"],
-        mount_point=GUEST_SHARE,
-    )
+    share = _nine_p(SHARE_TAG, GUEST_SHARE)
     return agent.CreateSandboxRequest(
         hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share]
     )
@@ -95,8 +91,15 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
         container_id=container_id,
         exec_id=container_id,
         string_user=string_user(spec.config.cmd),
+        storages=storages(spec),
         OCI=oci_spec(spec),
     )
+
+
+def storages(spec: ContainerSpec) -> list[agent.Storage]:
+    """The volumes that the container mounts, each once; the agent counts who uses them."""
+    tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
+    return [_nine_p(tag, GUEST_VOLUMES + tag) for tag in tags]
 
 
 def exec_process(container_id: str, token: str, cmd: Cmd) -> agent.ExecProcessRequest:
@@ -212,12 +215,23 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
         source = "tmpfs"
     else:
         options = ("rbind", "rprivate", *mount.options, access)
-        source = GUEST_SHARE + shared[mount]
+        volume = mount.type == "volume"
+        source = GUEST_VOLUMES + mount.source if volume else GUEST_SHARE + shared[mount]
     return oci.Mount(
         destination=mount.destination,
         type="tmpfs" if mount.type == "tmpfs" else "bind",
         source=source,
         options=dict.fromkeys(options),
+    )
+
+
+def _nine_p(tag: str, mount_point: str) -> agent.Storage:
+    return agent.Storage(
+        driver="9p",
+        source=tag,
+        fstype="9p",
+        options=["trans=virtio,version=9p2000.L,cache=mmap", "nodev", "msize=262144"],
+        mount_point=mount_point,
     )
 
 
