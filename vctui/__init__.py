@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Process,
         ProcessListOptions,
     )
+    from vctui.model.device import DeviceInfo
     from vctui.model.doctor import Check
     from vctui.model.events import Event, EventKind
     from vctui.model.hook import Hook, Hooks
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from vctui.model.image import Image, ImageDefaults
     from vctui.model.kinds import (
         AgentType,
+        DeviceType,
         HypervisorType,
         NetworkModel,
         ProcessListFormat,
@@ -107,6 +109,7 @@ _HOMES: Final = {
         "Process",
         "ProcessListOptions",
     ),
+    "vctui.model.device": ("DeviceInfo",),
     "vctui.model.doctor": ("Check",),
     "vctui.model.events": ("Event", "EventKind"),
     "vctui.model.hook": ("Hook", "Hooks"),
@@ -114,6 +117,7 @@ _HOMES: Final = {
     "vctui.model.image": ("Image", "ImageDefaults"),
     "vctui.model.kinds": (
         "AgentType",
+        "DeviceType",
         "HypervisorType",
         "NetworkModel",
         "ProcessListFormat",
@@ -137,6 +141,8 @@ __all__ = [
     "Cmd",
     "ContainerConfig",
     "ContainerStatus",
+    "DeviceInfo",
+    "DeviceType",
     "EnvVar",
     "Event",
     "EventKind",

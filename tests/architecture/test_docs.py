@@ -12,6 +12,7 @@ import pytest
 
 from vctui.cli.main import root
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
+from vctui.model.device import DeviceInfo
 from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.pod import PodConfig, Resources
@@ -24,7 +25,7 @@ POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 STRUCTURES = (
     *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook, Volume),
-    *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount),
+    *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount, DeviceInfo),
 )
 
 

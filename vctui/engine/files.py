@@ -1,4 +1,4 @@
-"""A container's files on the host: root file system and bind mounts, in the pod's share."""
+"""A container's part of the host: root file system and bind mounts in the pod's share, devices."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vctui.drivers.agents.base import ContainerSpec, SharedMount
+from vctui.drivers.devices import host
 from vctui.drivers.storage import mounts, rootfs, scratch, share
 from vctui.engine import images
 from vctui.engine.context import Context
-from vctui.errors import GuestNotBuilt
+from vctui.errors import GuestNotBuilt, InvalidConfig
 from vctui.image import rootfs as built_in
 from vctui.model.checks import check_volume_mounts
 from vctui.model.container import ContainerConfig
-from vctui.model.kinds import HypervisorType
+from vctui.model.device import DeviceInfo
+from vctui.model.kinds import DeviceType, HypervisorType
 from vctui.model.pod import PodConfig
 
 
@@ -26,6 +28,7 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
     if pod.hypervisor_type is not HypervisorType.MOCK:
         rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
+        _devices(config)
 
 
 async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> ContainerSpec:
@@ -33,6 +36,7 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
     at = ctx.paths(pod.id)
     place = ""
     shared: tuple[SharedMount, ...] = ()
+    devices: tuple[DeviceInfo, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
         place = await rootfs.prepare_rootfs(
             config,
@@ -45,8 +49,13 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
             *mounts.prepare_mounts(config, share=at.share),
             *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
         )
+        devices = _devices(config)
     return ContainerSpec(
-        config=config, hostname=pod.hostname or pod.id, rootfs=place, mounts=shared
+        config=config,
+        hostname=pod.hostname or pod.id,
+        rootfs=place,
+        mounts=shared,
+        devices=devices,
     )
 
 
@@ -64,6 +73,21 @@ def forget(ctx: Context, pod_id: str, container_id: str) -> None:
     """Leave nothing of the container. Idempotent."""
     at = ctx.paths(pod_id)
     share.forget(container_id, share=at.share, copies=at.rootfs)
+
+
+def _devices(config: ContainerConfig) -> tuple[DeviceInfo, ...]:
+    for number, info in enumerate(config.device_infos):
+        if info.dev_type is DeviceType.BLOCK:
+            raise InvalidConfig(
+                f"device_infos[{number}] of container {config.id!r} is a block device, which "
+                "cannot be given to a machine; use a volume or a bind mount"
+            )
+        if info.host_path.startswith("/dev/vfio/"):
+            raise InvalidConfig(
+                f"device_infos[{number}] of container {config.id!r} is a device of VFIO, which "
+                "cannot be given to a machine; leave it out"
+            )
+    return tuple(host.resolve(info) for info in config.device_infos)
 
 
 def _templates(ctx: Context) -> Mapping[str, Path]:

@@ -15,11 +15,12 @@ import msgspec
 from vctui.errors import InvalidConfig
 from vctui.model import assets, ids
 from vctui.model.container import Cmd, ContainerConfig, Mount
+from vctui.model.device import DeviceInfo
 from vctui.model.documents import convert
 from vctui.model.hook import Hook
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
-from vctui.model.kinds import MachineType
+from vctui.model.kinds import DeviceType, MachineType
 from vctui.model.pod import PodConfig
 from vctui.model.volume import MAX_VOLUMES, RESERVED_TAG, Volume
 
@@ -31,6 +32,9 @@ MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
 MAX_BRIDGES: Final = 5
 """Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
+MAX_MAJOR: Final = 2**12 - 1
+MAX_MINOR: Final = 2**20 - 1
+MAX_ID: Final = 2**32 - 2
 MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir")
 
 _HOSTNAME: Final = re.compile(
@@ -104,6 +108,15 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     check_annotations(config.annotations, where=f"{where}annotations")
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
+    taken: dict[str, int] = {}
+    for index, device in enumerate(config.device_infos):
+        _check_device(device, f"{where}device_infos[{index}].")
+        first = taken.setdefault(device.container_path, index)
+        if first != index:
+            raise InvalidConfig(
+                f"{where}device_infos[{index}].container_path {device.container_path!r} is taken "
+                f"by device_infos[{first}]; give each device a path of its own"
+            )
     return config
 
 
@@ -192,6 +205,32 @@ def check_annotations(annotations: dict[str, str], *, where: str = "annotations"
             )
     _no_nul(annotations, where)
     return annotations
+
+
+def _check_device(device: DeviceInfo, where: str) -> None:
+    path = device.container_path
+    if not path.startswith("/dev/") or {"", ".", ".."} & set(path.split("/")[2:]):
+        raise InvalidConfig(
+            f"{where}container_path {path!r} is no path below /dev; device nodes can be made there"
+        )
+    numbers = device.major or device.minor
+    if device.dev_type is DeviceType.FIFO:
+        if device.host_path or numbers:
+            raise InvalidConfig(
+                f"{where}host_path and numbers mean nothing for a FIFO; leave them out"
+            )
+    elif not numbers and not device.host_path.startswith("/"):
+        raise InvalidConfig(
+            f"{where}host_path {device.host_path!r} is not absolute; name the device's node on "
+            "the host, or its major and minor number"
+        )
+    for name, largest in (
+        *(("major", MAX_MAJOR), ("minor", MAX_MINOR), ("file_mode", 0o7777)),
+        *(("uid", MAX_ID), ("gid", MAX_ID)),
+    ):
+        _in_range(where + name, getattr(device, name), largest)
+    if device.hotplugged or device.id:
+        raise InvalidConfig(f"{where}hotplugged and id are reported, not chosen; leave them out")
 
 
 def _check_hook(hook: Hook, where: str) -> None:

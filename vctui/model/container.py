@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from vctui.model.device import DeviceInfo
 from vctui.model.kinds import ProcessListFormat
 from vctui.model.state import State
 
@@ -79,6 +80,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cmd: Cmd = Cmd()
     readonly_rootfs: bool = False
     mounts: tuple[Mount, ...] = ()
+    device_infos: tuple[DeviceInfo, ...] = ()
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -64,6 +64,16 @@ class Accelerator(StrEnum):
     TCG = "tcg"
 
 
+class DeviceType(StrEnum):
+    """As mknod(1) has them."""
+
+    CHARACTER = "c"
+    UNBUFFERED = "u"
+    """The same as `c`."""
+    BLOCK = "b"
+    FIFO = "p"
+
+
 class ProcessListFormat(StrEnum):
     """API: ProcessListOptions.Format."""
 

@@ -152,6 +152,10 @@ def _prepare_container(data: object, where: str, source: str, base_dir: PurePath
     for mount in mounts if isinstance(mounts, list) else ():
         if isinstance(mount, dict) and mount.get("type", "bind") == "bind":
             _anchor(mount, "source", base_dir)
+    devices = data.get("device_infos")
+    for device in devices if isinstance(devices, list) else ():
+        if isinstance(device, dict):
+            _anchor(device, "host_path", base_dir)
 
 
 def _env(item: object, where: str) -> object:

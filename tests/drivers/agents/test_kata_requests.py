@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from vctui.drivers.agents.base import ContainerSpec, SharedMount
@@ -9,6 +11,8 @@ from vctui.drivers.agents.kata import answers, requests
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported, CommandFailed
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
+from vctui.model.device import DeviceInfo
+from vctui.model.kinds import DeviceType
 
 BIND = Mount(destination="/data", source="/srv", read_only=True)
 TMPFS = Mount(destination="/tmp", type="tmpfs", options=("size=1m",))
@@ -153,3 +157,22 @@ def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
     assert bound == [
         ("bind", storage.mount_point, ["rbind", "rprivate", access]) for access in ("rw", "ro")
     ]
+
+
+def test_devices_are_made_and_allowed():
+    infos = (
+        DeviceInfo(container_path="/dev/a", major=10, minor=229, file_mode=0o600, uid=5, gid=6),
+        DeviceInfo(container_path="/dev/b", dev_type=DeviceType.UNBUFFERED, major=1, minor=5),
+        DeviceInfo(container_path="/dev/p", dev_type=DeviceType.FIFO),
+    )
+    plain = spec()
+    linux = requests.oci_spec(dataclasses.replace(plain, devices=infos)).linux
+    made = [(d.Path, d.Type, d.Major, d.Minor, d.FileMode, d.UID, d.GID) for d in linux.Devices]
+    assert made == [
+        ("/dev/a", "c", 10, 229, 0o600, 5, 6),
+        ("/dev/b", "u", 1, 5, 0o666, 0, 0),
+        ("/dev/p", "p", 0, 0, 0o666, 0, 0),
+    ]
+    rules = linux.Resources.Devices[len(requests.oci_spec(plain).linux.Resources.Devices) :]
+    allowed = [(rule.Allow, rule.Type, rule.Major, rule.Minor, rule.Access) for rule in rules]
+    assert allowed == [(True, "c", 10, 229, "rwm"), (True, "c", 1, 5, "rwm")]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
+from vctui.model.device import DeviceInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class ContainerSpec:
     rootfs: str
     """Path of its root file system relative to the pod's share."""
     mounts: tuple[SharedMount, ...] = ()
+    devices: tuple[DeviceInfo, ...] = ()
+    """With their numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

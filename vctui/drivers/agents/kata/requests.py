@@ -11,6 +11,8 @@ from typing import Final
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, Mount
+from vctui.model.device import DeviceInfo
+from vctui.model.kinds import DeviceType
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
 
@@ -75,6 +77,7 @@ _DEVICE_RULES: Final = (
     (True, "c", 136, _ANY, "rwm"),  # pts
 )
 """Allow, type, major, minor, access. Resources must not be absent, or an agent falls over."""
+_FILE_MODE: Final = 0o666
 _OPEN_FILES: Final = 1024
 
 
@@ -126,9 +129,10 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
                     oci.LinuxDeviceCgroup(
                         Allow=allow, Type=kind, Major=major, Minor=minor, Access=access
                     )
-                    for allow, kind, major, minor, access in _DEVICE_RULES
+                    for allow, kind, major, minor, access in (*_DEVICE_RULES, *_own_rules(spec))
                 ]
             ),
+            Devices=[_device(info) for info in spec.devices],
             CgroupsPath=f"/vctui/{config.id}",
             Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
             MaskedPaths=_MASKED,
@@ -223,6 +227,27 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
         source=source,
         options=dict.fromkeys(options),
     )
+
+
+def _device(info: DeviceInfo) -> oci.LinuxDevice:
+    return oci.LinuxDevice(
+        Path=info.container_path,
+        Type=info.dev_type,
+        Major=info.major,
+        Minor=info.minor,
+        FileMode=info.file_mode or _FILE_MODE,
+        UID=info.uid,
+        GID=info.gid,
+    )
+
+
+def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
+    kinds = {DeviceType.CHARACTER: "c", DeviceType.UNBUFFERED: "c", DeviceType.BLOCK: "b"}
+    return [
+        (True, kinds[info.dev_type], info.major, info.minor, "rwm")
+        for info in spec.devices
+        if info.dev_type in kinds
+    ]
 
 
 def _nine_p(tag: str, mount_point: str) -> agent.Storage:
