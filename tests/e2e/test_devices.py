@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Host
+from tests.e2e.conftest import Host, wait_until
 
 pytestmark = pytest.mark.vm
 
@@ -54,3 +57,114 @@ def test_a_device_that_the_host_lacks_is_refused(host: Host):
     assert error["kind"] == "file"
     assert "'/dev/no-such' cannot be used: No such file" in error["message"]
     assert "bad" not in [one["id"] for one in host.ask("pod", "list")]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes block devices of the host: loop devices on files with a text at their beginning."""
+    made: list[str] = []
+
+    def attach(text: str) -> str:
+        file = tmp_path / text
+        file.write_bytes(text.encode().ljust(1024 * 1024, b"\0"))
+        words = ["losetup", "--find", "--show", str(file)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"needs a loop device: {done.stderr.strip()}")
+        made.append(done.stdout.strip())
+        return made[-1]
+
+    yield attach
+    for device in made:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("machine_type", ["q35", "pc"])
+def test_a_block_device_is_plugged_in_for_its_container(
+    host: Host, disk: Callable[[str], str], tmp_path: Path, machine_type: str
+):
+    def disks(name: str = "other") -> set[str]:
+        return set(sh(host, pod, name, "ls /sys/block").split()) - {"loop0", "ram0"}
+
+    pod = f"blocks-{machine_type}"
+    first, second = disk("first"), disk("second")
+    devices = (
+        {
+            "container_path": "/dev/data",
+            "dev_type": "b",
+            "host_path": first,
+            "file_mode": 0o640,
+            "uid": 7,
+            "gid": 8,
+        },
+        {"container_path": "/dev/more/data", "dev_type": "b", "host_path": second},
+    )
+    document = {
+        "id": pod,
+        "hypervisor_config": {"hypervisor_machine_type": machine_type},
+        "containers": [container("main", *devices), container("other")],
+    }
+    host.do("pod", "run", host.file(f"{pod}.json", json.dumps(document)))
+    assert sh(host, pod, "main", "stat -c '%F %a %u %g' /dev/data") == (
+        "block special file 640 7 8\n"
+    )
+    assert sh(host, pod, "main", "head -c 5 /dev/data; head -c 6 /dev/more/data") == "firstsecond"
+    sh(host, pod, "main", "printf guest | dd of=/dev/data bs=1 seek=4096 conv=notrunc,fsync")
+    assert (tmp_path / "first").read_bytes()[4096:4101] == b"guest"
+    assert len(disks()) == 2
+    told = host.container(pod, "main")["devices"]
+    assert [(one["container_path"], one["hotplugged"]) for one in told] == [
+        ("/dev/data", True),
+        ("/dev/more/data", True),
+    ]
+    assert all(one["id"].startswith("drive-") for one in told)
+
+    # nobody else may open it, though the kernel has it
+    made = "mknod /dev/data b $(tr : ' ' < /sys/block/vda/dev) && head -c 5 /dev/data"
+    refused = host.run("container", "exec", pod, "other", "--", "sh", "-c", made)
+    assert "Operation not permitted" in refused.stderr
+
+    host.do("container", "stop", pod, "main")
+    assert disks() == set()
+    assert host.container(pod, "main")["devices"] == []
+    host.do("container", "start", pod, "main")
+    assert sh(host, pod, "main", "head -c 5 /dev/data") == "first"
+    host.do("container", "stop", pod, "main")
+    host.do("container", "delete", pod, "main")
+
+    short = {**container("short", devices[1]), "cmd": {"args": ["head", "-c", "6", "/dev/data"]}}
+    short["device_infos"][0]["container_path"] = "/dev/data"
+    host.do("container", "create", pod, host.file("short.json", json.dumps(short)))
+    host.do("container", "start", pod, "short")
+    wait_until(lambda: host.container(pod, "short")["state"] == "stopped", "the end of `head`")
+    assert "second" in host.do("logs", pod, "short")
+    host.do("container", "delete", pod, "short")
+    assert disks() == set()
+    host.do("pod", "delete", pod)
+
+
+@pytest.mark.root
+def test_a_block_device_that_is_in_use_is_refused_and_nothing_is_left(
+    host: Host, disk: Callable[[str], str]
+):
+    device = {"container_path": "/dev/data", "dev_type": "b", "host_path": disk("one")}
+    document = {"id": "users", "containers": [container("main", device), container("other")]}
+    host.do("pod", "run", host.file("users.json", json.dumps(document)))
+    second = host.file("second.json", json.dumps(container("second", device)))
+    host.do("container", "create", "users", second)
+    error = host.refuse("container", "start", "users", "second")
+    assert error["kind"] == "hypervisor"
+    told = host.container("users", "second")
+    assert (told["state"], told["devices"]) == ("ready", [])
+    assert sh(host, "users", "main", "head -c 3 /dev/data") == "one"
+    assert sh(host, "users", "other", "ls /sys/block").split().count("vdb") == 0
+    host.do("pod", "delete", "users")
+
+
+def test_a_device_of_vfio_needs_its_iommu_group(host: Host):
+    device = {"container_path": "/dev/vfio/99", "host_path": "/dev/vfio/99", "major": 240}
+    document = {"id": "vfio", "containers": [container("main", device)]}
+    error = host.refuse("pod", "create", host.file("vfio.json", json.dumps(document)))
+    assert error["kind"] == "host"
+    assert "needs the IOMMU group '99', which this host does not have" in error["message"]

@@ -8,13 +8,14 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
-from vctui.engine import files, images, ps, status
+from vctui.engine import devices, files, images, ps, status
 from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
     AgentError,
     AgentUnsupported,
     AlreadyExists,
+    HypervisorError,
     InvalidConfig,
     VctuiError,
     WrongState,
@@ -81,6 +82,7 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
         async with ctx.agent(record) as agent:
             if one.process is not None:
                 await _remove_from_guest(agent, container_id)
+            await devices.detach(ctx, pod_id, container_id)
             with ctx.store.transaction() as tx:
                 tx.save_container(pod_id, ContainerRecord(config=one.config))
             try:
@@ -88,6 +90,8 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
             except BaseException:
                 await _remove_from_guest(agent, container_id)
                 files.release(ctx, pod_id, container_id)
+                with contextlib.suppress(HypervisorError):
+                    await devices.detach(ctx, pod_id, container_id)
                 raise
         with ctx.store.transaction() as tx:
             _done(tx, pod_id)
@@ -96,7 +100,8 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
 async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: Agent) -> None:
     """Make the container in the guest and start it. The pod is held alone by the caller."""
     pod_id, container_id = record.id, one.id
-    spec = await files.prepare(ctx, record.config, one.config)
+    attached = await devices.attach(ctx, record, one.config)
+    spec = await files.prepare(ctx, record.config, one.config, attached)
     await agent.create_container(spec)
     process = await ctx.shim(record).start(
         ctx.paths(pod_id).run,
@@ -125,7 +130,8 @@ async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: A
 
 async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | None = None) -> None:
     """One that is stopped already stays so, which is no error (API: StopContainer)."""
-    if status.find(ctx.store.pod(pod_id), container_id).state is State.STOPPED:
+    found = status.find(ctx.store.pod(pod_id), container_id)
+    if found.state is State.STOPPED and not found.devices:
         return
 
     def check(record: PodRecord) -> None:
@@ -144,6 +150,7 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
         if one.state in {State.RUNNING, State.PAUSED}:
             async with ctx.agent(record) as agent:
                 await end(ctx, record, container_id, agent, grace)
+        await devices.detach(ctx, pod_id, container_id)
         with ctx.store.transaction() as tx:
             current = tx.container(pod_id, container_id)
             if current.state is not State.STOPPED:
@@ -186,6 +193,7 @@ async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
         if record.state is State.RUNNING and status.find(record, container_id).process is not None:
             async with ctx.agent(record) as agent:
                 await _remove_from_guest(agent, container_id)
+        await devices.detach(ctx, pod_id, container_id)
         files.forget(ctx, pod_id, container_id)
         with ctx.store.transaction() as tx:
             tx.drop_container(pod_id, container_id)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from vctui.drivers.agents.base import ContainerSpec, SharedMount
-from vctui.drivers.devices import host
+from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
 from vctui.drivers.storage import mounts, rootfs, scratch, share
-from vctui.engine import images
+from vctui.engine import devices, images
 from vctui.engine.context import Context
-from vctui.errors import GuestNotBuilt, InvalidConfig
+from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
 from vctui.model.checks import check_volume_mounts
 from vctui.model.container import ContainerConfig
-from vctui.model.device import DeviceInfo
-from vctui.model.kinds import DeviceType, HypervisorType
+from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
 
 
@@ -28,15 +26,19 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
     if pod.hypervisor_type is not HypervisorType.MOCK:
         rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
-        _devices(config)
+        devices.check(config)
 
 
-async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> ContainerSpec:
+async def prepare(
+    ctx: Context,
+    pod: PodConfig,
+    config: ContainerConfig,
+    attached: tuple[GuestDevice, ...] = (),
+) -> ContainerSpec:
     """Show the container's files in the pod's share. Idempotent."""
     at = ctx.paths(pod.id)
     place = ""
     shared: tuple[SharedMount, ...] = ()
-    devices: tuple[DeviceInfo, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
         place = await rootfs.prepare_rootfs(
             config,
@@ -49,13 +51,12 @@ async def prepare(ctx: Context, pod: PodConfig, config: ContainerConfig) -> Cont
             *mounts.prepare_mounts(config, share=at.share),
             *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
         )
-        devices = _devices(config)
     return ContainerSpec(
         config=config,
         hostname=pod.hostname or pod.id,
         rootfs=place,
         mounts=shared,
-        devices=devices,
+        devices=attached,
     )
 
 
@@ -73,21 +74,6 @@ def forget(ctx: Context, pod_id: str, container_id: str) -> None:
     """Leave nothing of the container. Idempotent."""
     at = ctx.paths(pod_id)
     share.forget(container_id, share=at.share, copies=at.rootfs)
-
-
-def _devices(config: ContainerConfig) -> tuple[DeviceInfo, ...]:
-    for number, info in enumerate(config.device_infos):
-        if info.dev_type is DeviceType.BLOCK:
-            raise InvalidConfig(
-                f"device_infos[{number}] of container {config.id!r} is a block device, which "
-                "cannot be given to a machine; use a volume or a bind mount"
-            )
-        if info.host_path.startswith("/dev/vfio/"):
-            raise InvalidConfig(
-                f"device_infos[{number}] of container {config.id!r} is a device of VFIO, which "
-                "cannot be given to a machine; leave it out"
-            )
-    return tuple(host.resolve(info) for info in config.device_infos)
 
 
 def _templates(ctx: Context) -> Mapping[str, Path]:

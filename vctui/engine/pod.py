@@ -266,11 +266,11 @@ async def _shut_down(
             )
         )
         for one in current.containers:
+            stopped = msgspec.structs.replace(one, devices=())
             if one.state is not State.STOPPED:
-                tx.save_container(
-                    pod_id,
-                    msgspec.structs.replace(one, state=State.STOPPED, finished=now()),
-                )
+                stopped = msgspec.structs.replace(stopped, state=State.STOPPED, finished=now())
+            if stopped != one:
+                tx.save_container(pod_id, stopped)
         tx.emit(event(EventKind.POD_STOPPED, pod_id, "stopped"))
     if record.config.hooks.post_stop:
         progress("running the post-stop hooks")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import images, paths
+from vctui.engine import devices, images, paths
 from vctui.engine.context import Context, event, now
 from vctui.errors import NotFound, VctuiError
 from vctui.linux import locks, mounts, process, trees
@@ -162,6 +162,10 @@ async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord
                 await agent.remove_container(container_id, timeout=5.0)
         except VctuiError as error:
             log.info("container %s was not in the guest: %s", container_id, error)
+        try:
+            await devices.detach(ctx, record.id, container_id)
+        except VctuiError as error:
+            log.warning("container %s keeps its devices: %s", container_id, error)
     with ctx.store.transaction() as tx:
         current = tx.pod(record.id)
         tx.save_pod(msgspec.structs.replace(current, operation=""))
@@ -210,7 +214,11 @@ def _remove(path: Path) -> None:
 
 def _ended(container: ContainerRecord, reason: str) -> ContainerRecord:
     return msgspec.structs.replace(
-        container, state=State.STOPPED, reason=reason, exit_code=None, finished=now()
+        container,
+        state=State.STOPPED,
+        reason=reason,
+        exit_code=None,
+        finished=now(),
     )
 
 
@@ -230,6 +238,7 @@ def _stopped(ctx: Context, record: PodRecord, reason: str, kind: EventKind) -> P
         )
         for container in current.containers:
             if container.state is not State.STOPPED:
-                tx.save_container(record.id, _ended(container, reason))
+                container = _ended(container, reason)  # noqa: PLW2901
+            tx.save_container(record.id, msgspec.structs.replace(container, devices=()))
         tx.emit(event(kind, record.id, reason))
     return ctx.store.pod(record.id)

@@ -23,6 +23,7 @@ def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
         reason=record.reason,
         finished_time=record.finished,
         image=record.config.image,
+        devices=tuple(one for one in record.devices if one.hotplugged),
     )
 
 

@@ -40,7 +40,7 @@ class Agent:
         self._config = config
         self._children = children
         mounts = Mounts(loop, children, config)
-        self._service = Service(loop, Sandbox(loop, crun, mounts, config, log), config)
+        self._service = Service(loop, Sandbox(loop, children, crun, mounts, config, log), config)
 
     def serve(self, fd: int) -> Channel:
         """Answer on a non-blocking descriptor, client after client."""

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
 
+    from vctui.guest.children import Children
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
     from vctui.guest.log import Log
@@ -32,8 +33,17 @@ _WORD = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
 class Sandbox:
-    def __init__(self, loop: Loop, crun: Crun, mounts: Mounts, config: Config, log: Log) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        children: Children,
+        crun: Crun,
+        mounts: Mounts,
+        config: Config,
+        log: Log,
+    ) -> None:
         self._loop = loop
+        self._children = children
         self._crun = crun
         self._mounts = mounts
         self._config = config
@@ -93,14 +103,15 @@ class Sandbox:
             raise AgentError(
                 f"there are {_MAX_CONTAINERS} containers already", code=ttrpc.RESOURCE_EXHAUSTED
             )
-        if request.devices:
-            raise AgentError(
-                f"container {container_id}: devices of the virtual machine are not supported",
-                code=ttrpc.UNIMPLEMENTED,
-            )
         container = Container(self._loop, self._crun, self._config, self._log, request)
         self.containers[container_id] = container
         try:
+            if request.devices:
+                from vctui.guest import devices
+
+                await devices.bind(
+                    self._loop, self._children, self._config, request.devices, request.OCI.linux
+                )
             container.mount_points = await self._mounts.add(request.storages)
             container.create(self._pid_namespace(request))
         except BaseException:

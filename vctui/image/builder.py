@@ -126,7 +126,7 @@ async def _assemble(
     source = unpacked.find_kernel(root)
     kernel_image = await unpacked.kernel(source)
     report(Progress("collecting kernel modules"))
-    wanted = (*recipe.BOOT_MODULES, *recipe.MODULES)
+    wanted = (*recipe.BOOT_MODULES, *recipe.MODULES, *recipe.ON_DEMAND_MODULES)
     chosen = await unpacked.kernel_modules(source, wanted)
     for_root = await unpacked.kernel_modules(
         source, (*recipe.ROOT_DRIVERS, *recipe.ROOT_FILE_SYSTEMS)

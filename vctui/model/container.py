@@ -118,6 +118,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     finished_time: datetime | None
     image: str = ""
+    devices: tuple[DeviceInfo, ...] = ()
+    """Those that the machine was given for it."""
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,9 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     reason: str = ""
     finished: datetime | None = None
+    devices: tuple[DeviceInfo, ...] = ()
+    """Those that were plugged into the machine for it, under their ids; kept from before the
+    plugging until after the unplugging."""
 
     @property
     def id(self) -> str:

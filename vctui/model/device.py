@@ -11,7 +11,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """API: DeviceInfo.
 
     A character device or FIFO is made in the container with these numbers, for a driver of the
-    guest's kernel.
+    guest's kernel. A block device of the host is plugged into the machine for as long as the
+    container runs.
     """
 
     container_path: str

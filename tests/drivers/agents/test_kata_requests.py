@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from vctui.drivers.agents.base import ContainerSpec, SharedMount
+from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
 from vctui.drivers.agents.kata import answers, requests
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported, CommandFailed
@@ -159,6 +159,10 @@ def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
     ]
 
 
+def with_devices(plain: ContainerSpec, *devices: GuestDevice) -> ContainerSpec:
+    return dataclasses.replace(plain, devices=devices)
+
+
 def test_devices_are_made_and_allowed():
     infos = (
         DeviceInfo(container_path="/dev/a", major=10, minor=229, file_mode=0o600, uid=5, gid=6),
@@ -166,7 +170,7 @@ def test_devices_are_made_and_allowed():
         DeviceInfo(container_path="/dev/p", dev_type=DeviceType.FIFO),
     )
     plain = spec()
-    linux = requests.oci_spec(dataclasses.replace(plain, devices=infos)).linux
+    linux = requests.oci_spec(with_devices(plain, *(GuestDevice(info=one) for one in infos))).linux
     made = [(d.Path, d.Type, d.Major, d.Minor, d.FileMode, d.UID, d.GID) for d in linux.Devices]
     assert made == [
         ("/dev/a", "c", 10, 229, 0o600, 5, 6),
@@ -176,3 +180,18 @@ def test_devices_are_made_and_allowed():
     rules = linux.Resources.Devices[len(requests.oci_spec(plain).linux.Resources.Devices) :]
     allowed = [(rule.Allow, rule.Type, rule.Major, rule.Minor, rule.Access) for rule in rules]
     assert allowed == [(True, "c", 10, 229, "rwm"), (True, "c", 1, 5, "rwm")]
+
+
+def test_a_disk_that_was_plugged_in_is_named_by_its_pci_path():
+    info = DeviceInfo(
+        container_path="/dev/data", host_path="/dev/sdb", dev_type=DeviceType.BLOCK, major=8
+    )
+    request = requests.create_container(
+        with_devices(spec(), GuestDevice(info=info, pci_path="01/00/01"))
+    )
+    (device,) = request.devices
+    assert (device.type, device.id, device.container_path) == ("blk", "01/00/01", "/dev/data")
+    (node,) = request.OCI.linux.Devices
+    assert (node.Path, node.Type, node.Major, node.Minor) == ("/dev/data", "b", 8, 0)
+    rule = request.OCI.linux.Resources.Devices[-1]
+    assert (rule.Allow, rule.Type, rule.Major, rule.Minor) == (True, "b", 8, 0)

@@ -92,13 +92,13 @@ class Ledger:
             )
             now = _now()
             for one in record.containers:
+                ended = msgspec.structs.replace(one, devices=())
                 if one.state in _LIVE:
-                    tx.save_container(
-                        self._pod_id,
-                        msgspec.structs.replace(
-                            one, state=State.STOPPED, reason=reason, exit_code=None, finished=now
-                        ),
+                    ended = msgspec.structs.replace(
+                        ended, state=State.STOPPED, reason=reason, exit_code=None, finished=now
                     )
+                if ended != one:
+                    tx.save_container(self._pod_id, ended)
             for added in tx.execs(self._pod_id):
                 if added.finished is None:
                     tx.save_exec(self._pod_id, msgspec.structs.replace(added, finished=now))

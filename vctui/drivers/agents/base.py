@@ -30,6 +30,16 @@ class SharedMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestDevice:
+    """A device as the guest is to give it to a container."""
+
+    info: DeviceInfo
+    """With its numbers."""
+    pci_path: str = ""
+    """Of one that was plugged into the machine: slots from the root bus on, `02/00/01`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """A container as the agent is to make it."""
 
@@ -38,8 +48,7 @@ class ContainerSpec:
     rootfs: str
     """Path of its root file system relative to the pod's share."""
     mounts: tuple[SharedMount, ...] = ()
-    devices: tuple[DeviceInfo, ...] = ()
-    """With their numbers."""
+    devices: tuple[GuestDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

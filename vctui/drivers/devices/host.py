@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from vctui.errors import FileProblem
+from vctui.errors import FileProblem, HostProblem
 from vctui.linux.problems import host_problem
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType
@@ -20,6 +20,8 @@ _CLASSES: Final = {
     DeviceType.BLOCK: "block",
 }
 """Folders of /sys/dev."""
+_VFIO: Final = "/dev/vfio/"
+_VFIO_CONTROL: Final = "/dev/vfio/vfio"
 _IS: Final = {
     DeviceType.CHARACTER: (stat.S_ISCHR, "character device"),
     DeviceType.UNBUFFERED: (stat.S_ISCHR, "character device"),
@@ -51,6 +53,38 @@ def resolve(info: DeviceInfo, *, sys: Path = Path("/sys")) -> DeviceInfo:
     return msgspec.structs.replace(
         info, major=os.major(found.st_rdev), minor=os.minor(found.st_rdev)
     )
+
+
+def check(info: DeviceInfo, *, sys: Path = Path("/sys")) -> None:
+    """Whether a device that was resolved can be given to a machine, if it is to be plugged in.
+
+    Raises:
+        FileProblem: it is no block device of this host.
+        PermissionProblem: we may not open it.
+        HostProblem: it is one of VFIO, and the host has no such IOMMU group.
+    """
+    if info.host_path.startswith(_VFIO) and not info.host_path.startswith(_VFIO_CONTROL):
+        group = info.host_path.removeprefix(_VFIO)
+        if not (sys / "kernel/iommu_groups" / group).is_dir():
+            raise HostProblem(
+                f"the device {info.host_path!r} needs the IOMMU group {group!r}, which this host "
+                "does not have; switch the IOMMU on (intel_iommu=on or amd_iommu=on) and bind the "
+                "group's devices to vfio-pci"
+            )
+        raise HostProblem(
+            f"the device {info.host_path!r} is one of VFIO, which machines are not given; "
+            "leave it out"
+        )
+    if info.dev_type is not DeviceType.BLOCK:
+        return
+    try:
+        os.close(os.open(info.host_path, os.O_RDONLY | os.O_CLOEXEC))
+        found = Path(info.host_path).stat()
+    except OSError as error:
+        remedy = "name a block device of the host that can be read"
+        raise host_problem(error, f"open the device {info.host_path!r}", remedy=remedy) from error
+    if not stat.S_ISBLK(found.st_mode):
+        raise FileProblem(f"{info.host_path!r} is no block device; name one")
 
 
 def path_of(info: DeviceInfo, *, sys: Path = Path("/sys")) -> str:

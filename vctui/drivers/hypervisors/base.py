@@ -82,5 +82,27 @@ class Hypervisor(ABC):
     async def resume(self, plan_dir: Path, machine: Machine) -> None: ...
 
     @abstractmethod
+    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
+        """Give the running machine a block device of the host.
+
+        Args:
+            name: what it is called from now on; 31 characters at most.
+
+        Returns:
+            Its PCI path in the guest: slots from the root bus on, `02/00/01`.
+
+        Raises:
+            HypervisorError: it cannot be; nothing of it is left.
+        """
+
+    @abstractmethod
+    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
+        """Take it away again. Idempotent.
+
+        Raises:
+            HypervisorError: the guest does not let go of it.
+        """
+
+    @abstractmethod
     def alive(self, machine: Machine) -> bool:
         """Whether the machine's process still is the one that was started. No waiting."""

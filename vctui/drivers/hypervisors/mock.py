@@ -44,5 +44,11 @@ class MockHypervisor(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         """Nothing was frozen."""
 
+    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
+        return "01/01"
+
+    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
+        """Nothing was plugged in."""
+
     def alive(self, machine: Machine) -> bool:
         return machine.uuid not in self._stopped

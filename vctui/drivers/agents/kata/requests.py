@@ -95,6 +95,11 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
         exec_id=container_id,
         string_user=string_user(spec.config.cmd),
         storages=storages(spec),
+        devices=[
+            agent.Device(id=device.pci_path, type="blk", container_path=device.info.container_path)
+            for device in spec.devices
+            if device.pci_path
+        ],
         OCI=oci_spec(spec),
     )
 
@@ -132,7 +137,7 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
                     for allow, kind, major, minor, access in (*_DEVICE_RULES, *_own_rules(spec))
                 ]
             ),
-            Devices=[_device(info) for info in spec.devices],
+            Devices=[_device(device.info) for device in spec.devices],
             CgroupsPath=f"/vctui/{config.id}",
             Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
             MaskedPaths=_MASKED,
@@ -230,6 +235,7 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
 
 
 def _device(info: DeviceInfo) -> oci.LinuxDevice:
+    """One that was plugged in has the host's numbers here; the agent puts the guest's."""
     return oci.LinuxDevice(
         Path=info.container_path,
         Type=info.dev_type,
@@ -244,9 +250,9 @@ def _device(info: DeviceInfo) -> oci.LinuxDevice:
 def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
     kinds = {DeviceType.CHARACTER: "c", DeviceType.UNBUFFERED: "c", DeviceType.BLOCK: "b"}
     return [
-        (True, kinds[info.dev_type], info.major, info.minor, "rwm")
-        for info in spec.devices
-        if info.dev_type in kinds
+        (True, kinds[device.info.dev_type], device.info.major, device.info.minor, "rwm")
+        for device in spec.devices
+        if device.info.dev_type in kinds
     ]
 
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
-from vctui.drivers.hypervisors.qemu import accel, cmdline, program
+from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, program
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -26,6 +26,9 @@ from vctui.model.hypervisor import Machine
 from vctui.model.kinds import MachineType
 from vctui.wire import disk
 
+if TYPE_CHECKING:
+    from vctui.drivers.hypervisors.qemu.qmp import Session
+
 MAX_VCPUS: Final = 255
 LOG: Final = "qemu.log"
 _MOST_VCPUS: Final = 16
@@ -34,6 +37,8 @@ _NVDIMM_UNIT: Final = 2 * 1024 * 1024
 """Bytes; a guest's kernel maps persistent memory in pieces of this size."""
 _GREETING: Final = 30.0
 """Seconds; with ten pods starting at once on two cores QEMU took three."""
+_UNPLUG: Final = 20.0
+"""Seconds for the guest's kernel to let go of a device."""
 _LAST_LINES: Final = 3
 _ACCELERATORS: Final = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
@@ -101,6 +106,34 @@ class Qemu(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         await self._switch(plan_dir, machine, "cont", "running")
 
+    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
+        async with self._session(plan_dir, machine) as session:
+            slot = hotplug.free_slot(await session.execute("query-pci"))
+            await session.execute(*hotplug.add_node(name, str(device)))
+            try:
+                await session.execute(*hotplug.add_block(name, slot))
+            except BaseException:
+                with contextlib.suppress(HypervisorError):
+                    await session.execute(*hotplug.remove_node(name))
+                raise
+        return slot.path
+
+    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
+        async with self._session(plan_dir, machine) as session:
+            if hotplug.has_device(await session.execute("query-pci"), name):
+                await session.execute(*hotplug.remove_device(name))
+                try:
+                    async with asyncio.timeout(_UNPLUG):
+                        await _gone(session, name)
+                except TimeoutError as error:
+                    raise HypervisorError(
+                        f"the guest does not let go of the device {name!r} within {_UNPLUG:g} s; "
+                        "try again, or stop the pod"
+                    ) from error
+            nodes = await session.execute("query-named-block-nodes", {"flat": True})
+            if any(node.get("node-name") == name for node in nodes):
+                await session.execute(*hotplug.remove_node(name))
+
     def alive(self, machine: Machine) -> bool:
         return process.is_alive(machine.pid, machine.pid_started)
 
@@ -151,12 +184,17 @@ class Qemu(Hypervisor):
             memory=plan.memory,
         )
 
-    async def _switch(self, plan_dir: Path, machine: Machine, command: str, wanted: str) -> None:
+    @contextlib.asynccontextmanager
+    async def _session(self, plan_dir: Path, machine: Machine) -> AsyncIterator[Session]:
         if not self.alive(machine):
             raise MachineDied(f"QEMU (process {machine.pid}) has ended; start the pod again")
         from vctui.drivers.hypervisors.qemu import qmp
 
         async with qmp.connect(_control(plan_dir)) as session:
+            yield session
+
+    async def _switch(self, plan_dir: Path, machine: Machine, command: str, wanted: str) -> None:
+        async with self._session(plan_dir, machine) as session:
             await session.execute(command)
             status = (await session.execute("query-status"))["status"]
         if status != wanted:
@@ -164,6 +202,13 @@ class Qemu(Hypervisor):
                 f"the machine should be {wanted} after {command!r}, but QEMU says {status!r}; "
                 "stop the pod and start it again"
             )
+
+
+async def _gone(session: Session, name: str) -> None:
+    async for event in session.events():
+        if hotplug.is_gone(event, name):
+            return
+    raise HypervisorError("QEMU went away before the device was unplugged; look at the pod")
 
 
 def _control(run_dir: Path) -> Path:

@@ -1,0 +1,169 @@
+"""Plugging block devices in: what QEMU is told, and that nothing is left where it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.fake_qemu import GREETING, FakeSocket
+from vctui.drivers.hypervisors.qemu import hotplug
+from vctui.drivers.hypervisors.qemu.machine import Qemu
+from vctui.errors import HypervisorError
+from vctui.linux import process
+from vctui.model.hypervisor import Machine
+
+
+def device(slot: int, qdev_id: str = "", below: list[Any] | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = {"slot": slot, "function": 0, "qdev_id": qdev_id}
+    return made if below is None else {**made, "pci_bridge": {"devices": below}}
+
+
+def tree(*below: dict[str, Any]) -> list[dict[str, Any]]:
+    """A q35 with one bridge behind its root port."""
+    bridge = device(0, "pci-bridge-0", list(below))
+    return [{"devices": [device(0), device(5, "ports"), device(1, "bridge-port-0", [bridge])]}]
+
+
+def test_the_lowest_free_slot_of_the_first_bridge_is_taken():
+    assert hotplug.free_slot(tree()) == hotplug.Slot("pci-bridge-0", 1, "01/00/01")
+    used = [device(1), device(2), device(4)]
+    assert hotplug.free_slot(tree(*used)) == hotplug.Slot("pci-bridge-0", 3, "01/00/03")
+
+
+def test_the_next_bridge_is_taken_when_one_is_full():
+    full = device(2, "pci-bridge-0", [device(slot) for slot in range(1, 31)])
+    pci = [{"devices": [full, device(3, "pci-bridge-1", [])]}]
+    assert hotplug.free_slot(pci) == hotplug.Slot("pci-bridge-1", 1, "03/01")
+    with pytest.raises(HypervisorError, match="1 bridges for devices are full; raise"):
+        hotplug.free_slot([{"devices": [full]}])
+
+
+@pytest.mark.parametrize("pci", [[], [{}], [{"devices": [device(1, "ports")]}]])
+def test_a_machine_without_bridges_takes_nothing(pci):
+    with pytest.raises(HypervisorError, match="has no bridge"):
+        hotplug.free_slot(pci)
+
+
+def test_functions_stand_in_the_path_where_there_are_several():
+    port = {**device(28, "port", [device(0, "pci-bridge-0", [])]), "function": 3}
+    assert hotplug.free_slot([{"devices": [port]}]).path == "1c.3/00/01"
+
+
+class FakeControl(FakeSocket):
+    """A control socket that answers by a table and remembers what it was asked."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, Any] = {"query-pci": tree(), "query-named-block-nodes": []}
+        self.refused: set[str] = set()
+        self.after: dict[str, dict[str, Any]] = {}
+        """Events that follow the answer to a command."""
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(GREETING).encode() + b"\r\n")
+        rest, decoder = "", json.JSONDecoder()
+        while data := await reader.read(65536):
+            rest = (rest + data.decode()).lstrip()
+            try:
+                command, end = decoder.raw_decode(rest)
+            except ValueError:
+                continue
+            rest = rest[end:]
+            name = command["execute"]
+            if name != "qmp_capabilities":
+                self.asked.append((name, command.get("arguments", {})))
+            kept = {"id": command["id"]} if "id" in command else {}
+            answer = {"return": self.answers.get(name, {}), **kept}
+            if name in self.refused:
+                error = {"class": "GenericError", "desc": "it does not fit"}
+                answer = {"error": error, **kept}
+            stamp = {"timestamp": {"seconds": 1, "microseconds": 0}}
+            for each in (answer, *([{**self.after[name], **stamp}] if name in self.after else [])):
+                writer.write(json.dumps(each).encode() + b"\r\n")
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[FakeControl]:
+    made = FakeControl(tmp_path / "ctl.sock")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine(uuid="u", pid=os.getpid(), pid_started=process.start_time(os.getpid()))
+
+
+NODE = (
+    "blockdev-add",
+    {
+        "driver": "raw",
+        "node-name": "drive-1",
+        "file": {"driver": "host_device", "filename": "/dev/loop7"},
+    },
+)
+
+
+async def test_a_block_device_is_opened_and_plugged_in(tmp_path, control, machine):
+    path = await Qemu(tmp_path).plug_block(tmp_path, machine, "drive-1", Path("/dev/loop7"))
+    assert path == "01/00/01"
+    assert control.asked == [
+        ("query-pci", {}),
+        NODE,
+        (
+            "device_add",
+            {
+                "driver": "virtio-blk-pci",
+                "id": "virtio-drive-1",
+                "drive": "drive-1",
+                "bus": "pci-bridge-0",
+                "addr": "0x1",
+            },
+        ),
+    ]
+
+
+async def test_a_device_that_is_refused_is_closed_again(tmp_path, control, machine):
+    control.refused.add("device_add")
+    with pytest.raises(HypervisorError, match="it does not fit"):
+        await Qemu(tmp_path).plug_block(tmp_path, machine, "drive-1", Path("/dev/loop7"))
+    assert control.asked[-1] == ("blockdev-del", {"node-name": "drive-1"})
+
+
+async def test_a_device_that_cannot_be_opened_is_not_plugged_in(tmp_path, control, machine):
+    control.refused.add("blockdev-add")
+    with pytest.raises(HypervisorError, match="it does not fit"):
+        await Qemu(tmp_path).plug_block(tmp_path, machine, "drive-1", Path("/dev/loop7"))
+    assert control.asked[1:] == [NODE]
+
+
+async def test_unplugging_waits_for_the_guest_and_closes_then(tmp_path, control, machine):
+    control.answers["query-pci"] = tree(device(1, "virtio-drive-1"))
+    control.answers["query-named-block-nodes"] = [{"node-name": "drive-1"}]
+    gone = {"event": "DEVICE_DELETED", "data": {"device": "virtio-drive-1", "path": "/x"}}
+    control.after["device_del"] = gone
+    await Qemu(tmp_path).unplug_block(tmp_path, machine, "drive-1")
+    assert [name for name, _ in control.asked] == [
+        *("query-pci", "device_del", "query-named-block-nodes", "blockdev-del"),
+    ]
+    assert control.asked[1][1] == {"id": "virtio-drive-1"}
+
+
+async def test_unplugging_what_is_not_there_is_no_error(tmp_path, control, machine):
+    await Qemu(tmp_path).unplug_block(tmp_path, machine, "drive-1")
+    assert [name for name, _ in control.asked] == ["query-pci", "query-named-block-nodes"]
+
+
+async def test_a_guest_that_keeps_its_device_is_told(tmp_path, control, machine, monkeypatch):
+    monkeypatch.setattr("vctui.drivers.hypervisors.qemu.machine._UNPLUG", 0.1)
+    control.answers["query-pci"] = tree(device(1, "virtio-drive-1"))
+    with pytest.raises(HypervisorError, match="does not let go of the device 'drive-1'"):
+        await Qemu(tmp_path).unplug_block(tmp_path, machine, "drive-1")
+    assert control.asked[-1][0] == "device_del"

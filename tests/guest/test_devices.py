@@ -1,0 +1,90 @@
+"""Devices that were plugged in: found in /sys by their PCI paths, renumbered in specifications."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vctui.errors import AgentError
+from vctui.guest import devices
+from vctui.wire.pb import oci_pb2
+
+ROOT = "devices/pci0000:00"
+
+
+@pytest.fixture
+def sys(tmp_path: Path) -> Path:
+    bridge = tmp_path / ROOT / "0000:00:01.0" / "0000:01:00.0"
+    for slot, numbers in (("0000:02:01.0", "254:0"), ("0000:02:1e.0", "254:16")):
+        block = bridge / slot / "virtio3" / "block" / f"vd{numbers[-1]}"
+        block.mkdir(parents=True)
+        (block / "dev").write_text(f"{numbers}\n")
+    (bridge / "0000:02:05.0" / "virtio4").mkdir(parents=True)
+    other = tmp_path / ROOT / "0000:00:1c.3" / "virtio1" / "block" / "vda"
+    other.mkdir(parents=True)
+    (other / "dev").write_text("254:32\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "numbers"),
+    [
+        ("01/00/01", (254, 0)),
+        ("1/0/1e", (254, 16)),
+        ("1c.3", (254, 32)),
+        ("01/00/02", None),
+        ("01/00/05", None),
+        ("1c", None),
+    ],
+)
+def test_a_disk_is_found_by_its_path(sys: Path, path: str, numbers: object) -> None:
+    assert devices.find_block(str(sys), path) == numbers
+
+
+@pytest.mark.parametrize("path", ["", "/", "1/", "../..", "001", "1.22", "x", "vda", "1 /2"])
+def test_what_is_no_path_is_refused(sys: Path, path: str) -> None:
+    with pytest.raises(AgentError, match="is no PCI path"):
+        devices.find_block(str(sys), path)
+
+
+@given(st.text())
+def test_any_text_is_a_path_or_refused(text: str) -> None:
+    with contextlib.suppress(AgentError):
+        assert devices.find_block("/nowhere", text) is None
+
+
+def linux(*disks: tuple[str, int, int]) -> oci_pb2.Linux:
+    return oci_pb2.Linux(
+        Devices=[
+            oci_pb2.LinuxDevice(Path=path, Type="b", Major=major, Minor=minor)
+            for path, major, minor in disks
+        ],
+        Resources=oci_pb2.LinuxResources(
+            Devices=[
+                oci_pb2.LinuxDeviceCgroup(Type="b", Major=-1, Minor=-1),
+                oci_pb2.LinuxDeviceCgroup(Type="c", Major=7, Minor=0),
+                *(
+                    oci_pb2.LinuxDeviceCgroup(Type="b", Major=major, Minor=minor)
+                    for _, major, minor in disks
+                ),
+            ]
+        ),
+    )
+
+
+def test_numbers_of_the_guest_stand_in_for_those_of_the_host() -> None:
+    """Also where a disk has on the host the numbers that another one gets in the guest."""
+    spec = linux(("/dev/a", 7, 0), ("/dev/b", 254, 0))
+    devices.renumber(spec, {"/dev/a": (254, 0), "/dev/b": (254, 16)})
+    assert [(one.Major, one.Minor) for one in spec.Devices] == [(254, 0), (254, 16)]
+    rules = [(one.Type, one.Major, one.Minor) for one in spec.Resources.Devices]
+    assert rules == [("b", -1, -1), ("c", 7, 0), ("b", 254, 0), ("b", 254, 16)]
+
+
+def test_a_device_that_the_specification_lacks_is_refused() -> None:
+    with pytest.raises(AgentError, match="'/dev/b' is not in the container's specification"):
+        devices.renumber(linux(("/dev/a", 7, 0)), {"/dev/b": (254, 0)})

@@ -1,0 +1,101 @@
+"""Devices of containers: resolved on the host, plugged into the machine, unplugged after.
+
+What is plugged in stands in the container's record before the machine gets it, so that whoever
+comes after a crash knows what to take away.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from vctui.drivers.agents.base import GuestDevice
+from vctui.drivers.devices import host
+from vctui.engine.context import Context
+from vctui.errors import WrongState
+from vctui.model.container import ContainerConfig
+from vctui.model.device import DeviceInfo
+from vctui.model.kinds import DeviceType, HypervisorType
+from vctui.model.pod import PodRecord
+from vctui.model.state import State
+
+
+def check(config: ContainerConfig) -> None:
+    """Raises FileProblem, HostProblem where a device cannot be given to a container."""
+    for info in config.device_infos:
+        host.check(host.resolve(info))
+
+
+async def attach(
+    ctx: Context, record: PodRecord, config: ContainerConfig
+) -> tuple[GuestDevice, ...]:
+    """Plug in the block devices; gives all devices of the container as the guest is to make them.
+
+    What was plugged in stays so when a later one fails; `detach` takes it away.
+
+    Raises:
+        FileProblem, HostProblem, HypervisorError
+    """
+    if record.config.hypervisor_type is HypervisorType.MOCK:
+        return ()
+    devices = []
+    for wanted in config.device_infos:
+        info = host.resolve(wanted)
+        host.check(info)
+        if info.dev_type is DeviceType.BLOCK:
+            devices.append(await _plug(ctx, record.id, config.id, info))
+        else:
+            devices.append(GuestDevice(info=info))
+    return tuple(devices)
+
+
+async def detach(ctx: Context, pod_id: str, container_id: str) -> None:
+    """Unplug what was plugged in for the container. Idempotent.
+
+    Raises:
+        WrongState: the machine stands still.
+        HypervisorError: the guest does not let go of one.
+    """
+    for info in ctx.store.pod(pod_id).containers:
+        if info.id == container_id:
+            for device in info.devices:
+                await _unplug(ctx, pod_id, container_id, device)
+
+
+async def _plug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) -> GuestDevice:
+    info = msgspec.structs.replace(info, id=f"drive-{os.urandom(8).hex()}")
+    _remember(ctx, pod_id, container_id, info)
+    record = ctx.store.pod(pod_id)
+    path = ""
+    if record.machine is not None:
+        path = await ctx.hypervisor(record).plug_block(
+            ctx.paths(pod_id).run, record.machine, info.id, Path(info.host_path)
+        )
+    info = msgspec.structs.replace(info, hotplugged=True)
+    _remember(ctx, pod_id, container_id, info)
+    return GuestDevice(info=info, pci_path=path)
+
+
+async def _unplug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) -> None:
+    record = ctx.store.pod(pod_id)
+    hypervisor = ctx.hypervisor(record)
+    if record.machine is not None and hypervisor.alive(record.machine):
+        if record.state is State.PAUSED:
+            raise WrongState(
+                f"pod {pod_id!r} is paused, and its guest cannot let go of the device "
+                f"{info.container_path} of container {container_id!r}; resume it first"
+            )
+        await hypervisor.unplug_block(ctx.paths(pod_id).run, record.machine, info.id)
+    _remember(ctx, pod_id, container_id, info, gone=True)
+
+
+def _remember(
+    ctx: Context, pod_id: str, container_id: str, info: DeviceInfo, *, gone: bool = False
+) -> None:
+    with ctx.store.transaction() as tx:
+        current = tx.container(pod_id, container_id)
+        others = tuple(one for one in current.devices if one.id != info.id)
+        devices = others if gone else (*others, info)
+        tx.save_container(pod_id, msgspec.structs.replace(current, devices=devices))
