@@ -16,6 +16,9 @@ from vctui.errors import HypervisorError
 from vctui.linux import sockets
 
 _PATIENCE: Final = 10.0
+_GONE: Final = (QMPError, EOFError, OSError, AssertionError)
+"""What comes of a QEMU that ends while it is talked to; qemu.qmp has been seen to fail
+an assertion of its own there."""
 
 # A connection that ends when its machine does is no error; qemu.qmp logs it as one.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
@@ -43,7 +46,7 @@ class Session:
                 f"QEMU did not answer {command!r} within {self._timeout:g} s; "
                 "stop the pod if it stays so"
             ) from error
-        except QMPError as error:
+        except _GONE as error:
             raise HypervisorError(f"QEMU did not do {command!r}: {error}; try again") from error
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
@@ -94,5 +97,5 @@ async def connect(path: Path, *, timeout: float = _PATIENCE) -> AsyncIterator[Se
         yield Session(client, dropped, timeout)
     finally:
         dropped.cancel()
-        with contextlib.suppress(EOFError, OSError, QMPError):
+        with contextlib.suppress(*_GONE):
             await client.disconnect()
