@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -208,3 +209,27 @@ async def test_run_keeps_the_last_of_what_is_written():
         b"99999\n100000\n"[-12:],
         b"any name\n",
     )
+
+
+async def test_a_run_that_is_cancelled_as_it_starts_leaves_no_children(tmp_path):
+    """At any moment of the start: the child runs before asyncio has connected its pipes."""
+    for turns in range(12):
+        argument = str(tmp_path / f"mark{turns}")
+        script = 'sh -c "sleep 1000; :" "$0" & wait'
+        running = asyncio.create_task(process.run(["sh", "-c", script, argument]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert not [line for line in commands() if argument.encode() in line]
+
+
+def commands() -> list[bytes]:
+    """The command lines of all processes."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may end while we look
+            found.append(file.read_bytes())
+    return found

@@ -108,20 +108,25 @@ async def run(
         OSError: the program cannot be executed.
         TimeoutError: it was killed.
     """
-    child = await asyncio.create_subprocess_exec(
-        *(os.fspath(argument) for argument in argv),
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=None if env is None else dict(env),
-        cwd=cwd,
-        start_new_session=True,
-        executable=executable,
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *(os.fspath(argument) for argument in argv),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+            executable=executable,
+        )
     )
     try:
         async with asyncio.timeout(timeout):
+            # asyncio ends only the process itself, not its children, when it is cancelled here
+            child = await asyncio.shield(starting)
             stdout, stderr = await _communicate(child, stdin, keep)
     except BaseException:
+        child = await starting
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
