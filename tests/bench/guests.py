@@ -84,6 +84,7 @@ async def _bare_boot(settings: Settings) -> float:
             accelerator=Accelerator.AUTO,
             kernel=Path(guest.kernel),
             initrd=initrd,
+            image=None,
             kernel_params=guest.kernel_params,
             vcpus=1,
             memory=settings.pod.memory,

@@ -24,7 +24,7 @@ def device(path: str = "/dev/mine", **fields: object) -> DeviceInfo:
 
 def test_several_devices_are_fine() -> None:
     config = container(NULL, FIFO)
-    assert check_container(config) is config
+    assert check_container(config) == config
 
 
 @pytest.mark.parametrize(
