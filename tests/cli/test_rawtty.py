@@ -281,8 +281,8 @@ def test_a_shell_in_a_real_terminal() -> None:
         child.setwinsize(31, 95)
         child.sendline("stty size")
         child.expect("31 95")
-        child.sendline("sleep 1000")
-        child.expect("sleep 1000")
+        child.sendline("echo begun; sleep 1000")
+        child.expect("\r\nbegun\r\n")  # so that the key comes as a signal: the shell reads no more
         child.sendintr()
         child.sendline("echo status $?")
         child.expect("status 130")
