@@ -254,17 +254,7 @@ async def _shut_down(
     await recovery.reclaim(ctx, pod_id, keep_logs=True)
     with ctx.store.transaction() as tx:
         current = tx.pod(pod_id)
-        tx.save_pod(
-            msgspec.structs.replace(
-                current,
-                state=State.STOPPED,
-                operation=operation,
-                reason="",
-                machine=None,
-                monitor_pid=0,
-                monitor_started=0.0,
-            )
-        )
+        tx.save_pod(recovery.switched_off(current, operation=operation))
         for one in current.containers:
             stopped = msgspec.structs.replace(one, devices=())
             if one.state is not State.STOPPED:

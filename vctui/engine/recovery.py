@@ -222,20 +222,23 @@ def _ended(container: ContainerRecord, reason: str) -> ContainerRecord:
     )
 
 
+def switched_off(record: PodRecord, *, reason: str = "", operation: str = "") -> PodRecord:
+    """The record of a pod whose machine is no more."""
+    return msgspec.structs.replace(
+        record,
+        state=State.STOPPED,
+        reason=reason,
+        operation=operation,
+        machine=None,
+        monitor_pid=0,
+        monitor_started=0.0,
+    )
+
+
 def _stopped(ctx: Context, record: PodRecord, reason: str, kind: EventKind) -> PodRecord:
     with ctx.store.transaction() as tx:
         current = tx.pod(record.id)
-        tx.save_pod(
-            msgspec.structs.replace(
-                current,
-                state=State.STOPPED,
-                reason=reason,
-                operation="",
-                machine=None,
-                monitor_pid=0,
-                monitor_started=0.0,
-            )
-        )
+        tx.save_pod(switched_off(current, reason=reason))
         for container in current.containers:
             if container.state is not State.STOPPED:
                 container = _ended(container, reason)  # noqa: PLW2901
