@@ -25,7 +25,7 @@ ELSEWHERE: Final = {"LinuxCapabilities": "Capabilities"}
 """Structures with another name here."""
 _SPELT: Final = {
     "DefaultVCPUs": "default_vcpus",
-    "NetNSPath": "netns_path",
+    "NetNSPath": "net_ns_path",
     "RootFs": "rootfs",
     "VCPUs": "vcpus",
 }

@@ -113,6 +113,12 @@ class DiskFull(HostProblem):
     kind = "disk-full"
 
 
+class NetworkError(VctuiError):
+    """A network could not be made, joined or left."""
+
+    kind = "network"
+
+
 class HypervisorError(VctuiError):
     kind = "hypervisor"
 

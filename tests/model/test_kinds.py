@@ -13,6 +13,7 @@ from vctui.model.podfile import Format, parse_pod
 
 KINDS = (
     *(AgentType, HypervisorType, NetworkModel, ProxyType, ShimType),
+    *(kinds.NetInterworkingModel, kinds.EndpointType),
     *(kinds.MachineType, kinds.Accelerator, kinds.ProcessListFormat),
 )
 

@@ -46,6 +46,35 @@ class NetworkModel(StrEnum):
     NOOP = "noop"
 
 
+class NetInterworkingModel(StrEnum):
+    """API: NetInterworkingModel. How an interface is connected to the virtual machine."""
+
+    DEFAULT = "default"
+    """What works on most hosts: tc-filter."""
+    BRIDGED = "bridged"
+    """A bridge in the pod's namespace joins the interface and the machine's tap."""
+    MACVTAP = "macvtap"
+    """The machine has a macvtap device on top of the interface."""
+    ENLIGHTENED = "enlightened"
+    """Whoever filled the namespace made taps or macvtaps there, which the machine has as such."""
+    TC_FILTER = "tc-filter"
+    """The kernel's traffic control redirects between the interface and the machine's tap."""
+    INVALID = "invalid"
+    """The API's word for none of these; always refused."""
+
+
+class EndpointType(StrEnum):
+    """What kind of interface of the pod's namespace the machine is connected to."""
+
+    VETH = "veth"
+    TAP = "tap"
+    MACVLAN = "macvlan"
+    IPVLAN = "ipvlan"
+    MACVTAP = "macvtap"
+    PHYSICAL = "physical"
+    VHOST_USER = "vhost-user"
+
+
 class MachineType(StrEnum):
     """API: HypervisorConfig.HypervisorMachineType."""
 

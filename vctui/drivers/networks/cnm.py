@@ -1,0 +1,36 @@
+"""CNM: somebody else fills the namespace, before the pod starts or in its pre-start hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vctui.drivers.networks.base import Network
+from vctui.errors import InvalidConfig
+from vctui.model.network import Attachment, NetworkConfig
+
+
+class CnmNetwork(Network):
+    def plan(self, config: NetworkConfig, taken: Sequence[str] = ()) -> tuple[Attachment, ...]:
+        """Nothing is joined by us. Raises InvalidConfig for networks by name."""
+        if config.networks:
+            raise InvalidConfig(
+                "network_config.networks names networks of CNI, but network_model is CNM, where "
+                "the namespace is filled by somebody else; leave it out, or set network_model to "
+                "CNI"
+            )
+        return ()
+
+    async def prepare(
+        self, pod_id: str, netns: Path, attachments: Sequence[Attachment]
+    ) -> tuple[Attachment, ...]:
+        """What is in the namespace is what there is."""
+        return ()
+
+    async def check(self, pod_id: str, netns: Path, attachments: Sequence[Attachment]) -> None:
+        """Nothing was promised by us."""
+
+    async def remove(
+        self, pod_id: str, netns: Path | None, attachments: Sequence[Attachment]
+    ) -> None:
+        """Interfaces of others stay, or go with the namespace."""

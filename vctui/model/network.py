@@ -1,0 +1,131 @@
+"""NetworkConfig, and what a pod's network is made of as the store keeps it (sheet §6). Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from vctui.model.kinds import EndpointType, NetInterworkingModel
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: NetworkConfig. Without effect where `network_model` is `noop`."""
+
+    net_ns_path: str = ""
+    """A network namespace of the host that the pod uses and leaves as it was; "" for one of its
+    own, made before the machine and removed after it."""
+    num_interfaces: int = 0
+    """How many of the namespace's interfaces the pod gets, in their order; 0 means all."""
+    interworking_model: NetInterworkingModel = NetInterworkingModel.DEFAULT
+    """How an interface of the namespace is connected to the machine."""
+    networks: tuple[str, ...] = ()
+    """CNI: names of the networks the pod is on, in the order of its interfaces; empty means the
+    host's default network."""
+
+
+class Dns(msgspec.Struct, frozen=True, kw_only=True):
+    """What containers find in /etc/resolv.conf."""
+
+    nameservers: tuple[str, ...] = ()
+    domain: str = ""
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """The pod's membership in one network. It stands in the store before anything is made of it,
+    so that whoever comes after a crash knows what may have to be taken away."""
+
+    network: str
+    """Its name."""
+    interface: str
+    """What its interface is called in the pod's namespace, `eth0`."""
+    config: str = ""
+    """The driver's own: how the network was configured when the pod joined it."""
+    result: str = ""
+    """The driver's own: what joining it gave; "" while that is not known to be done."""
+    dns: Dns = Dns()
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A route that a guest has as the pod's namespace had it."""
+
+    device: str
+    dest: str = ""
+    """`10.1.0.0/16`; "" is the default route of the family."""
+    gateway: str = ""
+    source: str = ""
+    scope: int = 0
+    family: int = 4
+    """4 or 6."""
+    flags: int = 0
+    mtu: int = 0
+
+
+class Neighbor(msgspec.Struct, frozen=True, kw_only=True):
+    """A permanent ARP or NDP entry."""
+
+    device: str
+    address: str
+    mac: str
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True):
+    """A network interface of a guest, as the pod's namespace had it."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
+    """Each with the length of its prefix, `10.0.0.2/24`; both families."""
+
+
+class PhysicalDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A PCI network card that is handed to the guest."""
+
+    bdf: str
+    """Its PCI address on the host, `0000:03:00.0`."""
+    driver: str
+    """The host's driver, which gets it back."""
+    vendor_device: str
+    """`8086 10fb`."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One interface of a pod's namespace and how it is connected to the machine (sheet §6.4)."""
+
+    type: EndpointType
+    index: int
+    """Its place among the pod's endpoints; names of what is made for it come of this."""
+    interface: Interface
+    model: NetInterworkingModel
+    """Never `default`."""
+    tap: str = ""
+    """The device of the namespace that the machine has the other end of; "" where there is
+    none."""
+    bridge: str = ""
+    substitute_mac: str = ""
+    """What the namespace's interface has for a MAC while the guest has its own."""
+    socket: str = ""
+    """Of a vhost-user endpoint."""
+    physical: PhysicalDevice | None = None
+    pci_path: str = ""
+    """Of one that was plugged into a running machine: slots from the root bus on, `02/01`."""
+
+    @property
+    def id(self) -> str:
+        """What the hypervisor calls it."""
+        return f"net{self.index}"
+
+
+class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod's network while it has one."""
+
+    namespace: str
+    """Path of the network namespace."""
+    created: bool
+    """Whether the namespace is the pod's own, and goes with it."""
+    attachments: tuple[Attachment, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbors: tuple[Neighbor, ...] = ()
+    dns: Dns = Dns()
