@@ -1,0 +1,1 @@
+"""Documents of the Container Network Interface (CNI specification)."""
