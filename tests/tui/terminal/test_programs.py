@@ -124,7 +124,7 @@ async def test_vi(text_file: Path) -> None:
         assert terminal.session.exit_code == 0
 
 
-@pytest.mark.skipif(not shutil.which("vim"), reason="needs vim, which uses more of a terminal")
+@pytest.mark.skipif(not shutil.which("vim"), reason="needs vim: apt install vim")
 async def test_vim(text_file: Path) -> None:
     async with running(
         "vim", "-u", "NONE", "-N", "--cmd", "set mouse=a", str(text_file)
