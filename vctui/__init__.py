@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vctui.engine.podfile import load_container, load_pod
     from vctui.engine.runtime import Runtime
     from vctui.errors import VctuiError
+    from vctui.model.agent import AgentConfig
     from vctui.model.container import (
         Capabilities,
         Cmd,
@@ -66,9 +67,12 @@ if TYPE_CHECKING:
         ProcessListFormat,
         ProxyType,
         ShimType,
+        SocketType,
     )
     from vctui.model.logs import LogLine, LogSource
     from vctui.model.pod import PodConfig, PodStatus, Resources
+    from vctui.model.proxy import ProxyConfig
+    from vctui.model.shim import ShimConfig
     from vctui.model.state import State
     from vctui.model.volume import Volume, format_volumes, parse_volumes
     from vctui.settings import Settings
@@ -99,6 +103,7 @@ _HOMES: Final = {
     "vctui.engine.podfile": ("load_container", "load_pod"),
     "vctui.engine.runtime": ("Runtime",),
     "vctui.errors": ("VctuiError",),
+    "vctui.model.agent": ("AgentConfig",),
     "vctui.model.container": (
         "Capabilities",
         "Cmd",
@@ -123,9 +128,12 @@ _HOMES: Final = {
         "ProcessListFormat",
         "ProxyType",
         "ShimType",
+        "SocketType",
     ),
     "vctui.model.logs": ("LogLine", "LogSource"),
     "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
+    "vctui.model.proxy": ("ProxyConfig",),
+    "vctui.model.shim": ("ShimConfig",),
     "vctui.model.state": ("State",),
     "vctui.model.volume": ("Volume", "format_volumes", "parse_volumes"),
     "vctui.settings": ("Settings", "load_settings"),
@@ -135,6 +143,7 @@ _THERE: Final = {"load_settings": "load"}
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AgentConfig",
     "AgentType",
     "Capabilities",
     "Check",
@@ -163,11 +172,14 @@ __all__ = [
     "Process",
     "ProcessListFormat",
     "ProcessListOptions",
+    "ProxyConfig",
     "ProxyType",
     "Resources",
     "Runtime",
     "Settings",
+    "ShimConfig",
     "ShimType",
+    "SocketType",
     "State",
     "VCContainer",
     "VCPod",

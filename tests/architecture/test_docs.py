@@ -11,12 +11,15 @@ import msgspec
 import pytest
 
 from vctui.cli.main import root
+from vctui.model.agent import AgentConfig
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
+from vctui.model.proxy import ProxyConfig
+from vctui.model.shim import ShimConfig
 from vctui.model.volume import Volume
 from vctui.tui.actions import ACTIONS, Action
 
@@ -25,6 +28,7 @@ POD_FILE = (ROOT / "docs" / "pod-file.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 STRUCTURES = (
     *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook, Volume),
+    *(AgentConfig, ProxyConfig, ShimConfig),
     *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount, DeviceInfo),
 )
 

@@ -11,6 +11,7 @@ from vctui.drivers.agents.noop import NoopAgent
 from vctui.drivers.proxies.noop import NoopProxy
 from vctui.drivers.shims.noop import NoopShim
 from vctui.errors import NotFound
+from vctui.model.agent import AgentConfig
 from vctui.model.container import ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 
@@ -19,7 +20,7 @@ RUN_DIR = Path("/nowhere/web")
 
 async def test_the_noop_agent_needs_nothing_and_grants_all():
     agent = NoopAgent()
-    assert agent.needs(RUN_DIR, RUN_DIR, debug=True) == GuestNeeds()
+    assert agent.needs(RUN_DIR, RUN_DIR, AgentConfig(), debug=True) == GuestNeeds()
     await agent.connect("", timeout=1)
     await agent.start_sandbox(pod_id="web", hostname="web")
     await agent.signal("c1", "c1", 9, all=True)

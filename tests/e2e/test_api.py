@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def pod(host: Host) -> str:
             "default_mem_sz": 700,
             "kernel_params": [{"key": "vctui.probe", "value": "7"}],
         },
+        "agent_config": {"debug": True},
         "annotations": {"org.example.pod": "yes"},
         "containers": [
             {
@@ -174,6 +176,15 @@ def test_host_folders_and_files_are_mounted(host: Host, pod: str):
     )
 
 
+def test_a_debugged_agent_logs_what_it_is_asked(host: Host, pod: str):
+    assert "agent.log=debug" in sh(host, "plain", "cat /proc/cmdline").split()
+    assert host.run("container", "exec", pod, "plain", "--", "no-such-program").returncode == 127
+    wait_until(
+        lambda: re.search(r" debug .*no-such-program", host.do("logs", pod, "--source", "agent")),
+        "the agent's words on a command that it did not find",
+    )
+
+
 def test_without_a_network_there_is_the_loopback_device_only(host: Host, pod: str):
     assert sh(host, "plain", "ls /sys/class/net") == "lo\n"
 
@@ -188,6 +199,8 @@ def test_status_has_every_field_of_the_api(host: Host, pod: str):
     status = host.status(pod)
     assert status["annotations"] == {"org.example.pod": "yes"}
     assert (status["hypervisor"], status["agent"]) == ("qemu", "kata")
+    assert (status["proxy"], status["shim"]) == ("kataBuiltInProxy", "kataBuiltInShim")
+    assert status["agent_config"] == {"socket_type": "unix", "debug": True}
     assert status["hypervisor_config"]["default_mem_sz"] == 700
     container = host.container(pod, "plain")
     assert container["annotations"] == {"org.example.container": "yes"}

@@ -14,10 +14,13 @@ from vctui.drivers.shims.builtin import BuiltinShim
 from vctui.drivers.shims.noop import NoopShim
 from vctui.engine import api, registry
 from vctui.engine.runtime import Runtime
+from vctui.model.agent import AgentConfig
 from vctui.model.checks import check_pod
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 from vctui.model.pod import PodConfig
+from vctui.model.proxy import ProxyConfig
+from vctui.model.shim import ShimConfig
 from vctui.model.state import State
 from vctui.settings import Settings
 
@@ -229,7 +232,9 @@ async def test_a_read_only_runtime_refuses_changes_of_handles(runtime: Runtime, 
     [
         ("hypervisor_type", "xen", "hypervisor_type must be one of qemu, mock, not 'xen'"),
         ("agent_type", "hyperstart", "does not support yet"),
-        ("agent_type", "KATA", "must be one of noop, kata"),
+        ("agent_type", "KATA", "must be one of noop, hyperstart, kata"),
+        ("agent_config", {"dbug": True}, r"agent_config.dbug is not a known key; did you mean"),
+        ("proxy_config", "kata-proxy", "proxy_config must be a table"),
         ("containers", ["main"], r"containers\[0\] must be a table"),
         ("annotations", {"a": object()}, "the pod's configuration cannot be used"),
         ("nothing", None, ""),
@@ -246,19 +251,65 @@ async def test_a_structure_with_wrong_types_is_refused(runtime: Runtime, key, va
     assert await api.list_pod(runtime=runtime) == ()
 
 
-@pytest.mark.parametrize("agent", ["kata", "noop"])
-def test_proxy_and_shim_are_those_that_the_pod_names(settings: Settings, agent: str):
-    fitting = check_pod(PodConfig(id="web", agent_type=agent))
-    there = agent == "kata"
-    assert isinstance(registry.proxy(fitting, settings), BuiltinProxy if there else NoopProxy)
-    assert isinstance(registry.shim(fitting), BuiltinShim if there else NoopShim)
-    keys = {"id": "web", "agent_type": agent}
-    none = check_pod(PodConfig(**keys, proxy_type="noopProxy", shim_type="noopShim"))
-    assert isinstance(registry.proxy(none, settings), NoopProxy)
-    assert isinstance(registry.shim(none), NoopShim)
-    ours = check_pod(PodConfig(**keys, proxy_type="kataBuiltInProxy", shim_type="kataBuiltInShim"))
-    assert isinstance(registry.proxy(ours, settings), BuiltinProxy)
-    assert isinstance(registry.shim(ours), BuiltinShim)
+@pytest.mark.parametrize(
+    ("keys", "proxy", "shim"),
+    [
+        ({"agent_type": "noop"}, NoopProxy, NoopShim),
+        ({"agent_type": "kata"}, BuiltinProxy, BuiltinShim),
+        ({"agent_type": "kata", "shim_type": "noopShim"}, BuiltinProxy, NoopShim),
+        ({"agent_type": "noop", "proxy_type": "noopProxy"}, NoopProxy, NoopShim),
+        (
+            {
+                "agent_type": "kata",
+                "proxy_type": "kataBuiltInProxy",
+                "shim_type": "kataBuiltInShim",
+            },
+            BuiltinProxy,
+            BuiltinShim,
+        ),
+    ],
+)
+def test_proxy_and_shim_are_those_that_the_pod_names(settings: Settings, keys, proxy, shim):
+    config = check_pod(PodConfig(id="web", **keys))
+    assert isinstance(registry.proxy(config, settings), proxy)
+    assert isinstance(registry.shim(config), shim)
+
+
+async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
+    await api.create_pod(pod(), runtime=runtime)
+    status = await api.status_pod("web", runtime=runtime)
+    assert (status.agent, status.proxy, status.shim) == ("noop", "noopProxy", "noopShim")
+    assert status.agent_config == AgentConfig()
+    assert (status.proxy_config, status.shim_config) == (ProxyConfig(), ShimConfig())
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"agent_type": "hyperstart"}, "agent_type hyperstart"),
+        ({"agent_config": {"socket_type": "vsock"}}, "agent_config.socket_type vsock"),
+        (
+            {"proxy_type": "kataProxy", "proxy_config": {"path": "/p"}, "shim_type": "noopShim"},
+            "proxy_type kataProxy",
+        ),
+        (
+            {
+                "agent_type": "hyperstart",
+                "proxy_type": "ccProxy",
+                "proxy_config": {"path": "/p"},
+                "shim_config": {"path": "/s"},
+            },
+            "agent_type hyperstart",
+        ),
+    ],
+)
+async def test_what_has_no_driver_is_refused_before_anything_is_made(runtime: Runtime, keys, word):
+    config = check_pod(PodConfig(id="web", **keys))
+    with pytest.raises(
+        errors.InvalidConfig, match=f"{word} .*does not support yet; choose another"
+    ):
+        await api.create_pod(config, runtime=runtime)
+    assert await api.list_pod(runtime=runtime) == ()
 
 
 def test_every_function_is_documented():

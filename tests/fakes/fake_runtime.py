@@ -17,6 +17,7 @@ import msgspec
 
 from vctui.drivers.shims.base import Attachment, Output
 from vctui.errors import AlreadyExists, NotFound, ReadOnly, VctuiError
+from vctui.model.agent import AgentConfig
 from vctui.model.container import (
     Cmd,
     ContainerStatus,
@@ -27,9 +28,11 @@ from vctui.model.container import (
 from vctui.model.doctor import Check
 from vctui.model.events import Event, EventKind
 from vctui.model.hypervisor import HypervisorConfig, Machine
-from vctui.model.kinds import AgentType, HypervisorType
+from vctui.model.kinds import AgentType, HypervisorType, ProxyType, ShimType
 from vctui.model.logs import LogLine, LogSource
 from vctui.model.pod import PodConfig, PodStatus, Resources
+from vctui.model.proxy import ProxyConfig
+from vctui.model.shim import ShimConfig
 from vctui.model.state import State
 
 BORN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -85,6 +88,11 @@ def make_pod(
         hypervisor=HypervisorType.QEMU,
         hypervisor_config=HypervisorConfig(),
         agent=AgentType.KATA,
+        agent_config=AgentConfig(),
+        proxy=ProxyType.BUILTIN,
+        proxy_config=ProxyConfig(),
+        shim=ShimType.BUILTIN,
+        shim_config=ShimConfig(),
         containers_status=tuple(make_container(pod_id, name, state) for name in containers),
         annotations={},
         hostname=pod_id,

@@ -136,7 +136,7 @@ BAD = {
     'id = "web"\nzzz = 1': "zzz is not a known key; known are id, hostname, vm_config,",
     'id = "web"\nhostname = "a_b"': "hostname 'a_b' is not a host name",
     'id = "web"\nhypervisor_type = "xen"': ("hypervisor_type must be one of qemu, mock, not 'xen'"),
-    'id = "web"\nagent_type = true': "agent_type must be one of noop, kata, not true",
+    'id = "web"\nagent_type = true': "agent_type must be one of noop, hyperstart, kata, not true",
     'id = "web"\nvm_config = {memory = "1G"}': "vm_config.memory must be an integer, not '1G'",
     'id = "web"\nvm_config = {vcpus = -1}': "vm_config.vcpus is -1 but cannot be negative",
     'id = "web"\nvm_config = {vcpus = 4096}': "vm_config.vcpus is 4096 but can be 240 at most",

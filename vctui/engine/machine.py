@@ -26,7 +26,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
     at = ctx.paths(config.id)
     wanted = config.hypervisor_config
     agent = registry.agent(config.agent_type, ctx.settings)
-    needs = agent.needs(at.run, at.share, debug=wanted.debug)
+    needs = agent.needs(at.run, at.share, config.agent_config, debug=wanted.debug)
     kernel = Path(wanted.kernel_path) if wanted.kernel_path else None
     initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
     image = Path(wanted.image_path) if wanted.image_path else None

@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent
-from vctui.engine import assets, files, hooks, images, machine, recovery
+from vctui.engine import assets, files, hooks, images, machine, recovery, registry
 from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
@@ -31,6 +31,7 @@ _AGENT_GOODBYE = 5.0
 async def create(ctx: Context, config: PodConfig) -> PodRecord:
     """Record a pod and prepare it; nothing boots."""
     config = check_pod(config)
+    registry.check(config, ctx.settings)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):
         if config.id in ctx.store.pod_ids():

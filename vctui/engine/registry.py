@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vctui.model.kinds import AgentType, HypervisorType, ProxyType, ShimType
+from vctui.errors import InvalidConfig
+from vctui.model import pairing
+from vctui.model.kinds import AgentType, HypervisorType, ProxyType, ShimType, SocketType
 
 if TYPE_CHECKING:
+    from enum import StrEnum
+
     from vctui.drivers.agents.base import Agent
     from vctui.drivers.hypervisors.base import Hypervisor
     from vctui.drivers.proxies.base import Proxy
@@ -37,10 +41,12 @@ def agent(kind: AgentType, settings: Settings) -> Agent:
             from vctui.drivers.agents.noop import NoopAgent
 
             return NoopAgent()
+        case AgentType.HYPERSTART:
+            raise _unsupported("agent_type", kind)
 
 
 def proxy(config: PodConfig, settings: Settings) -> Proxy:
-    match proxy_type(config):
+    match kind := pairing.proxy_type(config):
         case ProxyType.BUILTIN:
             from vctui.drivers.proxies.builtin import BuiltinProxy
 
@@ -49,10 +55,12 @@ def proxy(config: PodConfig, settings: Settings) -> Proxy:
             from vctui.drivers.proxies.noop import NoopProxy
 
             return NoopProxy()
+        case ProxyType.KATA | ProxyType.CC | ProxyType.NO:
+            raise _unsupported("proxy_type", kind)
 
 
 def shim(config: PodConfig) -> Shim:
-    match shim_type(config):
+    match kind := pairing.shim_type(config):
         case ShimType.BUILTIN:
             from vctui.drivers.shims.builtin import BuiltinShim
 
@@ -61,16 +69,20 @@ def shim(config: PodConfig) -> Shim:
             from vctui.drivers.shims.noop import NoopShim
 
             return NoopShim()
+        case ShimType.KATA | ShimType.CC:
+            raise _unsupported("shim_type", kind)
 
 
-def proxy_type(config: PodConfig) -> ProxyType:
-    """The proxy that the pod asks for, else the one that fits its agent."""
-    if config.proxy_type is not None:
-        return config.proxy_type
-    return ProxyType.NOOP if config.agent_type is AgentType.NOOP else ProxyType.BUILTIN
+def check(config: PodConfig, settings: Settings) -> None:
+    """Refuse a pod that asks for what no driver does so far. Raises InvalidConfig."""
+    if config.agent_config.socket_type is SocketType.VSOCK:
+        raise _unsupported("agent_config.socket_type", SocketType.VSOCK)
+    agent(config.agent_type, settings)
+    proxy(config, settings)
+    shim(config)
 
 
-def shim_type(config: PodConfig) -> ShimType:
-    if config.shim_type is not None:
-        return config.shim_type
-    return ShimType.NOOP if config.agent_type is AgentType.NOOP else ShimType.BUILTIN
+def _unsupported(key: str, kind: StrEnum) -> InvalidConfig:
+    return InvalidConfig(
+        f"{key} {kind} is a word of the API that vctui does not support yet; choose another"
+    )

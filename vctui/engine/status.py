@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vctui.errors import NotFound
+from vctui.model import pairing
 from vctui.model.container import ContainerRecord, ContainerStatus
 from vctui.model.pod import PodRecord, PodStatus
 
@@ -35,6 +36,11 @@ def pod_status(record: PodRecord) -> PodStatus:
         hypervisor=config.hypervisor_type,
         hypervisor_config=config.hypervisor_config,
         agent=config.agent_type,
+        agent_config=config.agent_config,
+        proxy=pairing.proxy_type(config),
+        proxy_config=config.proxy_config,
+        shim=pairing.shim_type(config),
+        shim_config=config.shim_config,
         containers_status=tuple(
             container_status(record.id, container) for container in record.containers
         ),

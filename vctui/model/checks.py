@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model import assets, ids
+from vctui.model import assets, ids, pairing
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.documents import convert
@@ -66,6 +66,7 @@ def check_pod(config: PodConfig) -> PodConfig:
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
     _check_hypervisor(assets.applied(config.hypervisor_config, named))
+    pairing.check(config)
     check_annotations(config.annotations)
     for phase in config.hooks.__struct_fields__:
         for index, hook in enumerate(getattr(config.hooks, phase)):

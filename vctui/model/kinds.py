@@ -21,13 +21,28 @@ class AgentType(StrEnum):
     """API: AgentType. Who is talked to in the guest."""
 
     NOOP = "noop"
+    HYPERSTART = "hyperstart"
     KATA = "kata"
+
+
+class SocketType(StrEnum):
+    """API: SocketType. How the host talks to an agent."""
+
+    VSOCK = "vsock"
+    UNIX = "unix"
+    """A serial port of the machine, which is a unix socket on the host."""
 
 
 class ProxyType(StrEnum):
     """API: ProxyType. What shares the agent's one channel among many."""
 
     NOOP = "noopProxy"
+    NO = "noProxy"
+    """Every client talks to the agent itself."""
+    CC = "ccProxy"
+    """Clear Containers' program, before hyperstart."""
+    KATA = "kataProxy"
+    """Kata Containers 1.x' program."""
     BUILTIN = "kataBuiltInProxy"
     """Our monitor; the name is Kata's own for a proxy inside the runtime."""
 
@@ -35,7 +50,11 @@ class ProxyType(StrEnum):
 class ShimType(StrEnum):
     """API: ShimType. What stands on the host for a process in the guest."""
 
+    CC = "ccShim"
+    """Clear Containers' program, a client of ccProxy."""
     NOOP = "noopShim"
+    KATA = "kataShim"
+    """Kata Containers 1.x' program."""
     BUILTIN = "kataBuiltInShim"
     """Our monitor; the name is Kata's own for a shim inside the runtime."""
 
@@ -125,9 +144,6 @@ class Signal(IntEnum):
 
 
 NOT_YET: Final[dict[type[Enum], tuple[str, ...]]] = {
-    AgentType: ("hyperstart",),
-    ProxyType: ("noProxy", "ccProxy", "kataProxy"),
-    ShimType: ("ccShim", "kataShim"),
     NetworkModel: ("CNI", "CNM"),
 }
 """Words of the API that nothing stands behind so far."""

@@ -6,10 +6,13 @@ from datetime import datetime
 
 import msgspec
 
+from vctui.model.agent import AgentConfig
 from vctui.model.container import ContainerConfig, ContainerRecord, ContainerStatus
 from vctui.model.hook import Hooks
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import AgentType, HypervisorType, NetworkModel, ProxyType, ShimType
+from vctui.model.proxy import ProxyConfig
+from vctui.model.shim import ShimConfig
 from vctui.model.state import State
 from vctui.model.volume import Volume
 
@@ -38,16 +41,26 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How the virtual machine is made."""
     agent_type: AgentType = AgentType.KATA
     """Who is talked to in the guest; `noop`: nobody."""
+    agent_config: AgentConfig = AgentConfig()
+    """How it is talked to."""
     proxy_type: ProxyType | None = None
-    """None: the built-in one, or noop for the noop agent."""
+    """What shares the agent's channel; None: the one that fits the agent."""
+    proxy_config: ProxyConfig = ProxyConfig()
+    """Of a proxy that is a program of its own."""
     shim_type: ShimType | None = None
-    """As `proxy_type`."""
+    """What stands for processes on the host; None: the one that fits the proxy."""
+    shim_config: ShimConfig = ShimConfig()
+    """Of a shim that is a program of its own."""
     network_model: NetworkModel = NetworkModel.NOOP
     """`noop`: the guest has its loopback device only."""
     volumes: tuple[Volume, ...] = ()
+    """Folders of the host that containers can mount by tag."""
     containers: tuple[ContainerConfig, ...] = ()
+    """Those of its start; more can be added later."""
     hooks: Hooks = Hooks()
+    """Programs of the host that run as the pod starts and stops."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    """Kept and shown; some name assets."""
 
 
 class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +71,11 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: HypervisorType
     hypervisor_config: HypervisorConfig
     agent: AgentType
+    agent_config: AgentConfig
+    proxy: ProxyType
+    proxy_config: ProxyConfig
+    shim: ShimType
+    shim_config: ShimConfig
     containers_status: tuple[ContainerStatus, ...]
     annotations: dict[str, str]
     hostname: str

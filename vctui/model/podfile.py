@@ -69,6 +69,9 @@ def make_pod(
             _anchor(hypervisor, key, base_dir)
         if "/" in str(hypervisor.get("hypervisor_path", "")):
             _anchor(hypervisor, "hypervisor_path", base_dir)
+    for program in ("proxy_config", "shim_config"):
+        if isinstance(table := data.get(program), dict):
+            _anchor(table, "path", base_dir)
     hooks = data.get("hooks")
     for phase in hooks.values() if isinstance(hooks, dict) else ():
         for hook in phase if isinstance(phase, list) else ():

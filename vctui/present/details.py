@@ -74,6 +74,10 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
         _section(
             "Companions",
             Field("agent", status.agent.value),
+            Field("proxy", status.proxy.value),
+            Field("proxy's program", status.proxy_config.path),
+            Field("shim", status.shim.value),
+            Field("shim's program", status.shim_config.path),
             Field("monitor", f"pid {status.monitor_pid}" if status.monitor_pid else ""),
         )
     )

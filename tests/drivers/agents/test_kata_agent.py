@@ -12,6 +12,7 @@ from tests.fakes.fake_agent import FakeAgent, Refusal
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.agents.kata.agent import KataAgent
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
+from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 from vctui.wire import ttrpc
@@ -179,3 +180,14 @@ async def test_other_errors_keep_their_code(agent: KataAgent, fake: FakeAgent):
     with pytest.raises(AgentError, match="refused RemoveContainer: policy") as refused:
         await agent.remove_container("c1", timeout=1)
     assert refused.value.code == ttrpc.PERMISSION_DENIED
+
+
+def test_the_agents_log_says_everything_where_agent_or_guest_is_debugged():
+    def parameters(*, agent: bool, guest: bool) -> tuple[str, ...]:
+        there = Path("/nowhere/web")
+        return KataAgent.needs(there, there, AgentConfig(debug=agent), debug=guest).kernel_params
+
+    assert parameters(agent=False, guest=False) == ()
+    assert parameters(agent=True, guest=False) == ("agent.log=debug",)
+    assert parameters(agent=True, guest=True) == ("agent.log=debug", "agent.debug_console")
+    assert parameters(agent=False, guest=True) == parameters(agent=True, guest=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vctui.drivers.hypervisors.base import Port, Share
+from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
 
@@ -64,7 +65,8 @@ class Agent(ABC):
 
     @staticmethod
     @abstractmethod
-    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds: ...
+    def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
+        """`debug`: the whole guest is to be looked into, not only its agent."""
 
     @abstractmethod
     async def connect(self, url: str, *, timeout: float) -> None:

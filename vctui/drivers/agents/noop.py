@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
+from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 
 
 class NoopAgent(Agent):
     @staticmethod
-    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds:
+    def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
         return GuestNeeds()
 
     async def connect(self, url: str, *, timeout: float) -> None:

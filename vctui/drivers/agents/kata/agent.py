@@ -18,6 +18,7 @@ from vctui.drivers.agents.kata import answers, ports, requests
 from vctui.drivers.agents.kata.over_ttrpc import AGENT, GUEST, HEALTH, TtrpcCarrier
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
+from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import Signal
 from vctui.wire import ttrpc
@@ -50,14 +51,15 @@ class KataAgent(Agent):
         self._created: dict[str, Cmd] = {}
 
     @staticmethod
-    def needs(run_dir: Path, share_dir: Path, *, debug: bool) -> GuestNeeds:
+    def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
+        log = ("agent.log=debug",) if debug or config.debug else ()
         return GuestNeeds(
             ports=(
                 Port(name=ports.CHANNEL, socket=run_dir / "agent.sock"),
                 Port(name=ports.LOG, socket=run_dir / "agentlog.sock"),
             ),
             shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
-            kernel_params=("agent.log=debug", "agent.debug_console") if debug else (),
+            kernel_params=(*log, *(("agent.debug_console",) if debug else ())),
         )
 
     async def connect(self, url: str, *, timeout: float) -> None:

@@ -1,0 +1,17 @@
+"""AgentConfig: what the virtcontainers 1.0 API leaves to each agent to define."""
+
+from __future__ import annotations
+
+import msgspec
+
+from vctui.model.kinds import SocketType
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: AgentConfig. Which of the fields count depends on the agent; others are refused."""
+
+    socket_type: SocketType = SocketType.UNIX
+    """How the host reaches the agent: `unix`, a serial port of the machine behind a unix socket,
+    or `vsock`."""
+    debug: bool = False
+    """The agent's log says everything."""

@@ -1,0 +1,92 @@
+"""Which proxy and which shim go with an agent, and what of their configurations counts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from vctui.errors import InvalidConfig
+from vctui.model.kinds import AgentType, ProxyType, ShimType, SocketType
+
+if TYPE_CHECKING:
+    from vctui.model.pod import PodConfig
+    from vctui.model.proxy import ProxyConfig
+    from vctui.model.shim import ShimConfig
+
+PROXIES: Final[Mapping[AgentType, tuple[ProxyType, ...]]] = {
+    AgentType.NOOP: (ProxyType.NOOP,),
+    AgentType.KATA: (ProxyType.BUILTIN, ProxyType.KATA, ProxyType.NO),
+    AgentType.HYPERSTART: (ProxyType.BUILTIN, ProxyType.CC),
+}
+"""Those that speak the agent's protocol; the first is the one of a pod that names none."""
+
+SHIMS: Final[Mapping[ProxyType, tuple[ShimType, ...]]] = {
+    ProxyType.NOOP: (ShimType.NOOP,),
+    ProxyType.BUILTIN: (ShimType.BUILTIN, ShimType.NOOP),
+    ProxyType.KATA: (ShimType.KATA, ShimType.NOOP),
+    ProxyType.NO: (ShimType.KATA, ShimType.NOOP),
+    ProxyType.CC: (ShimType.CC, ShimType.NOOP),
+}
+"""Those that speak the proxy's protocol; the first is the one of a pod that names none."""
+
+EXTERNAL: Final = frozenset({ProxyType.KATA, ProxyType.CC, ShimType.KATA, ShimType.CC})
+"""Programs of their own."""
+
+
+def proxy_type(config: PodConfig) -> ProxyType:
+    """The proxy that the pod names, else the one that fits its agent."""
+    return config.proxy_type or PROXIES[config.agent_type][0]
+
+
+def shim_type(config: PodConfig) -> ShimType:
+    """The shim that the pod names, else the one that fits its proxy."""
+    return config.shim_type or SHIMS[proxy_type(config)][0]
+
+
+def check(config: PodConfig) -> None:
+    """Refuse what has no meaning together. Raises InvalidConfig, naming the key."""
+    agent, proxy, shim = config.agent_type, proxy_type(config), shim_type(config)
+    _fits("proxy_type", proxy, PROXIES[agent], f"the agent {agent}")
+    _fits("shim_type", shim, SHIMS[proxy], f"the proxy {proxy}")
+    _check_program("proxy", proxy, config.proxy_config)
+    _check_program("shim", shim, config.shim_config)
+    if agent is AgentType.NOOP and config.agent_config.debug:
+        raise InvalidConfig(
+            "agent_config.debug has no effect with the agent noop, which is not there; "
+            "leave it out, or choose another agent_type"
+        )
+    if proxy is ProxyType.NO and config.agent_config.socket_type is not SocketType.VSOCK:
+        raise InvalidConfig(
+            "proxy_type noProxy needs agent_config.socket_type vsock, as a serial port serves one "
+            "client only; set it, or choose another proxy_type"
+        )
+
+
+def _fits(
+    key: str,
+    chosen: ProxyType | ShimType,
+    fitting: tuple[ProxyType, ...] | tuple[ShimType, ...],
+    beside: str,
+) -> None:
+    if chosen not in fitting:
+        raise InvalidConfig(
+            f"{key} {chosen} does not go with {beside}; use {' or '.join(fitting)}, or leave it out"
+        )
+
+
+def _check_program(
+    what: str, chosen: ProxyType | ShimType, config: ProxyConfig | ShimConfig
+) -> None:
+    if chosen in EXTERNAL:
+        if not config.path.startswith("/"):
+            raise InvalidConfig(
+                f"{what}_config.path {config.path!r} is not the absolute path of a program; "
+                f"name the {what} that {what}_type {chosen} is to run"
+            )
+        return
+    for key in config.__struct_fields__:
+        if getattr(config, key):
+            raise InvalidConfig(
+                f"{what}_config.{key} has no effect with {what}_type {chosen}, which is no program "
+                f"of its own; leave it out, or choose another {what}_type"
+            )

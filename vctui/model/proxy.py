@@ -1,0 +1,14 @@
+"""ProxyConfig (virtcontainers 1.0 API document)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API: ProxyConfig. For a proxy that is a program of its own; refused for others."""
+
+    path: str = ""
+    """The proxy's program."""
+    debug: bool = False
+    """Its log says everything."""
