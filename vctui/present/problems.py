@@ -26,6 +26,7 @@ _TITLES: Final[dict[str, str]] = {
     "disk-full": "Disk full",
     "hypervisor": "Virtual machine",
     "machine-died": "The virtual machine died",
+    "network": "Network",
     "agent": "Agent",
     "agent-unreachable": "Agent out of reach",
     "agent-unsupported": "Not supported by the agent",
