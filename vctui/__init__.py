@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         ShimType,
         SocketType,
     )
+    from vctui.model.linux import ContainerResources, DeviceRule
     from vctui.model.logs import LogLine, LogSource
     from vctui.model.pod import PodConfig, PodStatus, Resources
     from vctui.model.proxy import ProxyConfig
@@ -130,6 +131,7 @@ _HOMES: Final = {
         "ShimType",
         "SocketType",
     ),
+    "vctui.model.linux": ("ContainerResources", "DeviceRule"),
     "vctui.model.logs": ("LogLine", "LogSource"),
     "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
     "vctui.model.proxy": ("ProxyConfig",),
@@ -149,8 +151,10 @@ __all__ = [
     "Check",
     "Cmd",
     "ContainerConfig",
+    "ContainerResources",
     "ContainerStatus",
     "DeviceInfo",
+    "DeviceRule",
     "DeviceType",
     "EnvVar",
     "Event",

@@ -16,6 +16,7 @@ from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mo
 from vctui.model.device import DeviceInfo
 from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
+from vctui.model.linux import ContainerResources, DeviceRule
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
 from vctui.model.proxy import ProxyConfig
@@ -30,6 +31,7 @@ STRUCTURES = (
     *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook, Volume),
     *(AgentConfig, ProxyConfig, ShimConfig),
     *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount, DeviceInfo),
+    *(ContainerResources, DeviceRule),
 )
 
 

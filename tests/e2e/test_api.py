@@ -51,6 +51,18 @@ def pod(host: Host) -> str:
                     "work_dir": "/var",
                 },
                 "annotations": {"org.example.container": "yes"},
+                "resources": {
+                    "cpu_quota": 150000,
+                    "cpu_shares": 512,
+                    "memory_limit": 100 * 2**20,
+                    "memory_reservation": 2**20,
+                    "pids_limit": 50,
+                    "hugepage_limits": {"2MB": 2**21},
+                    "devices": [
+                        {"allow": False},
+                        {"allow": True, "type": "c", "major": 4, "minor": 64, "access": "r"},
+                    ],
+                },
                 "mounts": [
                     {"source": str(site / "file"), "destination": "/given/file"},
                     {"source": str(site / "folder"), "destination": "/given/rw"},
@@ -128,6 +140,33 @@ def test_arguments_environment_and_folder_arrive(host: Host, pod: str):
     assert "FROM_FILE=a b" in environment
     assert "EMPTY=" in environment
     assert sh(host, "plain", "readlink /proc/1/cwd") == "/var\n"
+
+
+def test_a_container_has_its_limits(host: Host, pod: str):
+    files = {
+        "cpu.max": "150000 100000",
+        "cpu.weight": "20",
+        "memory.max": str(100 * 2**20),
+        "memory.low": str(2**20),
+        "pids.max": "50",
+        "hugetlb.2MB.max": str(2**21),
+    }
+    said = sh(host, "plain", f"cd /sys/fs/cgroup/vctui/plain && cat {' '.join(files)}")
+    assert said.splitlines() == list(files.values())
+    assert "max" in sh(host, "plain", "cat /sys/fs/cgroup/vctui/bound/memory.max")
+
+
+def test_device_rules_hold(host: Host, pod: str):
+    script = (
+        "mknod /dev/given c 4 64 && mknod /dev/denied c 4 65;"
+        "dd if=/dev/given count=0 2>/dev/null && echo opened;"
+        "dd if=/dev/null of=/dev/given 2>&1; dd if=/dev/denied count=0 2>&1"
+    )
+    assert sh(host, "plain", f"{script}; true").splitlines() == [
+        "opened",
+        "dd: can't open '/dev/given': Operation not permitted",
+        "dd: can't open '/dev/denied': Operation not permitted",
+    ]
 
 
 def test_user_and_groups_arrive(host: Host, pod: str):

@@ -15,7 +15,9 @@ from vctui.image.rootfs import rootfs_template
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 SCRIPT = (
-    'id; pwd; echo "$A"; cat /data/file; touch /x || echo read-only; grep NoNewPrivs /proc/1/status'
+    'id; pwd; echo "$A"; cat /data/file; touch /x || echo read-only;'
+    "grep NoNewPrivs /proc/1/status;"
+    "cd /sys/fs/cgroup/vctui/bundled && cat memory.max cpu.max cpu.weight pids.max"
 )
 
 
@@ -41,7 +43,12 @@ def test_a_bundle_runs_as_it_says(host: Host, guest_cache: Path) -> None:
             {"destination": "/data", "type": "none", "source": "data", "options": ["bind", "ro"]},
         ],
         "linux": {
-            "resources": {"memory": {"limit": 300 * 1024**2}, "cpu": {"quota": 1, "period": 1000}}
+            "resources": {
+                "memory": {"limit": 300 * 1024**2, "reservation": 2**20},
+                "cpu": {"quota": 1000, "period": 2000, "shares": 512},
+                "pids": {"limit": 50},
+                "devices": [{"allow": False, "access": "rwm"}],
+            }
         },
         "annotations": {"org.example": "kept"},
     }
@@ -52,7 +59,8 @@ def test_a_bundle_runs_as_it_says(host: Host, guest_cache: Path) -> None:
     assert "9" in lines[0].partition("groups=")[2]
     assert lines[1:4] == ["/data", "b=c", "mounted"]
     assert "read-only" in lines
-    assert lines[-1].split() == ["NoNewPrivs:", "1"]
+    assert ["NoNewPrivs:", "1"] in [line.split() for line in lines]
+    assert lines[-4:] == [str(300 * 2**20), "1000 2000", "20", "50"]
     status = host.status("bundled")
     assert status["hostname"] == "bundle-host"
     assert status["machine"]["memory"] == 300

@@ -89,6 +89,9 @@ def test_a_manifest_becomes_a_pod_without_a_warning() -> None:
     assert warnings == []
     assert (pod.id, pod.hostname) == ("shop", "till")
     assert (pod.vm_config.vcpus, pod.vm_config.memory) == (2, 256 + 100 + 1)
+    limits = pod.containers[0].resources
+    assert (limits.cpu_quota, limits.memory_limit) == (50_000, 100 * 1024**2)
+    assert limits.cpu_shares == 512
     assert pod.annotations == {
         "org.example": "kept",
         "io.kubernetes.pod.label/app": "shop",
@@ -130,7 +133,7 @@ UNSUPPORTED = {
     f"{MAIN}.imagePullPolicy": "Always",
     f"{MAIN}.env.0": {"name": "POD", "valueFrom": {"fieldRef": {}}},
     f"{MAIN}.envFrom": [{"configMapRef": {"name": "x"}}],
-    f"{MAIN}.resources.requests": {"cpu": "1"},
+    f"{MAIN}.resources.requests": {"cpu": "1", "memory": "1Mi"},
     f"{MAIN}.resources.limits.ephemeral-storage": "1Gi",
     f"{MAIN}.securityContext.privileged": True,
     f"{MAIN}.securityContext.seccompProfile": {"type": "RuntimeDefault"},

@@ -41,7 +41,8 @@ USUAL: dict[str, Any] = {
         "resources": {
             "devices": [{"allow": False, "access": "rwm"}],
             "memory": {"limit": 256 * 1024**2 + 1},
-            "cpu": {"quota": 150_000, "period": 100_000},
+            "cpu": {"quota": 150_000, "period": 100_000, "shares": 512},
+            "pids": {"limit": 99},
         },
         "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}],
         "maskedPaths": ["/proc/acpi", "/proc/kcore"],
@@ -67,7 +68,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 def translate(document: object) -> tuple[PodConfig, list[str]]:
     raw = json.dumps(document).encode()
-    data, warnings = oci.pod_of_bundle(raw, bundle="/bundles/shop", pod_id="shop")
+    data, warnings = oci.pod_of_bundle(raw, bundle="/bundles/shop", pod_id="shop", base_memory=256)
     return msgspec.convert(data, PodConfig), warnings
 
 
@@ -76,6 +77,15 @@ def test_a_usual_bundle_becomes_a_pod_without_a_warning() -> None:
     assert warnings == []
     assert (pod.id, pod.hostname) == ("shop", "shop")
     assert (pod.vm_config.memory, pod.vm_config.vcpus) == (257, 2)
+    limits = pod.containers[0].resources
+    assert (limits.cpu_quota, limits.cpu_period) == (150_000, 100_000)
+    assert (limits.memory_limit, limits.cpu_shares, limits.pids_limit) == (
+        256 * 1024**2 + 1,
+        512,
+        99,
+    )
+    (rule,) = limits.devices
+    assert (rule.allow, rule.type, rule.access) == (False, "a", "rwm")
     (container,) = pod.containers
     assert (container.id, container.rootfs) == ("shop", "/bundles/shop/rootfs")
     assert container.readonly_rootfs
@@ -122,13 +132,20 @@ def test_without_limits_the_machine_has_its_usual_size() -> None:
     assert warnings == []
 
 
+def test_a_limit_below_a_machines_usual_size_is_only_the_containers() -> None:
+    pod, _ = translate(changed("linux.resources.memory", {"limit": 64 * 1024**2}))
+    assert pod.vm_config.memory == 0
+    assert pod.containers[0].resources.memory_limit == 64 * 1024**2
+
+
 UNSUPPORTED = {
     "hooks": {"prestart": [{"path": "/bin/true"}]},
     "domainname": "example.org",
     "linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
     "linux.sysctl": {"net.ipv4.ip_forward": "1"},
-    "linux.resources.pids": {"limit": 5},
-    "linux.resources.cpu": {"shares": 512},
+    "linux.resources.blockIO": {"weight": 5},
+    "linux.resources.unified": {"memory.high": "1"},
+    "linux.resources.cpu": {"mems": "0-1"},
     "linux.resources.memory": {"swap": 5},
     "linux.devices": [{"path": "/dev/fuse"}],
     "linux.maskedPaths": ["/proc/mine"],
@@ -226,4 +243,4 @@ def test_any_document_is_a_pod_or_an_error_of_ours(changes: list[tuple[str, Any]
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_document_are_refused(raw: bytes) -> None:
     with contextlib.suppress(FileProblem, InvalidConfig):
-        oci.pod_of_bundle(raw, bundle="/b", pod_id="shop")
+        oci.pod_of_bundle(raw, bundle="/b", pod_id="shop", base_memory=256)

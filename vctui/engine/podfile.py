@@ -73,7 +73,10 @@ def load_bundle(
         raise FileProblem(f"{file} is larger than 1 MiB; name an OCI bundle")
     try:
         data, warnings = oci.pod_of_bundle(
-            raw, bundle=str(bundle), pod_id=pod_id or bundle.resolve().name
+            raw,
+            bundle=str(bundle),
+            pod_id=pod_id or bundle.resolve().name,
+            base_memory=settings.pod.memory,
         )
     except (FileProblem, InvalidConfig) as error:
         raise type(error)(f"{file}: {error}") from error

@@ -21,6 +21,7 @@ from vctui.model.hook import Hook
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
 from vctui.model.kinds import DeviceType, MachineType
+from vctui.model.linux import check_resources
 from vctui.model.pod import PodConfig
 from vctui.model.volume import MAX_VOLUMES, RESERVED_TAG, Volume
 
@@ -109,6 +110,7 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     check_annotations(config.annotations, where=f"{where}annotations")
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
+    check_resources(config.resources, f"{where}resources.")
     taken: dict[str, int] = {}
     for index, device in enumerate(config.device_infos):
         _check_device(device, f"{where}device_infos[{index}].")

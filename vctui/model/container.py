@@ -8,6 +8,7 @@ import msgspec
 
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import ProcessListFormat
+from vctui.model.linux import ContainerResources
 from vctui.model.state import State
 
 
@@ -81,6 +82,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     readonly_rootfs: bool = False
     mounts: tuple[Mount, ...] = ()
     device_infos: tuple[DeviceInfo, ...] = ()
+    resources: ContainerResources = ContainerResources()
+    """Limits of the container in the machine; its size is the pod's `vm_config`."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from vctui.errors import InvalidConfig
 from vctui.model import capabilities
+from vctui.model.linux import PERIOD
 from vctui.model.tables import Table
-from vctui.wire.oci import mebibytes
+from vctui.wire.oci_linux import MIB, mebibytes
 
 RESTART_POLICY: Final = "io.kubernetes.pod.restart-policy"
 NAMESPACE: Final = "io.kubernetes.pod.namespace"
@@ -80,8 +81,7 @@ def pod_of_manifest(
     if not tables:
         raise InvalidConfig("spec.containers is empty; a pod must have a container")
     users = _users_of_volumes(tables)
-    size = _Size()
-    containers = [_container(each, of_pod, volumes, users, size) for each in tables]
+    containers = [_container(each, of_pod, volumes, users) for each in tables]
     hostname = spec.text("hostname")
     for table in (security, metadata, spec):
         table.rest(*_SERVER_SIDE)
@@ -89,7 +89,7 @@ def pod_of_manifest(
     pod = {
         "id": name,
         "hostname": hostname,
-        "vm_config": size.machine(base_memory),
+        "vm_config": _machine(containers, base_memory),
         "containers": containers,
         "annotations": annotations,
     }
@@ -116,31 +116,52 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(replaced, text)
 
 
-class _Size:
-    """What the limits of all containers come to."""
+def _resources(container: Table) -> dict[str, int]:
+    """A container's `resources`: a CPU that is not requested is so as far as the limit goes."""
+    table = container.table("resources")
+    limits, requests = table.table("limits"), table.table("requests")
+    cpus = {each: _amount(each, "cpu") for each in (limits, requests)}
+    memory = _amount(limits, "memory")
+    found = {
+        "cpu_quota": _rounded_up(cpus[limits] * PERIOD),
+        "memory_limit": _rounded_up(memory),
+        "cpu_shares": _shares(cpus[requests] or cpus[limits]),
+    }
+    if "memory" in limits:
+        mebibytes(found["memory_limit"], limits.path("memory"))
+    if "memory" in requests:
+        requests.value("memory")
+        requests.warn("memory", "has no effect: it is for a scheduler")
+    for each in (limits, requests, table):
+        each.rest()
+    return {key: value for key, value in found.items() if value}
 
-    def __init__(self) -> None:
-        self._cpus = Decimal(0)
-        self._memory = 0
 
-    def add(self, resources: Table) -> None:
-        limits = resources.table("limits")
-        if "cpu" in limits:
-            self._cpus += quantity(limits.value("cpu"), limits.path("cpu"))
-        if "memory" in limits:
-            path = limits.path("memory")
-            limit = quantity(limits.value("memory"), path)
-            self._memory += mebibytes(int(limit.to_integral_value()), path)
-        limits.rest()
-        resources.rest()
+def _amount(table: Table, key: str) -> Decimal:
+    return quantity(table.value(key), table.path(key)) if key in table else Decimal(0)
 
-    def machine(self, base_memory: int) -> dict[str, int]:
-        found = {}
-        if self._cpus:
-            found["vcpus"] = max(1, int(self._cpus.to_integral_value(rounding="ROUND_CEILING")))
-        if self._memory:
-            found["memory"] = base_memory + self._memory
-        return found
+
+def _rounded_up(number: Decimal) -> int:
+    return int(number.to_integral_value(rounding="ROUND_CEILING"))
+
+
+def _shares(cpus: Decimal) -> int:
+    """The kubelet's: 1,024 for a CPU."""
+    return min(max(2, int(cpus * 1024)), 262_144) if cpus else 0
+
+
+def _machine(containers: list[dict[str, Any]], base_memory: int) -> dict[str, int]:
+    """The size of the machine: what the limits of all containers come to."""
+    quota, memory = (
+        sum(one["resources"].get(key, 0) for one in containers)
+        for key in ("cpu_quota", "memory_limit")
+    )
+    found = {}
+    if quota:
+        found["vcpus"] = -(-quota // PERIOD)
+    if memory:
+        found["memory"] = base_memory + -(-memory // MIB)
+    return found
 
 
 def _annotations(metadata: Table) -> dict[str, str]:
@@ -165,7 +186,6 @@ def _container(
     of_pod: Mapping[str, Any],
     volumes: Mapping[str, Mapping[str, Any] | None],
     users: Mapping[str, int],
-    size: _Size,
 ) -> dict[str, Any]:
     name, image = container.text("name"), container.text("image")
     if not image:
@@ -177,7 +197,6 @@ def _container(
     args = [expand(each, variables) for each in container.texts("args")]
     terminal = container.flag("tty")
     container.flag("stdin")  # a container's standard input is open anyway
-    size.add(container.table("resources"))
     security = container.table("securityContext")
     user, group = (
         number if (number := security.integer(key)) is not None else of_pod[key]
@@ -193,6 +212,7 @@ def _container(
     found: dict[str, Any] = {
         "id": name,
         "image": image,
+        "resources": _resources(container),
         "readonly_rootfs": security.flag("readOnlyRootFilesystem"),
         "cmd": {
             "args": args,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vctui.errors import FileProblem, InvalidConfig
 from vctui.model.tables import Table
+from vctui.wire import oci_linux
 
 BUNDLE_PATH: Final = "com.github.containers.virtcontainers.pkg.oci.bundle_path"
 CONTAINER_TYPE: Final = "com.github.containers.virtcontainers.pkg.oci.container_type"
@@ -33,27 +34,19 @@ _TYPES: Final = {
 }
 _SYSTEM: Final = ("/proc", "/dev", "/sys")
 _CAPABILITY_SETS: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
-_MIB: Final = 1024 * 1024
-_PERIOD: Final = 100_000
-"""Microseconds: the kernel's default for a CPU quota."""
-_OURS: Final = ("pid", "ipc", "uts", "mount", "network", "cgroup")
-"""Namespaces that a container of a pod has anyway, or has the machine for."""
-_MASKED: Final = {
-    *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
-    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"),
-}
-_READ_ONLY: Final = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 _USUAL_LIMIT: Final = {"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}
-_USUAL_RULE: Final = {"allow": False, "access": "rwm"}
 
 
-def pod_of_bundle(raw: bytes, *, bundle: str, pod_id: str) -> tuple[dict[str, Any], list[str]]:
+def pod_of_bundle(
+    raw: bytes, *, bundle: str, pod_id: str, base_memory: int
+) -> tuple[dict[str, Any], list[str]]:
     """The pod that a bundle describes, and warnings about what has no effect.
 
     Args:
         raw: config.json.
         bundle: absolute path of the bundle, which relative paths are relative to.
         pod_id: of the pod and of its container.
+        base_memory: MiB of a machine whose container has no limit, or a lower one.
 
     Raises:
         FileProblem: it is no JSON object.
@@ -71,17 +64,23 @@ def pod_of_bundle(raw: bytes, *, bundle: str, pod_id: str) -> tuple[dict[str, An
         raise InvalidConfig("linux is missing; a bundle for Linux must have it")
     annotations = spec.mapping("annotations")
     annotations |= {BUNDLE_PATH: bundle, CONTAINER_TYPE: _container_type(annotations, warnings)}
+    linux = spec.table("linux")
+    resources = oci_linux.resources(linux)
     container = {
         "id": pod_id,
         **_root(spec, bundle),
         "cmd": _command(spec.table("process")),
         "mounts": [mount for each in spec.tables("mounts") if (mount := _mount(each))],
+        "resources": resources,
         "annotations": annotations,
     }
+    oci_linux.namespaces(linux)
+    oci_linux.hidden_paths(linux)
+    linux.rest()
     pod = {
         "id": pod_id,
         "hostname": spec.text("hostname"),
-        "vm_config": _linux(spec.table("linux")),
+        "vm_config": oci_linux.machine(resources, base_memory),
         "containers": [container],
         "annotations": annotations,
     }
@@ -111,13 +110,6 @@ def environment(items: list[str]) -> list[dict[str, str]]:
     """Items without `=` or without a name say nothing, and are left out."""
     pairs = [item.partition("=") for item in items]
     return [{"var": var, "value": value} for var, equals, value in pairs if var and equals]
-
-
-def mebibytes(limit: int, path: str) -> int:
-    """A memory limit in bytes as the size of a machine. Raises InvalidConfig."""
-    if limit <= 0:
-        raise InvalidConfig(f"{path} is {limit}, but must be positive; leave it out for no limit")
-    return -(-limit // _MIB)
 
 
 def _container_type(annotations: dict[str, str], warnings: list[str]) -> str:
@@ -206,30 +198,3 @@ def _mount(mount: Table) -> dict[str, Any] | None:
         "options": [word for word in options if word not in {"ro", "rw"}],
         "read_only": "ro" in options,
     }
-
-
-def _linux(linux: Table) -> dict[str, int]:
-    """The size of the machine."""
-    resources = linux.table("resources")
-    memory, cpu = resources.table("memory"), resources.table("cpu")
-    size = {}
-    if (limit := memory.integer("limit")) is not None:
-        size["memory"] = mebibytes(limit, memory.path("limit"))
-    quota, period = cpu.integer("quota"), cpu.integer("period")
-    if quota is not None and quota > 0:
-        if period is not None and period <= 0:
-            raise InvalidConfig(f"{cpu.path('period')} is {period}, but must be positive")
-        size["vcpus"] = -(-quota // (period or _PERIOD))
-    for rule in resources.value("devices") or []:
-        if rule != _USUAL_RULE:
-            resources.warn("devices", f"has the rule {rule}, which has no effect")
-    for namespace in linux.tables("namespaces"):
-        kind, path = namespace.text("type"), namespace.text("path")
-        if path or kind not in _OURS:
-            namespace.warn("type", f"{kind!r}{' with a path' * bool(path)} has no effect")
-    for key, usual in (("maskedPaths", _MASKED), ("readonlyPaths", _READ_ONLY)):
-        if more := sorted(set(linux.texts(key)) - usual):
-            linux.warn(key, f"has {', '.join(more)}, which has no effect")
-    for table in (memory, cpu, resources, linux):
-        table.rest()
-    return size

@@ -13,6 +13,7 @@ from vctui.errors import AgentError, AgentUnsupported, CommandFailed
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType
+from vctui.model.linux import ContainerResources, DeviceRule
 
 BIND = Mount(destination="/data", source="/srv", read_only=True)
 TMPFS = Mount(destination="/tmp", type="tmpfs", options=("size=1m",))
@@ -52,6 +53,32 @@ def test_a_container_has_what_real_agents_insist_on():
     assert oci.Hostname == "web"
     assert not request.HasField("string_user")
     assert not oci.linux.HasField("Seccomp")
+
+
+def test_limits_arrive_and_device_rules_stand_before_the_usual_ones():
+    limits = ContainerResources(
+        cpu_quota=50_000,
+        cpu_shares=512,
+        memory_limit=2**26,
+        pids_limit=9,
+        hugepage_limits={"2MB": 2**21},
+        devices=(
+            DeviceRule(allow=False),
+            DeviceRule(allow=True, type="c", major=10, minor=200, access="rw"),
+        ),
+    )
+    made = requests.oci_spec(spec(resources=limits)).linux.Resources
+    assert (made.CPU.Quota, made.CPU.Period, made.CPU.Shares) == (50_000, 100_000, 512)
+    assert (made.Memory.Limit, made.Pids.Limit) == (2**26, 9)
+    assert [(each.Pagesize, each.Limit) for each in made.HugepageLimits] == [("2MB", 2**21)]
+    first, second, *rest = made.Devices
+    assert (first.Allow, first.Type) == (False, "a")
+    assert (second.Major, second.Minor, second.Access) == (10, 200, "rw")
+    assert all(rule.Allow for rule in rest)
+    plain = requests.oci_spec(spec()).linux.Resources
+    assert not plain.HasField("CPU")
+    assert not plain.HasField("Memory")
+    assert not plain.Devices[0].Allow
 
 
 def test_mounts_stand_in_their_order_and_replace_the_usual_ones():

@@ -6,13 +6,14 @@ The OCI spec is complete enough for any agent of that protocol, not only for our
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType
+from vctui.model.linux import PERIOD, DeviceRule
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
 
@@ -62,8 +63,8 @@ _MASKED: Final = (
 _READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _ANY: Final = -1
+_NO_DEVICES: Final = DeviceRule(allow=False)
 _DEVICE_RULES: Final = (
-    (False, "a", _ANY, _ANY, "rwm"),
     (True, "c", _ANY, _ANY, "m"),
     (True, "b", _ANY, _ANY, "m"),
     (True, "c", 1, 3, "rwm"),  # null
@@ -76,8 +77,9 @@ _DEVICE_RULES: Final = (
     (True, "c", 5, 2, "rwm"),  # ptmx
     (True, "c", 136, _ANY, "rwm"),  # pts
 )
-"""Allow, type, major, minor, access. Resources must not be absent, or an agent falls over."""
+"""Allow, type, major, minor, access: what every container may do."""
 _FILE_MODE: Final = 0o666
+_Message = TypeVar("_Message", oci.LinuxMemory, oci.LinuxCPU, oci.LinuxPids)
 _OPEN_FILES: Final = 1024
 
 
@@ -129,20 +131,43 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
         Mounts=mounts(spec),
         Annotations=config.annotations,
         linux=oci.Linux(
-            Resources=oci.LinuxResources(
-                Devices=[
-                    oci.LinuxDeviceCgroup(
-                        Allow=allow, Type=kind, Major=major, Minor=minor, Access=access
-                    )
-                    for allow, kind, major, minor, access in (*_DEVICE_RULES, *_own_rules(spec))
-                ]
-            ),
+            Resources=resources(spec),
             Devices=[_device(device.info) for device in spec.devices],
             CgroupsPath=f"/vctui/{config.id}",
             Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
             MaskedPaths=_MASKED,
             ReadonlyPaths=_READ_ONLY,
         ),
+    )
+
+
+def resources(spec: ContainerSpec) -> oci.LinuxResources:
+    """Limits and device rules. They must not be absent, or an agent falls over."""
+    wanted = spec.config.resources
+    rules = [
+        (rule.allow, rule.type, rule.major, rule.minor, rule.access)
+        for rule in wanted.devices or (_NO_DEVICES,)
+    ]
+    return oci.LinuxResources(
+        Devices=[
+            oci.LinuxDeviceCgroup(Allow=allow, Type=kind, Major=major, Minor=minor, Access=access)
+            for allow, kind, major, minor, access in (*rules, *_DEVICE_RULES, *_own_rules(spec))
+        ],
+        Memory=_given(
+            oci.LinuxMemory(Limit=wanted.memory_limit, Reservation=wanted.memory_reservation)
+        ),
+        CPU=_given(
+            oci.LinuxCPU(
+                Quota=max(0, wanted.cpu_quota),
+                Period=wanted.cpu_period or (PERIOD if wanted.cpu_quota > 0 else 0),
+                Shares=wanted.cpu_shares,
+            )
+        ),
+        Pids=_given(oci.LinuxPids(Limit=wanted.pids_limit)),
+        HugepageLimits=[
+            oci.LinuxHugepageLimit(Pagesize=size, Limit=limit)
+            for size, limit in wanted.hugepage_limits.items()
+        ],
     )
 
 
@@ -254,6 +279,11 @@ def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
         for device in spec.devices
         if device.info.dev_type in kinds
     ]
+
+
+def _given(message: _Message) -> _Message | None:
+    """None for a message that says nothing."""
+    return message if message.ByteSize() else None
 
 
 def _nine_p(tag: str, mount_point: str) -> agent.Storage:
