@@ -80,9 +80,17 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("machine_type", ["q35", "pc"])
+@pytest.mark.parametrize(
+    ("machine_type", "driver", "prefix"),
+    [("q35", "virtio-blk", "vd"), ("pc", "virtio-blk", "vd"), ("microvm", "virtio-scsi", "sd")],
+)
 def test_a_block_device_is_plugged_in_for_its_container(
-    host: Host, disk: Callable[[str], str], tmp_path: Path, machine_type: str
+    host: Host,
+    disk: Callable[[str], str],
+    tmp_path: Path,
+    machine_type: str,
+    driver: str,
+    prefix: str,
 ):
     def disks(name: str = "other") -> set[str]:
         return set(sh(host, pod, name, "ls /sys/block").split()) - {"loop0", "ram0"}
@@ -102,7 +110,10 @@ def test_a_block_device_is_plugged_in_for_its_container(
     )
     document = {
         "id": pod,
-        "hypervisor_config": {"hypervisor_machine_type": machine_type},
+        "hypervisor_config": {
+            "hypervisor_machine_type": machine_type,
+            "block_device_driver": driver,
+        },
         "containers": [container("main", *devices), container("other")],
     }
     host.do("pod", "run", host.file(f"{pod}.json", json.dumps(document)))
@@ -112,7 +123,7 @@ def test_a_block_device_is_plugged_in_for_its_container(
     assert sh(host, pod, "main", "head -c 5 /dev/data; head -c 6 /dev/more/data") == "firstsecond"
     sh(host, pod, "main", "printf guest | dd of=/dev/data bs=1 seek=4096 conv=notrunc,fsync")
     assert (tmp_path / "first").read_bytes()[4096:4101] == b"guest"
-    assert len(disks()) == 2
+    assert disks() == {f"{prefix}a", f"{prefix}b"}
     told = host.container(pod, "main")["devices"]
     assert [(one["container_path"], one["hotplugged"]) for one in told] == [
         ("/dev/data", True),
@@ -121,7 +132,7 @@ def test_a_block_device_is_plugged_in_for_its_container(
     assert all(one["id"].startswith("drive-") for one in told)
 
     # nobody else may open it, though the kernel has it
-    made = "mknod /dev/data b $(tr : ' ' < /sys/block/vda/dev) && head -c 5 /dev/data"
+    made = f"mknod /dev/data b $(tr : ' ' < /sys/block/{prefix}a/dev) && head -c 5 /dev/data"
     refused = host.run("container", "exec", pod, "other", "--", "sh", "-c", made)
     assert "Operation not permitted" in refused.stderr
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vctui.errors import AgentError
-from vctui.guest import devices
+from vctui.guest import blocks, devices
 from vctui.wire.pb import oci_pb2
 
 ROOT = "devices/pci0000:00"
@@ -42,19 +42,56 @@ def sys(tmp_path: Path) -> Path:
     ],
 )
 def test_a_disk_is_found_by_its_path(sys: Path, path: str, numbers: object) -> None:
-    assert devices.find_block(str(sys), path) == numbers
+    disk = blocks.find_pci(str(sys), path)
+    assert (disk and disk.numbers) == numbers
+    assert disk is None or disk.name.startswith("vd")
 
 
 @pytest.mark.parametrize("path", ["", "/", "1/", "../..", "001", "1.22", "x", "vda", "1 /2"])
 def test_what_is_no_path_is_refused(sys: Path, path: str) -> None:
     with pytest.raises(AgentError, match="is no PCI path"):
-        devices.find_block(str(sys), path)
+        blocks.find_pci(str(sys), path)
 
 
 @given(st.text())
 def test_any_text_is_a_path_or_refused(text: str) -> None:
     with contextlib.suppress(AgentError):
-        assert devices.find_block("/nowhere", text) is None
+        assert blocks.find_pci("/nowhere", text) is None
+    with contextlib.suppress(AgentError):
+        assert blocks.find_scsi("/nowhere", text) is None
+
+
+@pytest.fixture
+def scsi(tmp_path: Path) -> Path:
+    for address, numbers in (("0:0:1", "8:0"), ("0:2:255", "8:16")):
+        block = tmp_path / "bus/scsi/devices" / f"2:{address}" / "block" / f"sd{numbers[-1]}"
+        block.mkdir(parents=True)
+        (block / "dev").write_text(f"{numbers}\n")
+    (tmp_path / "bus/scsi/devices/host2").mkdir()
+    for host in ("host2", "host3"):
+        (tmp_path / "class/scsi_host" / host).mkdir(parents=True)
+        (tmp_path / "class/scsi_host" / host / "scan").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("address", "numbers"), [("0:1", (8, 0)), ("2:255", (8, 16)), ("0:0", None), ("1:0", None)]
+)
+def test_a_disk_is_found_by_its_scsi_address(scsi: Path, address: str, numbers: object) -> None:
+    disk = blocks.find_scsi(str(scsi), address)
+    assert (disk and disk.numbers) == numbers
+
+
+@pytest.mark.parametrize("address", ["", "1", "1:", ":1", "1:2:3", "-1:0", "0:65536", "a:b", "²:1"])
+def test_what_is_no_scsi_address_is_refused(scsi: Path, address: str) -> None:
+    with pytest.raises(AgentError, match="is no SCSI address"):
+        blocks.find_scsi(str(scsi), address)
+
+
+def test_every_controller_is_told_where_to_look(scsi: Path) -> None:
+    blocks.scan_scsi(str(scsi), "3:4")
+    scans = (scsi / "class/scsi_host").glob("*/scan")
+    assert [scan.read_text() for scan in scans] == ["0 3 4", "0 3 4"]
 
 
 def linux(*disks: tuple[str, int, int]) -> oci_pb2.Linux:

@@ -13,6 +13,7 @@ import msgspec
 
 from vctui.drivers.agents.base import GuestDevice
 from vctui.drivers.devices import host
+from vctui.drivers.hypervisors.base import BlockDevice
 from vctui.engine.context import Context
 from vctui.errors import WrongState
 from vctui.model.container import ContainerConfig
@@ -68,14 +69,17 @@ async def _plug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) 
     info = msgspec.structs.replace(info, id=f"drive-{os.urandom(8).hex()}")
     _remember(ctx, pod_id, container_id, info)
     record = ctx.store.pod(pod_id)
-    path = ""
+    place = None
     if record.machine is not None:
-        path = await ctx.hypervisor(record).plug_block(
-            ctx.paths(pod_id).run, record.machine, info.id, Path(info.host_path)
+        device = BlockDevice(
+            name=info.id,
+            path=Path(info.host_path),
+            driver=record.config.hypervisor_config.block_device_driver,
         )
+        place = await ctx.hypervisor(record).plug(ctx.paths(pod_id).run, record.machine, device)
     info = msgspec.structs.replace(info, hotplugged=True)
     _remember(ctx, pod_id, container_id, info)
-    return GuestDevice(info=info, pci_path=path)
+    return GuestDevice(info=info, place=place)
 
 
 async def _unplug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) -> None:
@@ -87,7 +91,7 @@ async def _unplug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo
                 f"pod {pod_id!r} is paused, and its guest cannot let go of the device "
                 f"{info.container_path} of container {container_id!r}; resume it first"
             )
-        await hypervisor.unplug_block(ctx.paths(pod_id).run, record.machine, info.id)
+        await hypervisor.unplug(ctx.paths(pod_id).run, record.machine, info.id)
     _remember(ctx, pod_id, container_id, info, gone=True)
 
 

@@ -1,10 +1,9 @@
-"""Devices that the machine was given for a container: found by their place on the PCI bus."""
+"""Devices that the machine was given for a container, renumbered in its specification."""
 
 from __future__ import annotations
 
-import os
-
 from vctui.errors import AgentError
+from vctui.guest import blocks
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
     from vctui.guest.loop import Loop
     from vctui.wire.pb import agent_pb2 as agent
     from vctui.wire.pb import oci_pb2 as oci
-
-_PATIENCE = 10.0
-"""Seconds for the kernel to see a device that was plugged in (sheet §8: agent.hotplug_timeout)."""
-_LOOK_AGAIN = 0.02
-_ROOT = "devices/pci0000:00"
-_HEX = set("0123456789abcdef")
 
 
 async def bind(
@@ -41,64 +34,17 @@ async def bind(
     """
     wanted = list(devices)
     for device in wanted:
-        if device.type != "blk":
+        if device.type not in blocks.DRIVERS:
             raise AgentError(
-                f"there is no device type {device.type!r} here; there is blk",
+                f"there is no device type {device.type!r} here; "
+                f"there are {', '.join(blocks.DRIVERS)}",
                 code=ttrpc.INVALID_ARGUMENT,
             )
-    if wanted:
-        await _insert_driver(children, config)
-    places = {each.container_path: await _wait(loop, config.sys, each.id) for each in wanted}
+    places = {}
+    for device in wanted:
+        disk = await blocks.wait(loop, children, config, device.type, device.id)
+        places[device.container_path] = disk.numbers
     renumber(linux, places)
-
-
-def find_block(sys: str, pci_path: str) -> tuple[int, int] | None:
-    """Numbers of the block device at a PCI path; None while it is not there.
-
-    Args:
-        pci_path: hexadecimal `slot[.function]` from the root bus on, with `/` between.
-
-    Raises:
-        AgentError: it is no PCI path.
-    """
-    folder = f"{sys}/{_ROOT}"
-    for step in pci_path.split("/"):
-        slot, _, function = step.partition(".")
-        if not (0 < len(slot) <= 2 and len(function) <= 1 and set(slot + function) <= _HEX):
-            raise AgentError(f"{pci_path!r} is no PCI path", code=ttrpc.INVALID_ARGUMENT)
-        ending = f":{slot:0>2}.{function or 0}"
-        names = [name for name in _names(folder) if name.endswith(ending)]
-        if not names:
-            return None
-        folder = f"{folder}/{names[0]}"
-    for virtio in _names(folder):
-        if virtio.startswith("virtio"):
-            for block in _names(f"{folder}/{virtio}/block"):
-                with open(f"{folder}/{virtio}/block/{block}/dev", encoding="ascii") as file:
-                    major, _, minor = file.read().strip().partition(":")
-                return int(major), int(minor)
-    return None
-
-
-async def _wait(loop: Loop, sys: str, pci_path: str) -> tuple[int, int]:
-    waited = 0.0
-    while (numbers := find_block(sys, pci_path)) is None:
-        if waited >= _PATIENCE:
-            raise AgentError(f"no block device came at {pci_path} within {_PATIENCE:g} s")
-        await loop.sleep(_LOOK_AGAIN)
-        waited += _LOOK_AGAIN
-    return numbers
-
-
-async def _insert_driver(children: Children, config: Config) -> None:
-    """The kernel may have it built in; then there is nothing to insert, and no device missing."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        words = ["busybox", "modprobe", "virtio_blk"]
-        _, ended = children.spawn(config.busybox, words, {}, dict.fromkeys(range(3), null))
-        await ended
-    finally:
-        os.close(null)
 
 
 def renumber(linux: oci.Linux, places: dict[str, tuple[int, int]]) -> None:
@@ -122,10 +68,3 @@ def renumber(linux: oci.Linux, places: dict[str, tuple[int, int]]) -> None:
     for rule in linux.Resources.Devices:
         if rule.Type == "b" and (rule.Major, rule.Minor) in numbers:
             rule.Major, rule.Minor = numbers[rule.Major, rule.Minor]
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []

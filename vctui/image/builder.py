@@ -16,7 +16,18 @@ from typing import Final
 import msgspec
 
 from vctui.errors import GuestBuildFailed, GuestNotBuilt
-from vctui.image import cpio, current, elf, initrd, packages, recipe, rootfs, rootinit, unpacked
+from vctui.image import (
+    cpio,
+    current,
+    elf,
+    initrd,
+    modules,
+    packages,
+    recipe,
+    rootfs,
+    rootinit,
+    unpacked,
+)
 from vctui.image.current import current_guest, list_guests
 from vctui.image.ingredients import Ingredients, look_up
 from vctui.image.manifest import Manifest, Output
@@ -126,8 +137,10 @@ async def _assemble(
     source = unpacked.find_kernel(root)
     kernel_image = await unpacked.kernel(source)
     report(Progress("collecting kernel modules"))
-    wanted = (*recipe.BOOT_MODULES, *recipe.MODULES, *recipe.ON_DEMAND_MODULES)
-    chosen = await unpacked.kernel_modules(source, wanted)
+    always = await unpacked.kernel_modules(source, (*recipe.BOOT_MODULES, *recipe.MODULES))
+    on_demand = await unpacked.kernel_modules(source, recipe.ON_DEMAND_MODULES)
+    there = {module.name for module in always}
+    chosen = (*always, *(modules.packed(one) for one in on_demand if one.name not in there))
     for_root = await unpacked.kernel_modules(
         source, (*recipe.ROOT_DRIVERS, *recipe.ROOT_FILE_SYSTEMS)
     )

@@ -6,6 +6,8 @@ Packages ship no `modules.dep`, so it is made here from what stands in the modul
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,7 +19,12 @@ _SIGNATURE_END: Final = b"~Module signature appended~\n"
 _SIGNATURE_INFO: Final = 12
 """Bytes of `struct module_signature`, the last four of them the signature's length."""
 
-_ALIASES: Final = {"crc32c": "crc32c_generic", "crypto_crc32c": "crc32c_generic"}
+_ALIASES: Final = {
+    "crc32c": "crc32c_generic",
+    "crypto_crc32c": "crc32c_generic",
+    "crct10dif": "crct10dif_generic",
+    "crc64": "crc64_rocksoft_generic",
+}
 """What a `softdep` may name instead of a module: of the algorithm's modules the one that works on
 every processor."""
 
@@ -66,6 +73,12 @@ def without_signature(data: bytes) -> bytes:
     length = int.from_bytes(data[end - 4 : end], "big")
     start = end - _SIGNATURE_INFO - length
     return data[:start] if start > 0 else data
+
+
+def packed(module: Module) -> Module:
+    """The module as a smaller file, which the guest's `modprobe` unpacks."""
+    data = gzip.compress(module.data, mtime=0)
+    return dataclasses.replace(module, path=f"{module.path}.gz", data=data)
 
 
 def in_order(wanted: Iterable[str], known: Mapping[str, Module | None]) -> tuple[Module, ...]:

@@ -64,8 +64,8 @@ ROOT_DRIVERS: Final = ("virtio_pci", "virtio_mmio", "virtio_blk", "nfit", "nd_pm
 ROOT_FILE_SYSTEMS: Final = ("ext4", "xfs", "squashfs", "erofs")
 """Which such a root may have."""
 
-ON_DEMAND_MODULES: Final = ("virtio_blk",)
-"""Small ones, inserted by the agent for a pod that needs them."""
+ON_DEMAND_MODULES: Final = ("virtio_blk", "virtio_scsi", "sd_mod", "ext4", "xfs")
+"""Inserted for a pod that needs them, so they are compressed: space costs every boot."""
 
 ENTRY: Final = "vctui.guest.__main__"
 """The module whose `main()` is run as process 1."""

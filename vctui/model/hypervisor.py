@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vctui.model.kinds import MachineType
+from vctui.model.kinds import BlockDeviceDriver, MachineType
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +42,8 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """MiB, for a pod whose `vm_config` has no `memory`."""
     default_bridges: int = 0
     """PCI bridges that devices are plugged into while the machine runs; 0 means 1."""
+    block_device_driver: BlockDeviceDriver = BlockDeviceDriver.VIRTIO_BLK
+    """How the guest sees block devices of the host; a microvm takes them by virtio-scsi only."""
     mem_prealloc: bool = False
     huge_pages: bool = False
     """Memory from the host's huge pages, all of it at once; wins over `mem_prealloc`."""

@@ -103,6 +103,15 @@ class MachineType(StrEnum):
     """No PCI and little else; boots quickest, takes nothing that is plugged in later."""
 
 
+class BlockDeviceDriver(StrEnum):
+    """What a block device of the host is in the machine that is given it."""
+
+    VIRTIO_BLK = "virtio-blk"
+    """A PCI device of its own, on one of the machine's bridges."""
+    VIRTIO_SCSI = "virtio-scsi"
+    """A disk of one SCSI controller, which takes far more of them than bridges have slots."""
+
+
 class Accelerator(StrEnum):
     """What QEMU runs a machine with."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
 from vctui.drivers.agents.kata import answers, requests
+from vctui.drivers.hypervisors.base import Place
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported, CommandFailed
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
@@ -209,15 +210,20 @@ def test_devices_are_made_and_allowed():
     assert allowed == [(True, "c", 10, 229, "rwm"), (True, "c", 1, 5, "rwm")]
 
 
-def test_a_disk_that_was_plugged_in_is_named_by_its_pci_path():
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        (Place(pci_path="01/00/01"), ("blk", "01/00/01")),
+        (Place(scsi_address="0:3"), ("scsi", "0:3")),
+    ],
+)
+def test_a_disk_that_was_plugged_in_is_named_by_its_place(place, named):
     info = DeviceInfo(
         container_path="/dev/data", host_path="/dev/sdb", dev_type=DeviceType.BLOCK, major=8
     )
-    request = requests.create_container(
-        with_devices(spec(), GuestDevice(info=info, pci_path="01/00/01"))
-    )
+    request = requests.create_container(with_devices(spec(), GuestDevice(info=info, place=place)))
     (device,) = request.devices
-    assert (device.type, device.id, device.container_path) == ("blk", "01/00/01", "/dev/data")
+    assert (device.type, device.id, device.container_path) == (*named, "/dev/data")
     (node,) = request.OCI.linux.Devices
     assert (node.Path, node.Type, node.Major, node.Minor) == ("/dev/data", "b", 8, 0)
     rule = request.OCI.linux.Resources.Devices[-1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vctui.drivers.hypervisors.base import Port, Share
+from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
@@ -36,8 +36,8 @@ class GuestDevice:
 
     info: DeviceInfo
     """With its numbers."""
-    pci_path: str = ""
-    """Of one that was plugged into the machine: slots from the root bus on, `02/00/01`."""
+    place: Place | None = None
+    """Where one is that was plugged into the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

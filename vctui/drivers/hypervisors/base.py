@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vctui.model.hypervisor import HypervisorConfig, Machine
-from vctui.model.kinds import Accelerator
+from vctui.model.kinds import Accelerator, BlockDeviceDriver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,27 @@ class Share:
 
     tag: str
     path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDevice:
+    """A block device of the host that a running machine is given as a disk."""
+
+    name: str
+    """What it is called from now on; 23 characters at most."""
+    path: Path
+    driver: BlockDeviceDriver = BlockDeviceDriver.VIRTIO_BLK
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the guest finds a device that was plugged in: one of these."""
+
+    pci_path: str = ""
+    """Slots from the root bus on, `02/00/01`."""
+    scsi_address: str = ""
+    """`ID:LUN` on the machine's SCSI controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +103,17 @@ class Hypervisor(ABC):
     async def resume(self, plan_dir: Path, machine: Machine) -> None: ...
 
     @abstractmethod
-    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
-        """Give the running machine a block device of the host.
-
-        Args:
-            name: what it is called from now on; 31 characters at most.
-
-        Returns:
-            Its PCI path in the guest: slots from the root bus on, `02/00/01`.
+    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
+        """Give the running machine a device. The caller holds the pod alone.
 
         Raises:
             HypervisorError: it cannot be; nothing of it is left.
         """
 
     @abstractmethod
-    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
-        """Take it away again. Idempotent.
+    async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:
+        """Take a device away again, and return when the guest has let go of it. Idempotent, also
+        where an earlier call was cut off at any point.
 
         Raises:
             HypervisorError: the guest does not let go of it.

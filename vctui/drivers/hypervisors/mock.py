@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
+from vctui.drivers.hypervisors.base import BlockDevice, Hypervisor, MachinePlan, Place
 from vctui.model.hypervisor import Machine
 
 
@@ -44,10 +44,10 @@ class MockHypervisor(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         """Nothing was frozen."""
 
-    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
-        return "01/01"
+    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
+        return Place(pci_path="01/01")
 
-    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
+    async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:
         """Nothing was plugged in."""
 
     def alive(self, machine: Machine) -> bool:

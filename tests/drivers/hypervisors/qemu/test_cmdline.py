@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.kinds import Accelerator, MachineType
+from vctui.model.kinds import Accelerator, BlockDeviceDriver, MachineType
 from vctui.wire.disk import Root
 
 RUN = Path("/run/vctui/pods/web")
@@ -281,6 +281,7 @@ def test_no_field_is_forgotten(field):
         "huge_pages": True,
         "realtime": True,
         "default_bridges": 3,
+        "block_device_driver": BlockDeviceDriver.VIRTIO_SCSI,
     }
     assert field in carried | set(other)
     if field in other:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec
+from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, Mount
 from vctui.model.device import DeviceInfo
@@ -97,11 +98,7 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
         exec_id=container_id,
         string_user=string_user(spec.config.cmd),
         storages=storages(spec),
-        devices=[
-            agent.Device(id=device.pci_path, type="blk", container_path=device.info.container_path)
-            for device in spec.devices
-            if device.pci_path
-        ],
+        devices=[_plugged(device.info, device.place) for device in spec.devices if device.place],
         OCI=oci_spec(spec),
     )
 
@@ -257,6 +254,11 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
         source=source,
         options=dict.fromkeys(options),
     )
+
+
+def _plugged(info: DeviceInfo, place: Place) -> agent.Device:
+    kind, where = ("scsi", place.scsi_address) if place.scsi_address else ("blk", place.pci_path)
+    return agent.Device(id=where, type=kind, container_path=info.container_path)
 
 
 def _device(info: DeviceInfo) -> oci.LinuxDevice:

@@ -14,12 +14,14 @@ from typing import Final
 
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.model.hypervisor import Param
-from vctui.model.kinds import MachineType
+from vctui.model.kinds import BlockDeviceDriver, MachineType
 from vctui.wire.disk import Root
 
 CONTROL: Final = "ctl"
 MONITOR: Final = "mon"
 SERIAL: Final = "serial"
+SCSI_CONTROLLER: Final = "scsi0"
+"""Block devices are plugged into its one bus, `scsi0.0`, where the pod has chosen that driver."""
 
 _PC: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
 _BOARDS: Final = {
@@ -103,6 +105,7 @@ def build(
         *_board(plan, accelerator, nested, huge_pages),
         *_size(plan, max_vcpus if has_pci else 0, image_size),
         *(_bridges(plan) if has_pci else ()),
+        *_scsi(plan, virtio),
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
         *_shares(plan, virtio),
@@ -207,6 +210,12 @@ def _bridges(plan: MachinePlan) -> tuple[str, ...]:
             options = f"id={name},bus=pci.0,chassis_nr={number + 1},shpc=on"
             arguments += ["-device", f"pci-bridge,{options}"]
     return tuple(arguments)
+
+
+def _scsi(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
+    if plan.config.block_device_driver is not BlockDeviceDriver.VIRTIO_SCSI:
+        return ()
+    return virtio.device("scsi", f"id={SCSI_CONTROLLER}")
 
 
 def _entropy(virtio: _Virtio) -> tuple[str, ...]:

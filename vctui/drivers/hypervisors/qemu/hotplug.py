@@ -1,33 +1,29 @@
-"""Pure: a device → QMP commands, and where it is then (behaviour sheet §4.5).
-
-No table of slots is kept: what `query-pci` tells is what there is, whoever plugged it.
-"""
+"""Devices plugged into a running machine and out of it, over its control socket."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+from vctui.drivers.hypervisors.base import BlockDevice, Place
+from vctui.drivers.hypervisors.qemu import cmdline, slots
 from vctui.errors import HypervisorError
+from vctui.model.kinds import BlockDeviceDriver
 
-BRIDGE: Final = "pci-bridge-"
-"""What the ids of bridges begin with that take devices."""
-_SLOTS: Final = range(1, 31)
+if TYPE_CHECKING:
+    from vctui.drivers.hypervisors.qemu.qmp import Session
 
-Pci = Sequence[Mapping[str, Any]]
-"""What `query-pci` returns."""
+_PERIPHERAL: Final = "/machine/peripheral"
+"""Where QEMU keeps the devices that were given an id."""
+_SCSI_DISK: Final = "child<scsi-hd>"
+_PENDING: Final = "already in the process of unplug"
+"""QEMU's word for a device that somebody before us asked the guest for."""
+_UNPLUG: Final = 20.0
+"""Seconds for the guest's kernel to let go of a device."""
+
 Command = tuple[str, dict[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A free place for a device."""
-
-    bus: str
-    number: int
-    path: str
-    """As the guest finds it: the slots from the root bus on, `02/00/01`."""
 
 
 def device_id(name: str) -> str:
@@ -35,50 +31,52 @@ def device_id(name: str) -> str:
     return f"virtio-{name}"
 
 
-def free_slot(pci: Pci) -> Slot:
-    """The lowest free slot of the first bridge that has one.
-
-    Raises:
-        HypervisorError: there is no bridge, or all are full.
-    """
-    bridges = 0
-    for path, device in _devices(pci):
-        if not device["qdev_id"].startswith(BRIDGE):
-            continue
-        bridges += 1
-        used = {each["slot"] for each in device.get("pci_bridge", {}).get("devices", ())}
-        for number in _SLOTS:
-            if number not in used:
-                return Slot(device["qdev_id"], number, f"{path}/{number:02x}")
-    if not bridges:
-        raise HypervisorError(
-            "the machine has no bridge that a device could be plugged into; choose the machine "
-            "type q35 or pc"
-        )
-    raise HypervisorError(
-        f"the machine's {bridges} bridges for devices are full; raise "
-        "hypervisor_config.default_bridges, or give containers fewer devices"
-    )
+async def plug(session: Session, device: BlockDevice) -> Place:
+    """See Hypervisor.plug."""
+    slot: slots.Slot | slots.Lun
+    if device.driver is BlockDeviceDriver.VIRTIO_SCSI:
+        slot = slots.free_lun(await _used_luns(session))
+        place = Place(scsi_address=str(slot))
+    else:
+        slot = slots.free_slot(await session.execute("query-pci"))
+        place = Place(pci_path=slot.path)
+    await session.execute(*add_node(device))
+    try:
+        await session.execute(*add_block(device.name, slot))
+    except BaseException:
+        with contextlib.suppress(HypervisorError):
+            await session.execute(*remove_node(device.name))
+        raise
+    return place
 
 
-def has_device(pci: Pci, name: str) -> bool:
-    return any(device["qdev_id"] == device_id(name) for _, device in _devices(pci))
+async def unplug(session: Session, name: str) -> None:
+    """See Hypervisor.unplug."""
+    if await _is_there(session, name):
+        await _remove_device(session, name)
+    nodes = await session.execute("query-named-block-nodes", {"flat": True})
+    if any(node.get("node-name") == name for node in nodes):
+        await session.execute(*remove_node(name))
 
 
-def add_node(name: str, path: str) -> Command:
+def add_node(device: BlockDevice) -> Command:
     """Open a block device of the host."""
-    file = {"driver": "host_device", "filename": path}
-    return "blockdev-add", {"driver": "raw", "node-name": name, "file": file}
+    file: dict[str, object] = {"driver": "host_device", "filename": str(device.path)}
+    node: dict[str, object] = {"driver": "raw", "node-name": device.name}
+    if device.read_only:
+        file["read-only"] = node["read-only"] = True
+    return "blockdev-add", {**node, "file": file}
 
 
-def add_block(name: str, slot: Slot) -> Command:
-    return "device_add", {
-        "driver": "virtio-blk-pci",
-        "id": device_id(name),
-        "drive": name,
-        "bus": slot.bus,
-        "addr": f"{slot.number:#x}",
-    }
+def add_block(name: str, place: slots.Slot | slots.Lun) -> Command:
+    """Give the machine the disk that was opened."""
+    common: dict[str, object] = {"id": device_id(name), "drive": name}
+    if isinstance(place, slots.Lun):
+        bus = f"{cmdline.SCSI_CONTROLLER}.0"
+        where = {"bus": bus, "scsi-id": place.target, "lun": place.lun}
+        return "device_add", {"driver": "scsi-hd", **common, **where}
+    where = {"bus": place.bus, "addr": f"{place.number:#x}"}
+    return "device_add", {"driver": "virtio-blk-pci", **common, **where}
 
 
 def remove_device(name: str) -> Command:
@@ -96,16 +94,48 @@ def is_gone(event: Mapping[str, Any], name: str) -> bool:
     ) == device_id(name)
 
 
-def _devices(pci: Pci) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for bus in pci:
-        yield from _below(bus.get("devices", ()), "")
+async def _remove_device(session: Session, name: str) -> None:
+    try:
+        await session.execute(*remove_device(name))
+    except HypervisorError as error:
+        if not await _is_there(session, name):
+            return  # the guest let go of it meanwhile
+        if _PENDING not in str(error):
+            raise
+    try:
+        async with asyncio.timeout(_UNPLUG):
+            await _gone(session, name)
+    except TimeoutError as error:
+        raise HypervisorError(
+            f"the guest does not let go of the device {name!r} within {_UNPLUG:g} s; "
+            "try again, or stop the pod"
+        ) from error
 
 
-def _below(
-    devices: Sequence[Mapping[str, Any]], before: str
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for device in devices:
-        function = f".{device['function']:x}" if device["function"] else ""
-        path = f"{before}{device['slot']:02x}{function}"
-        yield path, device
-        yield from _below(device.get("pci_bridge", {}).get("devices", ()), f"{path}/")
+async def _gone(session: Session, name: str) -> None:
+    async for event in session.events():
+        if is_gone(event, name):
+            return
+    raise HypervisorError("QEMU went away before the device was unplugged; look at the pod")
+
+
+async def _is_there(session: Session, name: str) -> bool:
+    return any(one["name"] == device_id(name) for one in await _peripherals(session))
+
+
+async def _used_luns(session: Session) -> list[slots.Lun]:
+    used = []
+    for one in await _peripherals(session):
+        if one["type"] == _SCSI_DISK:
+            path = f"{_PERIPHERAL}/{one['name']}"
+            target, lun = [
+                await session.execute("qom-get", {"path": path, "property": key})
+                for key in ("scsi-id", "lun")
+            ]
+            used.append(slots.Lun(target, lun))
+    return used
+
+
+async def _peripherals(session: Session) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await session.execute("qom-list", {"path": _PERIPHERAL})
+    return found

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan
+from vctui.drivers.hypervisors.base import BlockDevice, Hypervisor, MachinePlan, Place
 from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, program
 from vctui.errors import (
     FileProblem,
@@ -37,8 +37,6 @@ _NVDIMM_UNIT: Final = 2 * 1024 * 1024
 """Bytes; a guest's kernel maps persistent memory in pieces of this size."""
 _GREETING: Final = 30.0
 """Seconds; with ten pods starting at once on two cores QEMU took three."""
-_UNPLUG: Final = 20.0
-"""Seconds for the guest's kernel to let go of a device."""
 _LAST_LINES: Final = 3
 _ACCELERATORS: Final = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
@@ -106,33 +104,13 @@ class Qemu(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         await self._switch(plan_dir, machine, "cont", "running")
 
-    async def plug_block(self, plan_dir: Path, machine: Machine, name: str, device: Path) -> str:
+    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
         async with self._session(plan_dir, machine) as session:
-            slot = hotplug.free_slot(await session.execute("query-pci"))
-            await session.execute(*hotplug.add_node(name, str(device)))
-            try:
-                await session.execute(*hotplug.add_block(name, slot))
-            except BaseException:
-                with contextlib.suppress(HypervisorError):
-                    await session.execute(*hotplug.remove_node(name))
-                raise
-        return slot.path
+            return await hotplug.plug(session, device)
 
-    async def unplug_block(self, plan_dir: Path, machine: Machine, name: str) -> None:
+    async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:
         async with self._session(plan_dir, machine) as session:
-            if hotplug.has_device(await session.execute("query-pci"), name):
-                await session.execute(*hotplug.remove_device(name))
-                try:
-                    async with asyncio.timeout(_UNPLUG):
-                        await _gone(session, name)
-                except TimeoutError as error:
-                    raise HypervisorError(
-                        f"the guest does not let go of the device {name!r} within {_UNPLUG:g} s; "
-                        "try again, or stop the pod"
-                    ) from error
-            nodes = await session.execute("query-named-block-nodes", {"flat": True})
-            if any(node.get("node-name") == name for node in nodes):
-                await session.execute(*hotplug.remove_node(name))
+            await hotplug.unplug(session, name)
 
     def alive(self, machine: Machine) -> bool:
         return process.is_alive(machine.pid, machine.pid_started)
@@ -202,13 +180,6 @@ class Qemu(Hypervisor):
                 f"the machine should be {wanted} after {command!r}, but QEMU says {status!r}; "
                 "stop the pod and start it again"
             )
-
-
-async def _gone(session: Session, name: str) -> None:
-    async for event in session.events():
-        if hotplug.is_gone(event, name):
-            return
-    raise HypervisorError("QEMU went away before the device was unplugged; look at the pod")
 
 
 def _control(run_dir: Path) -> Path:
