@@ -48,6 +48,17 @@ class Qemu(_Section, frozen=True, kw_only=True):
     accelerator: Accelerator = Accelerator.AUTO
 
 
+class Network(_Section, frozen=True, kw_only=True):
+    """Networks of pods whose `network_model` is CNI."""
+
+    config_dir: str = "/etc/cni/net.d"
+    plugin_dirs: tuple[str, ...] = ("/opt/cni/bin", "/usr/lib/cni")
+    plugin_timeout: float = 60.0
+    """Seconds for one call of a plugin."""
+    default: str = ""
+    """The network of pods that name none; "" is the first of `config_dir`."""
+
+
 class Timeouts(_Section, frozen=True, kw_only=True):
     """Seconds."""
 
@@ -79,6 +90,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     paths: Paths = Paths()
     pod: PodDefaults = PodDefaults()
     qemu: Qemu = Qemu()
+    network: Network = Network()
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
     images: Images = Images()

@@ -238,6 +238,22 @@ def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
     return found
 
 
+def find_by_environment(variables: Mapping[str, str]) -> list[Spawned]:
+    """Processes of our user that were started with all these variables; their children too, as
+    far as these were given the same ones."""
+    wanted = {os.fsencode(f"{name}={value}") for name, value in variables.items()}
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):  # it may end while we look
+            if entry.stat().st_uid != os.geteuid():
+                continue
+            if wanted <= set(Path(entry.path, "environ").read_bytes().split(b"\0")):
+                found.append(Spawned(int(entry.name), start_time(int(entry.name))))
+    return found
+
+
 class _Stat(NamedTuple):
     ended: bool
     """Nothing of it runs; only its parent has not asked yet."""
