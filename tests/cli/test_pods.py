@@ -203,3 +203,19 @@ def test_the_schema_is_printed_as_json_and_touches_nothing(
     assert schema["required"] == ["id"]
     assert schema["$defs"]["HypervisorType"]["enum"] == ["mock", "qemu"]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_trace_tells_where_the_time_went(cli: Cli, web: Path) -> None:
+    lines = cli("pod", "run", "--trace", str(web)).lines
+    assert lines[0] == "web"
+    steps = [line.partition("  host ")[0].rstrip() for line in lines[2:]]
+    assert steps[0] == "start the command"
+    assert "run pod web" in steps
+    assert steps.index("run pod web") < steps.index("  container main")
+    document = cli("pod", "restart", "--trace", "web", "--json").document
+    assert (document["id"], document["state"]) == ("web", "running")
+    assert document["trace"]["operation"] == "restart"
+    assert {"restart pod web", "start the machine"} <= {
+        step["name"] for step in document["trace"]["steps"]
+    }
+    assert "trace" not in cli("pod", "restart", "web", "--json").document

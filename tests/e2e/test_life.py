@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,14 @@ TICKS = "n=0; while :; do n=$((n+1)); echo tick $n; echo oops $n >&2; sleep 0.2;
 
 
 @pytest.fixture(scope="module")
-def pod(host: Host) -> str:
-    host.do("pod", "run", host.pod("life", ("clock", TICKS), ("idle", "sleep 100000")))
+def started(host: Host) -> Any:
+    """What its start has printed."""
+    file = host.pod("life", ("clock", TICKS), ("idle", "sleep 100000"))
+    return host.ask("pod", "run", "--trace", file)
+
+
+@pytest.fixture(scope="module")
+def pod(started: Any) -> str:
     return "life"
 
 
@@ -29,6 +36,21 @@ def test_status_tells_of_machine_and_containers(host: Host, pod: str):
     assert status["machine"]["accelerator"] in {"kvm", "tcg"}
     assert [one["state"] for one in status["containers_status"]] == ["running", "running"]
     assert [one["id"] for one in host.ask("pod", "list")] == [pod]
+
+
+def test_the_start_tells_where_the_time_went(started: Any):
+    steps = {step["name"]: step for step in started["trace"]["steps"]}
+    whole, kernel, crun = steps["run pod life"], steps["kernel"], steps["crun run"]
+    assert kernel["where"] == crun["where"] == "guest"
+    assert steps["agent: imports"]["begin"] > kernel["begin"] + kernel["took"] / 2
+    for inner, outer in (
+        (kernel, steps["wait for the agent"]),
+        (crun, whole),
+        (steps["container clock"], whole),
+        (steps["start the machine"], whole),
+    ):
+        assert 0 < inner["took"] < outer["took"] + 0.2
+        assert outer["begin"] - 0.5 < inner["begin"] < outer["begin"] + outer["took"]
 
 
 def test_exec_gives_output_and_exit_status(host: Host, pod: str):

@@ -34,6 +34,7 @@ from vctui.model.pod import PodConfig, PodStatus, Resources
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
 from vctui.model.state import State
+from vctui.model.timeline import Timeline
 
 BORN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -158,6 +159,7 @@ class FakeRuntime:
         """What was attached to, the newest last."""
         self.consoles: list[FakeAttachment] = []
         self.checks: tuple[Check, ...] = ()
+        self.timelines: dict[str, Timeline] = {}
         self.processes: bytes = msgspec.json.encode(
             [
                 {"pid": 1, "ppid": 0, "user": "root", "state": "S", "cpu_ms": 120,
@@ -282,6 +284,9 @@ class FakeRuntime:
             if pod_id in self._pods:
                 self.update(pod_id, operation="")
         return self._find(pod_id)
+
+    def timeline(self, pod_id: str) -> Timeline | None:
+        return self.timelines.get(pod_id)
 
     async def run_pod(self, config: PodConfig, *, progress: Callable[[str], None]) -> PodStatus:
         if config.id in self._pods:

@@ -32,6 +32,7 @@ _ANSWERS: dict[str, type[Message]] = {
     "ListRoutes": agent_pb2.Routes,
     "UpdateRoutes": agent_pb2.Routes,
     "ListProcesses": guest_pb2.ListProcessesResponse,
+    "GetTimeline": guest_pb2.GetTimelineResponse,
 }
 
 

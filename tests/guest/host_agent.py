@@ -17,6 +17,7 @@ from vctui.guest.config import Config
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop
 from vctui.guest.process import Process
+from vctui.guest.timeline import Timeline, now
 
 
 class PlainProcesses:
@@ -58,7 +59,7 @@ def main() -> None:
     os.set_blocking(sys.stderr.fileno(), False)
     log.open(loop, os.dup(sys.stderr.fileno()))
     children = Children(loop)
-    agent = Agent(loop, config, log, children, PlainProcesses(children))
+    agent = Agent(loop, config, log, children, PlainProcesses(children), Timeline(now()))
     os.set_blocking(fd, False)
     agent.serve(fd)
     loop.run()

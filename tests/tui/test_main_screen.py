@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from tests.fakes.fake_runtime import FakeRuntime, make_container, make_pod
+from tests.fakes.fake_runtime import BORN, FakeRuntime, make_container, make_pod
 from tests.tui.conftest import OpenConsole
 from vctui.errors import WrongState
 from vctui.model.events import EventKind
 from vctui.model.state import State
+from vctui.model.timeline import Step, Timeline, Where
 from vctui.settings import Console as ConsoleSettings
 from vctui.tui.actions import Pane
 from vctui.tui.widgets.bars import FooterBar
@@ -226,6 +227,24 @@ async def test_the_mouse_chooses_tabs_and_keys(open_console: OpenConsole) -> Non
         at = console.text.split("\n")[-1].index("resume")
         await console.pilot.click(FooterBar, offset=(at, 0))
         await console.until(lambda: console.runtime.called("resume_pod") == [("batch",)])
+
+
+async def test_the_timeline_shows_where_a_start_took_its_time(open_console: OpenConsole) -> None:
+    steps = (
+        Step(name="run pod web", begin=0, took=4.2),
+        Step(name="kernel", begin=1, took=2, where=Where.GUEST),
+    )
+    runtime = fleet()
+    runtime.timelines["web"] = Timeline(
+        pod_id="web", operation="run", began=BORN, took=4.2, steps=steps
+    )
+    async with open_console(runtime) as console:
+        await console.select("web")
+        await console.press("6")
+        await console.sees("run pod web")
+        await console.sees("  kernel     guest    2000 ms")
+        await console.select("db")
+        await console.sees("was not recorded")
 
 
 async def test_a_key_that_is_not_possible_says_why(open_console: OpenConsole) -> None:

@@ -10,6 +10,7 @@ import click
 
 from vctui.cli.call import Call, Group, with_engine
 from vctui.cli.completion import pod_ids
+from vctui.cli.tracing import traced
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
@@ -59,6 +60,7 @@ async def create(
 @pod_file
 @bundle_folder
 @bundle_id
+@traced
 @with_engine
 async def run(
     call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
@@ -70,17 +72,18 @@ async def run(
     config = load(call, file, bundle, given_id)
     with call.diagnostics.progress() as progress:
         status = await runtime.run_pod(config, progress=progress)
-    call.output.done(status.id, status)
+    _started(call, runtime, status, status.id)
 
 
 @pod.command()
 @pod_id
+@traced
 @with_engine
 async def start(call: Call, runtime: Runtime, pod_id: str) -> None:
     """Boot the pod's virtual machine and start its containers."""
     with call.diagnostics.progress() as progress:
         status = await runtime.start_pod(runtime.resolve_pod(pod_id), progress=progress)
-    call.output.done(f"{status.id} started", status)
+    _started(call, runtime, status, f"{status.id} started")
 
 
 @pod.command()
@@ -98,12 +101,13 @@ async def stop(call: Call, runtime: Runtime, pod_id: str, timeout: float | None)
 
 @pod.command()
 @pod_id
+@traced
 @with_engine
 async def restart(call: Call, runtime: Runtime, pod_id: str) -> None:
     """Stop the pod where it runs, and start it."""
     with call.diagnostics.progress() as progress:
         status = await runtime.restart_pod(runtime.resolve_pod(pod_id), progress=progress)
-    call.output.done(f"{status.id} restarted", status)
+    _started(call, runtime, status, f"{status.id} restarted")
 
 
 @pod.command()
@@ -166,6 +170,26 @@ def schema(call: Call) -> None:
     from vctui.engine.podschema import pod_schema
 
     call.output.document(pod_schema())
+
+
+def _started(call: Call, runtime: Runtime, status: PodStatus, sentence: str) -> None:
+    """Tell of a pod that runs now; with --trace also where the time went, in JSON as `trace`."""
+    from vctui.telemetry import trace
+
+    if trace.current() is None:
+        call.output.done(sentence, status)
+        return
+    taken = runtime.timeline(status.id)
+    if call.output.json:
+        import msgspec
+
+        call.output.document({**msgspec.to_builtins(status), "trace": taken})
+        return
+    call.output.text(sentence)
+    if taken is not None:
+        from vctui.present import timeline
+
+        call.output.table(timeline.COLUMNS, timeline.rows(taken))
 
 
 def show_pod(call: Call, status: PodStatus) -> None:

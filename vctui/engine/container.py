@@ -34,6 +34,7 @@ from vctui.model.events import EventKind
 from vctui.model.pod import PodRecord
 from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
+from vctui.telemetry.trace import span
 
 SIGTERM, SIGKILL = 15, 9
 MAX_SIGNAL = 64
@@ -100,20 +101,24 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
 async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: Agent) -> None:
     """Make the container in the guest and start it. The pod is held alone by the caller."""
     pod_id, container_id = record.id, one.id
-    attached = await devices.attach(ctx, record, one.config)
-    spec = await files.prepare(ctx, record.config, one.config, attached)
-    await agent.create_container(spec)
-    process = await ctx.shim(record).start(
-        ctx.paths(pod_id).run,
-        container_id=container_id,
-        token=container_id,
-        terminal=one.config.cmd.interactive,
-        log=True,
-    )
+    with span("devices and files"):
+        attached = await devices.attach(ctx, record, one.config)
+        spec = await files.prepare(ctx, record.config, one.config, attached)
+    with span("create"):
+        await agent.create_container(spec)
+    with span("shim"):
+        process = await ctx.shim(record).start(
+            ctx.paths(pod_id).run,
+            container_id=container_id,
+            token=container_id,
+            terminal=one.config.cmd.interactive,
+            log=True,
+        )
     with ctx.store.transaction() as tx:
         current = tx.container(pod_id, container_id)
         tx.save_container(pod_id, msgspec.structs.replace(current, process=process))
-    await agent.start_container(container_id)
+    with span("start"):
+        await agent.start_container(container_id)
     with ctx.store.transaction() as tx:
         current = tx.container(pod_id, container_id)
         if current.state is State.READY:  # not where it has ended already

@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent
-from vctui.engine import assets, files, hooks, images, machine, recovery, registry
+from vctui.engine import assets, files, hooks, images, machine, recovery, registry, timeline
 from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
@@ -23,6 +23,7 @@ from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord
 from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
+from vctui.telemetry.trace import span
 
 _AGENT_GOODBYE = 5.0
 """Seconds that a guest which is going to be switched off may take to answer."""
@@ -59,7 +60,8 @@ async def create(ctx: Context, config: PodConfig) -> PodRecord:
 
 async def run(ctx: Context, config: PodConfig, progress: Progress = no_progress) -> None:
     """Create and start; a pod that does not start is taken away again."""
-    made = await create(ctx, config)
+    with span("create the pod"):
+        made = await create(ctx, config)
     try:
         await start(ctx, config.id, progress)
     except BaseException:
@@ -157,40 +159,51 @@ async def set_annotations(ctx: Context, pod_id: str, annotations: dict[str, str]
 async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
     pod_id, at = record.id, ctx.paths(record.id)
     hypervisor, proxy = ctx.hypervisor(record), ctx.proxy(record)
-    plan = machine.plan(ctx, await assets.settle(record.config))
-    hypervisor.check(plan)
+    with span("plan the machine"):
+        plan = machine.plan(ctx, await assets.settle(record.config))
+        hypervisor.check(plan)
     async with Rollback() as undo:
         undo.push(_reclaim_keeping_logs, ctx, pod_id)
-        await recovery.reclaim(ctx, pod_id, keep_logs=True)
-        try:
-            private_dir(at.logs / "containers")
-        except OSError as error:
-            raise host_problem(error, f"make the pod's folder {at.logs}") from error
-        files.make_share(ctx, pod_id)
-        ctx.save(lambda tx: _begin(tx, record))
+        with span("make the pod's folder"):
+            await recovery.reclaim(ctx, pod_id, keep_logs=True)
+            timeline.forget(ctx, pod_id)
+            try:
+                private_dir(at.logs / "containers")
+            except OSError as error:
+                raise host_problem(error, f"make the pod's folder {at.logs}") from error
+            files.make_share(ctx, pod_id)
+            ctx.save(lambda tx: _begin(tx, record))
         if record.config.hooks.pre_start:
             progress("running the pre-start hooks")
             before_boot = msgspec.structs.replace(record, machine=None)
-            await hooks.run(ctx, before_boot, hooks.Phase.PRE_START)
+            with span("pre-start hooks"):
+                await hooks.run(ctx, before_boot, hooks.Phase.PRE_START)
         progress("booting the virtual machine")
-        started = await hypervisor.start(plan)
+        with span("start the machine"):
+            started = await hypervisor.start(plan)
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
-        handle = await proxy.start(pod_id=pod_id, run_dir=at.run)
+        with span("start the proxy"):
+            handle = await proxy.start(pod_id=pod_id, run_dir=at.run)
         progress("waiting for the agent")
         try:
-            await proxy.wait_agent(at.run, timeout=ctx.settings.timeouts.start)
+            with span("wait for the agent"):
+                await proxy.wait_agent(at.run, timeout=ctx.settings.timeouts.start)
         except VctuiError as error:
             error.add_note(_last_words(ctx, pod_id))
             raise
         progress("preparing the guest")
         async with ctx.agent(record) as agent:
-            await agent.start_sandbox(pod_id=pod_id, hostname=record.config.hostname or pod_id)
+            with span("prepare the guest"):
+                await agent.start_sandbox(pod_id=pod_id, hostname=record.config.hostname or pod_id)
             for one in record.containers:
                 progress(f"starting container {one.id}")
-                await containers.launch(ctx, record, one, agent)
+                with span(f"container {one.id}"):
+                    await containers.launch(ctx, record, one, agent)
+            await timeline.ask_guest(agent)
         if record.config.hooks.post_start:
             progress("running the post-start hooks")
-            await hooks.run(ctx, ctx.store.pod(pod_id), hooks.Phase.POST_START)
+            with span("post-start hooks"):
+                await hooks.run(ctx, ctx.store.pod(pod_id), hooks.Phase.POST_START)
         with ctx.store.transaction() as tx:
             current = tx.pod(pod_id)
             if current.machine is None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vctui import engine
-from vctui.engine import paths, recovery, status
+from vctui.engine import paths, recovery, status, timeline
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
 from vctui.linux.files import private_dir
@@ -32,8 +32,10 @@ from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
 from vctui.model.pod import PodConfig, PodStatus
+from vctui.model.timeline import Timeline
 from vctui.settings import Settings
 from vctui.store.sqlite import SqliteStore
+from vctui.telemetry import trace
 
 if TYPE_CHECKING:
     from vctui.drivers.agents.base import ContainerStats
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 class Runtime:
     """An async context manager; opening it repairs what crashed engines left behind.
 
-    With `read_only` every call that changes something raises ReadOnly.
+    With `read_only` every call that changes something raises ReadOnly. What run, start and
+    restart take is kept for `timeline` where telemetry.trace records.
     """
 
     def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
@@ -60,7 +63,8 @@ class Runtime:
                 raise host_problem(error, f"make the folder {folder}") from error
         store = SqliteStore(self.settings.state_dir)
         self._opened = Context(self.settings, store, read_only=self._read_only)
-        await recovery.sweep(self._opened)
+        with trace.span("look for left-overs"):
+            await recovery.sweep(self._opened)
         return self
 
     async def __aexit__(
@@ -108,7 +112,9 @@ class Runtime:
 
     async def run_pod(self, config: PodConfig, *, progress: Progress = no_progress) -> PodStatus:
         """Create and start (API: RunPod); a pod that does not start is removed again."""
-        await engine.pod.run(self._changing(f"run pod {config.id!r}"), config, progress)
+        ctx = self._changing(f"run pod {config.id!r}")
+        with timeline.kept(ctx, config.id, "run"):
+            await engine.pod.run(ctx, config, progress)
         return await self.status_pod(config.id)
 
     async def start_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
@@ -118,7 +124,9 @@ class Runtime:
             WrongState: it runs or is paused.
             MachineDied, AgentUnreachable, CommandFailed: the pod is as it was before.
         """
-        await engine.pod.start(self._changing(f"start pod {pod_id!r}"), pod_id, progress)
+        ctx = self._changing(f"start pod {pod_id!r}")
+        with timeline.kept(ctx, pod_id, "start"):
+            await engine.pod.start(ctx, pod_id, progress)
         return await self.status_pod(pod_id)
 
     async def stop_pod(
@@ -134,7 +142,9 @@ class Runtime:
         return await self.status_pod(pod_id)
 
     async def restart_pod(self, pod_id: str, *, progress: Progress = no_progress) -> PodStatus:
-        await engine.pod.restart(self._changing(f"restart pod {pod_id!r}"), pod_id, progress)
+        ctx = self._changing(f"restart pod {pod_id!r}")
+        with timeline.kept(ctx, pod_id, "restart"):
+            await engine.pod.restart(ctx, pod_id, progress)
         return await self.status_pod(pod_id)
 
     async def pause_pod(self, pod_id: str) -> PodStatus:
@@ -164,6 +174,10 @@ class Runtime:
     async def status_pod(self, pod_id: str) -> PodStatus:
         """API: StatusPod. Raises NotFound."""
         return status.pod_status(self._reading.store.pod(pod_id))
+
+    def timeline(self, pod_id: str) -> Timeline | None:
+        """Where the time of the pod's last start went; None where that was not recorded."""
+        return timeline.read(self._reading, pod_id)
 
     async def set_annotations(self, pod_id: str, annotations: dict[str, str]) -> PodStatus:
         """Merge into the pod's annotations (API: VCPod.SetAnnotations)."""

@@ -19,6 +19,7 @@ from vctui.guest.mounts import Mounts
 from vctui.guest.sandbox import Sandbox
 from vctui.guest.server import Server
 from vctui.guest.service import Service
+from vctui.guest.timeline import Timeline, now
 
 AGENT_PORT = "agent.channel.0"
 LOG_PORT = "agent.log.0"
@@ -33,14 +34,22 @@ class Agent:
     """All parts put together, around a descriptor of the channel."""
 
     def __init__(
-        self, loop: Loop, config: Config, log: Log, children: Children, crun: Crun
+        self,
+        loop: Loop,
+        config: Config,
+        log: Log,
+        children: Children,
+        crun: Crun,
+        timeline: Timeline,
     ) -> None:
         self._loop = loop
         self._log = log
         self._config = config
         self._children = children
+        self._timeline = timeline
         mounts = Mounts(loop, children, config)
-        self._service = Service(loop, Sandbox(loop, children, crun, mounts, config, log), config)
+        sandbox = Sandbox(loop, children, crun, mounts, config, log)
+        self._service = Service(loop, sandbox, config, timeline)
 
     def serve(self, fd: int) -> Channel:
         """Answer on a non-blocking descriptor, client after client."""
@@ -50,7 +59,8 @@ class Agent:
             if self._service.destroyed:
                 self._loop.later(_POWER_OFF_PAUSE, self._loop.stop)
 
-        server = Server(self._loop, self._log, self._service.services(), send)
+        services = self._service.services()
+        server = Server(self._loop, self._log, services, send, self._timeline)
         channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost)
         return channel
 
@@ -70,14 +80,19 @@ class Agent:
         self._loop.later(_SHELL_PAUSE, self.debug_console)
 
 
-def main() -> None:
-    """Run as the guest's PID 1; never returns."""
-    log = Log()
+def main(began: int) -> None:
+    """Run as the guest's PID 1; never returns.
+
+    Args:
+        began: when its first line was executed (timeline.now).
+    """
+    log, timeline = Log(), Timeline(began)
+    timeline.add("agent: imports", began)
     try:
         with open("/proc/cmdline", encoding="utf-8", errors="replace") as file:
             config = Config(file.read())
         log.level = config.level
-        _run(config, log)
+        _run(config, log, timeline)
     except BaseException as error:
         import traceback
 
@@ -87,11 +102,14 @@ def main() -> None:
     os.execv("/bin/busybox", ["busybox", "sh", "-c", "busybox poweroff -f; busybox sleep 60"])
 
 
-def _run(config: Config, log: Log) -> None:
+def _run(config: Config, log: Log, timeline: Timeline) -> None:
     loop = Loop(lambda error: log.bug("a callback", error))
+    begin = now()
     path = loop.run_until(loop.start(wait_port(loop, AGENT_PORT, config.sys)))
+    timeline.add("agent: wait for the port", begin)
     children = Children(loop, config.proc)
-    agent = Agent(loop, config, log, children, Crun(loop, children, config, log))
+    crun = Crun(loop, children, config, log, timeline)
+    agent = Agent(loop, config, log, children, crun, timeline)
     agent.serve(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
     loop.start(_open_log(loop, config, log))
     log.info("the agent serves")
@@ -113,4 +131,4 @@ async def _open_log(loop: Loop, config: Config, log: Log) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(now())

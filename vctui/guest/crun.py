@@ -16,6 +16,7 @@ import os
 
 from vctui.errors import AgentError
 from vctui.guest.loop import READ, Future
+from vctui.guest.timeline import now
 from vctui.linux.ioctls import sealed_copy
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop
     from vctui.guest.process import Process
+    from vctui.guest.timeline import Timeline
 
 _EXECUTE_PATIENCE = 10.0
 """Seconds between crun's end and the execution of the program."""
@@ -35,8 +37,11 @@ _SIGKILL = 9
 
 
 class Crun:
-    def __init__(self, loop: Loop, children: Children, config: Config, log: Log) -> None:
+    def __init__(
+        self, loop: Loop, children: Children, config: Config, log: Log, timeline: Timeline
+    ) -> None:
         self._loop = loop
+        self._timeline = timeline
         self._children = children
         self._config = config
         self._log = log
@@ -141,6 +146,7 @@ class Crun:
 
     async def _run(self, command: list[str], errors: str, theirs: list[int]) -> Exit:
         """Run crun with these descriptors from 0 on, which are closed here."""
+        begin = now()
         try:
             if self._copy < 0:
                 self._copy = sealed_copy(self._config.crun)
@@ -152,6 +158,7 @@ class Crun:
             for fd in theirs:
                 os.close(fd)
         exit_: Exit = await ended
+        self._timeline.add(f"crun {command[0]}", begin)
         return exit_
 
     def _scratch_path(self, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vctui.errors import AgentError
 from vctui.guest.loop import Cancelled
+from vctui.guest.timeline import now
 from vctui.wire import ttrpc
 from vctui.wire.proto import message
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop, Task, Timer
+    from vctui.guest.timeline import Timeline
     from vctui.wire.ttrpc import Frame
 
     Handler = Callable[[Any, int], Coroutine[Any, Any, Any]]
@@ -35,8 +37,10 @@ class Method:
 
 
 class _Call:
-    def __init__(self, method: Method, task: Task) -> None:
+    def __init__(self, name: str, method: Method, task: Task) -> None:
+        self.name = name
         self.method = method
+        self.begin = now()
         self.task = task
         self.timer: Timer | None = None
         self.counts = 1
@@ -50,11 +54,13 @@ class Server:
         log: Log,
         services: Mapping[str, Mapping[str, Method]],
         send: Callable[[bytes], None],
+        timeline: Timeline,
     ) -> None:
         self._loop = loop
         self._log = log
         self._services = services
         self._send = send
+        self._timeline = timeline
         self._calls: dict[int, _Call] = {}
         self._running = 0
         self._connection = 1
@@ -75,18 +81,18 @@ class Server:
         if stream == 1 or stream in self._calls:
             self.lost()  # numbers rise from 1 and are never used again, so this client is new
         try:
-            method, request, timeout = self._decode(frame)
+            name, method, request, timeout = self._decode(frame)
         except AgentError as error:
             self._answer(stream, error=error)
             return
         self._running += 1
         task = self._loop.start(method.handler(request, self._connection))
-        call = self._calls[stream] = _Call(method, task)
+        call = self._calls[stream] = _Call(name, method, task)
         if timeout > 0:
             call.timer = self._loop.later(timeout / 1e9, lambda: self._expire(stream, call))
         task.then(lambda _: self._finish(stream, call))
 
-    def _decode(self, frame: Frame) -> tuple[Method, Any, int]:
+    def _decode(self, frame: Frame) -> tuple[str, Method, Any, int]:
         if frame.oversized:
             raise AgentError(
                 f"a request of {frame.oversized} bytes is larger than {ttrpc.MAX_DATA}",
@@ -114,7 +120,7 @@ class Server:
             raise AgentError(
                 f"undecodable {method.request}: {error}", code=ttrpc.INVALID_ARGUMENT
             ) from error
-        return method, request, envelope.timeout_nano
+        return envelope.method, method, request, envelope.timeout_nano
 
     def _expire(self, stream: int, call: _Call) -> None:
         if self._calls.get(stream) is not call:
@@ -136,6 +142,8 @@ class Server:
 
     def _finish(self, stream: int, call: _Call) -> None:
         self._release(call)
+        if not call.method.waits:
+            self._timeline.add(call.name, call.begin)
         if call.timer is not None:
             call.timer.cancel()
         error = call.task.error

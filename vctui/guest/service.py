@@ -24,20 +24,26 @@ if TYPE_CHECKING:
     from vctui.guest.loop import Loop
     from vctui.guest.sandbox import Sandbox
     from vctui.guest.stdio import Output
+    from vctui.guest.timeline import Timeline
     from vctui.wire.pb import agent_pb2 as agent
     from vctui.wire.pb import guest_pb2
 
 VERSION = "3.30.0"
 """Release of the Kata agent whose protocol this is."""
-FEATURES = ("vctui.Guest.ListProcesses", "vctui.Guest.SignalContainer")
+FEATURES = (
+    "vctui.Guest.ListProcesses",
+    "vctui.Guest.SignalContainer",
+    "vctui.Guest.GetTimeline",
+)
 _MIN_ENTROPY = 1
 
 
 class Service:
     """All that a host may ask. Each method is given the request and the client's number."""
 
-    def __init__(self, loop: Loop, sandbox: Sandbox, config: Config) -> None:
+    def __init__(self, loop: Loop, sandbox: Sandbox, config: Config, timeline: Timeline) -> None:
         self._loop = loop
+        self._timeline = timeline
         self._sandbox = sandbox
         self._config = config
         self.destroyed = False
@@ -83,6 +89,7 @@ class Service:
             "vctui.Guest": {
                 "ListProcesses": Method("ListProcessesRequest", self.list_processes),
                 "SignalContainer": Method("SignalContainerRequest", self.signal_container),
+                "GetTimeline": Method("GetTimelineRequest", self.get_timeline),
             },
         }
 
@@ -266,6 +273,25 @@ class Service:
         else:
             listed = ps.table(found, host, request.args or ("-ef",))
         return message("ListProcessesResponse")(process_list=listed)
+
+    # where the time went
+
+    async def get_timeline(self, _request: Any, _client: int) -> Any:
+        from vctui.guest import kmsg
+        from vctui.guest.timeline import now
+
+        try:
+            boot = kmsg.steps(kmsg.records(), self._timeline.began)
+        except OSError:  # a kernel without a log, or not ours to read
+            boot = []
+        step = message("TimelineStep")
+        return message("GetTimelineResponse")(
+            now_ns=now(),
+            steps=[
+                step(name=name, begin_ns=begin, end_ns=end)
+                for name, begin, end in (*boot, *self._timeline.steps())
+            ],
+        )
 
     # the network
 

@@ -1,6 +1,6 @@
 """The guest's root file system, as the initrd that the kernel unpacks into memory.
 
-What the agent finds when its `main()` is called as process 1:
+What the agent finds when its `main(began)` is called as process 1:
 
 - Everything stands below `/usr`; `/bin`, `/sbin`, `/lib`, `/lib64` are links into it. Programs:
   `crun`, `python3`, `busybox` and those of its applets that `recipe.APPLETS` names.
@@ -34,14 +34,17 @@ _INIT: Final = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin HOME=/root
 mount -a
-{boot_modules}
 cd /mnt
+echo "<7>vctui: modules" >dev/kmsg
+{boot_modules}
+echo "<7>vctui: python" >dev/kmsg
 mount -o move . /
 busybox start-stop-daemon -S -b -N 19 -p /none -x /bin/busybox -- chroot . /etc/later &
 exec busybox linux64 -R python3 -I -S /{start}
 """
 """Few processes, as each costs 10 ms of emulated time. The shell and `modprobe`, later also when
-the kernel calls it, see the rootfs below the bind mount: hence two mounts of `/proc`."""
+the kernel calls it, see the rootfs below the bind mount: hence two mounts of `/proc`.
+Lines to the kernel's log, which the console does not show, tell later where the time went."""
 
 _LATER: Final = """\
 #!/bin/sh

@@ -26,12 +26,13 @@ _COLLECT = Path(__file__).with_name("collect.py")
 PACKAGE_FOLDER = Path(vctui.__file__).parent
 
 _START = f"""\
-import os, sys
+import os, sys, time
+began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 os.chroot(".")
 os.chdir("/")
 sys.path.append("/{recipe.LATER_MODULES}")
 from {recipe.ENTRY} import main
-main()
+main(began)
 """
 """A file of its own: for the code of `-c`, Python 3.13 imports what its tracebacks might need."""
 

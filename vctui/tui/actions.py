@@ -183,6 +183,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _action("tab.log", "3", "log", "Show the container's log.", footer=False, **_VIEW),
     _action("tab.events", "4", "events", "Show what happened.", footer=False, **_VIEW),
     _action("tab.details", "5", "details", "Show the details.", footer=False, **_VIEW),
+    _action(
+        "tab.timeline", "6", "timeline", "Show where the time of the pod's last start went.",
+        footer=False, **_VIEW,
+    ),
     _action("view.zoom", "z", "zoom", "Give the pane the whole screen, and back.", **_VIEW),
     _action(
         "list.filter", "slash", "filter", "Show what matches a regular expression; ! inverts.",

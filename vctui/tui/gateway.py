@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
     from vctui.model.doctor import Check
     from vctui.model.events import Event
+    from vctui.model.timeline import Timeline
 
 T = TypeVar("T")
 
@@ -215,6 +216,17 @@ class Gateway:
 
         return await asyncio.shield(asyncio.ensure_future(self._call(tracked)))
 
+    async def _start(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """A change whose timeline is kept."""
+
+        async def recorded(runtime: Runtime) -> T:
+            from vctui.telemetry import trace
+
+            with trace.recording():
+                return await work(runtime)
+
+        return await self._change(recorded)
+
     def _phases(self, number: int) -> Callable[[str], None]:
         def tell(phase: str) -> None:
             self._post(Progressed(number, phase))
@@ -222,16 +234,16 @@ class Gateway:
         return tell
 
     async def run_pod(self, number: int, config: PodConfig) -> None:
-        await self._change(lambda it: it.run_pod(config, progress=self._phases(number)))
+        await self._start(lambda it: it.run_pod(config, progress=self._phases(number)))
 
     async def start_pod(self, number: int, pod_id: str) -> None:
-        await self._change(lambda it: it.start_pod(pod_id, progress=self._phases(number)))
+        await self._start(lambda it: it.start_pod(pod_id, progress=self._phases(number)))
 
     async def stop_pod(self, number: int, pod_id: str) -> None:
         await self._change(lambda it: it.stop_pod(pod_id, progress=self._phases(number)))
 
     async def restart_pod(self, number: int, pod_id: str) -> None:
-        await self._change(lambda it: it.restart_pod(pod_id, progress=self._phases(number)))
+        await self._start(lambda it: it.restart_pod(pod_id, progress=self._phases(number)))
 
     async def delete_pod(self, number: int, pod_id: str) -> None:
         await self._change(lambda it: it.delete_pod(pod_id, progress=self._phases(number)))
@@ -260,6 +272,14 @@ class Gateway:
         """Start a process; its token."""
         process = await self._change(lambda it: it.enter_container(pod_id, container_id, cmd))
         return process.token
+
+    async def timeline(self, pod_id: str) -> Timeline | None:
+        """Raises NotFound."""
+
+        async def read(runtime: Runtime) -> Timeline | None:
+            return runtime.timeline(pod_id)
+
+        return await self._call(read)
 
     async def doctor(self) -> tuple[Check, ...]:
         return await self._call(lambda it: it.doctor())

@@ -15,6 +15,8 @@ from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, Command
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
+from vctui.model.timeline import Where
+from vctui.telemetry import trace
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2, guest_pb2
 
@@ -191,3 +193,32 @@ def test_the_agents_log_says_everything_where_agent_or_guest_is_debugged():
     assert parameters(agent=True, guest=False) == ("agent.log=debug",)
     assert parameters(agent=True, guest=True) == ("agent.log=debug", "agent.debug_console")
     assert parameters(agent=False, guest=True) == parameters(agent=True, guest=True)
+
+
+async def test_a_guests_timeline_is_told_by_the_hosts_clock(agent: KataAgent, fake: FakeAgent):
+    second = 10**9
+
+    async def answer(_body: bytes) -> bytes:
+        step = guest_pb2.TimelineStep
+        return guest_pb2.GetTimelineResponse(
+            now_ns=10 * second,
+            steps=[
+                step(name="kernel\x1b[2J", begin_ns=0, end_ns=2 * second),
+                step(name="ends before it begins", begin_ns=5, end_ns=1),
+                step(name="ends in the future", begin_ns=5, end_ns=11 * second),
+                step(name="n" * 5000, begin_ns=4 * second, end_ns=4 * second),
+            ],
+        ).SerializeToString()
+
+    fake.handlers["GetTimeline"] = answer
+    before = trace.clock()
+    kernel, long = await agent.timeline()
+    assert kernel.name == "kernel [2J"
+    assert before - 10 <= kernel.begin <= trace.clock() - 10
+    assert (kernel.took, kernel.where) == (2.0, Where.GUEST)
+    assert long.begin - kernel.begin == pytest.approx(4.0)
+    assert len(long.name) == 64
+
+
+async def test_an_agent_that_does_not_measure_has_no_timeline(agent: KataAgent):
+    assert await agent.timeline() == ()

@@ -11,6 +11,7 @@ from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
+from vctui.model.timeline import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,11 @@ class Agent(ABC):
     @abstractmethod
     async def set_clock(self) -> None:
         """Give the guest the host's time (after a pause)."""
+
+    async def timeline(self) -> tuple[Step, ...]:
+        """What took how long in the guest, with beginnings in seconds since the host booted
+        (telemetry.trace.clock); nothing from an agent that does not measure."""
+        return ()
 
     @abstractmethod
     async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]: ...

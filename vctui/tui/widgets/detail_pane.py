@@ -1,4 +1,4 @@
-"""What is to be seen of the selection, on five tabs."""
+"""What is to be seen of the selection, on six tabs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vctui.tui.widgets.details_tab import DetailsTab
 from vctui.tui.widgets.events_tab import EventsTab
 from vctui.tui.widgets.log_tab import LogTab
 from vctui.tui.widgets.tabs import TabStrip
+from vctui.tui.widgets.timeline_tab import TimelineTab
 
 if TYPE_CHECKING:
     from vctui.model.container import ContainerStatus
@@ -48,6 +49,7 @@ class DetailPane(Vertical):
         }
         self._events_tab = EventsTab(id="events")
         self._details_tab = DetailsTab(id="details")
+        self._timeline_tab = TimelineTab(gateway, id="timeline")
         self._pod: PodStatus | None = None
         self._container: ContainerStatus | None = None
 
@@ -58,6 +60,7 @@ class DetailPane(Vertical):
             yield from self._log_tabs.values()
             yield self._events_tab
             yield self._details_tab
+            yield self._timeline_tab
 
     @property
     def inner(self) -> Widget:
@@ -69,6 +72,8 @@ class DetailPane(Vertical):
                 return self._log_tabs[self.active].view
             case "events":
                 return self._events_tab.table
+            case "timeline":
+                return self._timeline_tab
         return self._details_tab
 
     @property
@@ -94,7 +99,7 @@ class DetailPane(Vertical):
     def _show(self) -> None:
         pod, container = self._pod, self._container
         names = [pod.id if pod else "", container.id if container else ""]
-        if self.active in ("console", "agent"):
+        if self.active in ("console", "agent", "timeline"):
             names = names[:1]
         self.border_title = "/".join(filter(None, names)) if self.active != "events" else "Events"
         for name, tab in self._log_tabs.items():
@@ -108,6 +113,8 @@ class DetailPane(Vertical):
             self._console_tab.release()
         if self.active == "details":
             self._details_tab.show(pod, container)
+        elif self.active == "timeline":
+            self._timeline_tab.show(pod)
 
     def tick(self) -> None:
         """A second has passed: ages are older."""

@@ -16,6 +16,7 @@ TABS: Final[tuple[tuple[str, str], ...]] = (
     ("log", "Log"),
     ("events", "Events"),
     ("details", "Details"),
+    ("timeline", "Timeline"),
 )
 
 

@@ -1,8 +1,8 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -29,3 +29,25 @@ class SignalContainerRequest(_message.Message):
     container_id: str
     signal: int
     def __init__(self, container_id: _Optional[str] = ..., signal: _Optional[int] = ...) -> None: ...
+
+class GetTimelineRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TimelineStep(_message.Message):
+    __slots__ = ("name", "begin_ns", "end_ns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_NS_FIELD_NUMBER: _ClassVar[int]
+    END_NS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    begin_ns: int
+    end_ns: int
+    def __init__(self, name: _Optional[str] = ..., begin_ns: _Optional[int] = ..., end_ns: _Optional[int] = ...) -> None: ...
+
+class GetTimelineResponse(_message.Message):
+    __slots__ = ("now_ns", "steps")
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    now_ns: int
+    steps: _containers.RepeatedCompositeFieldContainer[TimelineStep]
+    def __init__(self, now_ns: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[TimelineStep, _Mapping]]] = ...) -> None: ...

@@ -613,4 +613,15 @@ TABLES: dict[str, tuple[tuple[int, str, str, str], ...]] = {
         (1, "container_id", "string", ""),
         (2, "signal", "uint32", ""),
     ),
+    "GetTimelineRequest": (
+    ),
+    "TimelineStep": (
+        (1, "name", "string", ""),
+        (2, "begin_ns", "int64", ""),
+        (3, "end_ns", "int64", ""),
+    ),
+    "GetTimelineResponse": (
+        (1, "now_ns", "int64", ""),
+        (2, "steps", "TimelineStep", "repeated"),
+    ),
 }

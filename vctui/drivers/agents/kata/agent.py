@@ -21,6 +21,8 @@ from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import Signal
+from vctui.model.timeline import Step
+from vctui.telemetry import trace
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2
 
@@ -180,6 +182,19 @@ class KataAgent(Agent):
             "SetGuestDateTime",
             agent_pb2.SetGuestDateTimeRequest(Sec=seconds, Usec=fraction // 1000),
         )
+
+    async def timeline(self) -> tuple[Step, ...]:
+        sent = trace.clock()
+        try:
+            answer = await self._call(
+                "GetTimeline",
+                guest_pb2.GetTimelineRequest(),
+                guest_pb2.GetTimelineResponse,
+                service=GUEST,
+            )
+        except AgentUnsupported:
+            return ()
+        return answers.timeline(answer, asked=(sent + trace.clock()) / 2)
 
     async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]:
         """Containers of which the agent has no figures are left out."""

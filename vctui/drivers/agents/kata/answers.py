@@ -12,12 +12,17 @@ from typing import Final
 
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported, CommandFailed
+from vctui.model.timeline import Step, Where
 from vctui.wire import ttrpc
+from vctui.wire.pb import guest_pb2
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 
 _SHOWN: Final = 300
+_STEPS: Final = 1000
+"""Of a guest's timeline; more are not looked at."""
+_STEP_NAME: Final = 64
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _BACKTRACE: Final = re.compile(r"\s*(Stack backtrace:|stack backtrace:).*", re.DOTALL)
 
@@ -77,6 +82,24 @@ def refused(method: str, pod: str, error: CallFailed) -> AgentError:
         f"the agent in pod {pod!r} refused {method}: "
         f"{sentence(error.message) or 'it gives no reason'}",
         code=error.code,
+    )
+
+
+def timeline(answer: guest_pb2.GetTimelineResponse, *, asked: float) -> tuple[Step, ...]:
+    """The guest's steps by the host's clock.
+
+    Args:
+        asked: when the guest read its clock, by the host's.
+    """
+    return tuple(
+        Step(
+            name=sentence(step.name)[:_STEP_NAME],
+            begin=asked - (answer.now_ns - step.begin_ns) / 1e9,
+            took=(step.end_ns - step.begin_ns) / 1e9,
+            where=Where.GUEST,
+        )
+        for step in answer.steps[:_STEPS]
+        if 0 <= step.begin_ns <= step.end_ns <= answer.now_ns
     )
 
 

@@ -24,6 +24,7 @@ from vctui.linux import files, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
 from vctui.model.kinds import MachineType
+from vctui.telemetry.trace import span
 from vctui.wire import disk
 
 if TYPE_CHECKING:
@@ -118,15 +119,17 @@ class Qemu(Hypervisor):
     async def _start(self, plan: MachinePlan) -> Machine:
         path = program.find(plan.hypervisor_path)
         files.private_dir(self._state_dir)
-        built = await program.examine(path, state_dir=self._state_dir)
+        with span("look at QEMU"):
+            built = await program.examine(path, state_dir=self._state_dir)
         if plan.shares and not built.nine_p:
             raise HostProblem(
                 f"{path} was built without virtio-9p, which containers' files need; "
                 f"run `{program.INSTALL}`"
             )
-        choice = await accel.choose(
-            plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
-        )
+        with span("choose the accelerator"):
+            choice = await accel.choose(
+                plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
+            )
         tsc_khz = await _tsc_khz(plan, choice)
         with _listening(plan) as listening:
             descriptors = {name: server.fileno() for name, server in listening.items()}
@@ -143,9 +146,11 @@ class Qemu(Hypervisor):
                 image_size=plan.image.stat().st_size if plan.image else 0,
                 huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             )
-            spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
+            with span("execute QEMU"):
+                spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
         try:
-            await _greeting(plan, spawned)
+            with span("QEMU's greeting"):
+                await _greeting(plan, spawned)
         except BaseException:
             await asyncio.shield(process.terminate(spawned.pid, spawned.started, timeout=0))
             raise
