@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Host
+from tests.e2e.conftest import Host, wait_until
 from tests.images.archives import (
     Entry,
     Image,
@@ -95,12 +95,19 @@ def test_a_container_of_an_image_runs_what_it_says_and_keeps_its_changes(
     assert not list((host.root / "state/images/rootfs").iterdir())
 
 
-def test_the_same_image_as_an_oci_archive(host: Host, guest_cache: Path) -> None:
-    made = Image((layer(*busybox(guest_cache)),), {"Cmd": ["echo", "oci"]}, "zstd")
+def test_the_same_image_as_an_oci_archive_which_is_stopped_with_its_own_signal(
+    host: Host, guest_cache: Path
+) -> None:
+    script = "trap 'echo bye; exit 7' USR1; echo oci; sleep 1000 & wait"
+    process = {"Cmd": ["sh", "-c", script], "StopSignal": "SIGUSR1"}
+    made = Image((layer(*busybox(guest_cache)),), process, "zstd")
     path = write_tar(host.root / "oci.tar", oci_files([(made, "oci:1")]))
     host.do("image", "import", str(path))
     document = {"id": "oci", "containers": [{"id": "main", "image": "oci:1"}]}
     host.do("pod", "run", host.file("oci.json", json.dumps(document)))
-    assert host.do("logs", "oci", "main") == "oci\n"
+    wait_until(lambda: host.do("logs", "oci", "main") == "oci\n", "the trap stands")
+    host.do("container", "stop", "oci", "main")
+    assert host.do("logs", "oci", "main") == "oci\nbye\n"
+    assert host.container("oci", "main")["exit_code"] == 7
     host.do("pod", "delete", "oci")
     host.do("image", "remove", "oci:1")

@@ -74,3 +74,9 @@ def test_names_are_kept_without_what_everybody_leaves_out(text: str, name: str) 
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidConfig, match="no image name"):
         image_name(text)
+
+
+def test_a_stop_signal_that_is_none_is_refused() -> None:
+    raw = b'{"rootfs": {"diff_ids": []}, "config": {"StopSignal": "SIGNONE"}}'
+    with pytest.raises(FileProblem, match="stop signal 'SIGNONE' is no signal"):
+        imagespec.parse_config(raw, layers=0)

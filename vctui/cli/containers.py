@@ -64,7 +64,7 @@ async def start(call: Call, runtime: Runtime, pod_id: str, container_id: str) ->
 async def stop(
     call: Call, runtime: Runtime, pod_id: str, container_id: str, timeout: float | None
 ) -> None:
-    """Stop a container: SIGTERM, and SIGKILL after a time."""
+    """Stop a container: its stop signal (SIGTERM if it names none), and SIGKILL after a time."""
     status = await runtime.stop_container(*resolve(runtime, pod_id, container_id), timeout=timeout)
     call.output.done(f"{status.id} stopped", status)
 

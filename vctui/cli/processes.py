@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import signal as signals
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,16 +26,12 @@ class SignalName(click.ParamType[int]):
     name = "signal"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).upper()
-        if text.isdigit() and 1 <= int(text) <= signals.NSIG - 1:
-            return int(text)
-        name = text if text.startswith("SIG") else f"SIG{text}"
+        from vctui.model import signals
+
         try:
-            return int(signals.Signals[name])
-        except KeyError:
-            self.fail(f"{value!r} is no signal; use a name like TERM or a number to 64", param, ctx)
+            return value if isinstance(value, int) else signals.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class EnvAssignment(click.ParamType["EnvVar"]):
@@ -173,9 +168,11 @@ async def kill(
     call: Call, runtime: Runtime, pod_id: str, container_id: str, signal: int, all_: bool
 ) -> None:
     """Send a signal to a container's first process, or to all."""
+    from vctui.model import signals
+
     pod, target = resolve(runtime, pod_id, container_id)
     await runtime.kill_container(pod, target, signal, all=all_)
-    name = next((one.name for one in signals.Signals if one == signal), str(signal))
+    name = signals.name(signal)
     document = {"pod_id": pod, "id": target, "signal": signal, "all": all_}
     call.output.done(f"{target} was sent {name}", document)
 

@@ -20,7 +20,7 @@ from vctui.errors import (
     VctuiError,
     WrongState,
 )
-from vctui.model import ids
+from vctui.model import ids, signals
 from vctui.model.checks import check_cmd, check_container
 from vctui.model.container import (
     Cmd,
@@ -36,8 +36,7 @@ from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
 from vctui.telemetry.trace import span
 
-SIGTERM, SIGKILL = 15, 9
-MAX_SIGNAL = 64
+SIGKILL = 9
 MAX_PID = 2**22
 """The largest that Linux gives (PID_MAX_LIMIT)."""
 _REMOVE = 10.0
@@ -172,7 +171,8 @@ async def end(
     """The stop signal, a time to react, then SIGKILL for all that is left."""
     shim, run_dir = ctx.shim(record), ctx.paths(record.id).run
     wait = ctx.settings.timeouts.stop if grace is None else grace
-    await agent.signal(container_id, container_id, SIGTERM, all=False)
+    ask = signals.stop_signal(status.find(record, container_id).config.annotations)
+    await agent.signal(container_id, container_id, ask, all=False)
     try:
         async with asyncio.timeout(wait):
             await shim.wait(run_dir, container_id)
@@ -231,8 +231,8 @@ async def kill(
     *,
     all: bool = False,  # noqa: A002 - the API's word
 ) -> None:
-    if not 1 <= signal <= MAX_SIGNAL:
-        raise InvalidConfig(f"{signal} is not a signal; give a number from 1 to {MAX_SIGNAL}")
+    if not 1 <= signal <= signals.LAST:
+        raise InvalidConfig(f"{signal} is not a signal; give a number from 1 to {signals.LAST}")
     async with shared(ctx, pod_id) as record:
         _check_running(record, container_id, "kill")
         async with ctx.agent(record) as agent:

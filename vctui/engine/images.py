@@ -14,6 +14,7 @@ from vctui.engine import paths
 from vctui.engine.context import Context, Progress
 from vctui.errors import InvalidConfig, VctuiError
 from vctui.images import DRAFT
+from vctui.model import signals
 from vctui.model.container import ContainerConfig
 from vctui.model.image import Image, image_name, with_defaults
 
@@ -84,7 +85,12 @@ def _settled(config: ContainerConfig, images: ImageStore) -> ContainerConfig:
         raise InvalidConfig(
             f"image {image.name!r} does not say what to run; give container {config.id!r} cmd.args"
         )
-    return msgspec.structs.replace(config, image=image.name, cmd=cmd, entrypoint=None)
+    annotations = config.annotations
+    if image.defaults.stop_signal:
+        annotations = {signals.STOP_SIGNAL: image.defaults.stop_signal, **annotations}
+    return msgspec.structs.replace(
+        config, image=image.name, cmd=cmd, entrypoint=None, annotations=annotations
+    )
 
 
 def _user(ctx: Context, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model import assets, ids, pairing
+from vctui.model import assets, ids, pairing, signals
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.documents import convert
@@ -108,6 +108,10 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
         )
     check_cmd(config.cmd, where=f"{where}cmd.", may_be_empty=bool(config.image))
     check_annotations(config.annotations, where=f"{where}annotations")
+    try:
+        signals.stop_signal(config.annotations)
+    except ValueError as error:
+        raise InvalidConfig(f"{where}annotations.{signals.STOP_SIGNAL}: {error}") from error
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     check_resources(config.resources, f"{where}resources.")

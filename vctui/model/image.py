@@ -29,6 +29,8 @@ class ImageDefaults(msgspec.Struct, frozen=True, kw_only=True):
     envs: tuple[EnvVar, ...] = ()
     work_dir: str = ""
     user: str = ""
+    stop_signal: str = ""
+    """What asks its process to stop; "" means SIGTERM."""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from vctui.errors import FileProblem
+from vctui.model import signals
 from vctui.model.container import EnvVar
 from vctui.model.image import ImageDefaults
 
@@ -97,6 +98,7 @@ class _Process(
         "env": "Env",
         "work_dir": "WorkingDir",
         "user": "User",
+        "stop_signal": "StopSignal",
     },
 ):
     entrypoint: list[str] | None = None
@@ -104,6 +106,7 @@ class _Process(
     env: list[str] | None = None
     work_dir: str | None = None
     user: str | None = None
+    stop_signal: str | None = None
 
 
 class _RootFs(msgspec.Struct, frozen=True):
@@ -190,7 +193,13 @@ def parse_config(raw: bytes, *, layers: int) -> ImageConfig:
         envs=tuple(EnvVar(var, value) for var, equals, value in pairs if var and equals),
         work_dir=posixpath.join("/", process.work_dir) if process.work_dir else "",
         user=process.user or "",
+        stop_signal=process.stop_signal or "",
     )
+    if defaults.stop_signal:
+        try:
+            signals.parse(defaults.stop_signal)
+        except ValueError as error:
+            raise FileProblem(f"the image's stop signal {error}; build it anew") from error
     if "\0" in "".join(_texts(defaults)):
         raise FileProblem("the image's configuration holds a NUL character; export it again")
     return ImageConfig(tuple(check_digest(one) for one in config.rootfs.diff_ids), defaults)
