@@ -24,7 +24,7 @@ DOORS = {
     "termios": ("vctui.linux", "vctui.cli.rawtty", "vctui.guest"),
     "textual": ("vctui.tui",),
     "yaml": ("vctui.wire.yamltext",),
-    "zstandard": ("vctui.images",),
+    "zstandard": ("vctui.images", "vctui.image.kernel"),
 }
 """Foreign library → the packages that may import it; nobody else."""
 

@@ -7,6 +7,7 @@ import lzma
 from contextlib import suppress
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,14 @@ from vctui.image import kernel
 
 _CODE = b"code" * 100
 _PVH = elf({}, ((4, xen_note(1) + xen_note(18)), (1, _CODE), (1, b"data" + bytes(5000))))
+_PACKERS = {
+    "xz": lzma.compress,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor(level=19).compress,
+}
 
 
-@pytest.mark.parametrize(("name", "pack"), [("xz", lzma.compress), ("gzip", gzip.compress)])
+@pytest.mark.parametrize(("name", "pack"), _PACKERS.items())
 def test_the_payload_is_found_and_unpacked(name: str, pack) -> None:
     packed = kernel.payload(bzimage(pack(_PVH) + len(_PVH).to_bytes(4, "little")))
     assert kernel.compression(packed) == name
@@ -43,9 +49,9 @@ def test_what_is_no_whole_bzimage_is_refused(image: bytes) -> None:
         kernel.payload(image)
 
 
-@pytest.mark.parametrize("name", ["xz", "gzip"])
+@pytest.mark.parametrize("name", _PACKERS)
 def test_broken_and_cut_data_are_refused(name: str) -> None:
-    packed = lzma.compress(_PVH) if name == "xz" else gzip.compress(_PVH)
+    packed = _PACKERS[name](_PVH)
     with pytest.raises(ValueError, match=name):
         kernel.decompress(name, packed[:-20])
     with pytest.raises(ValueError, match=name):

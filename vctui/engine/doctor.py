@@ -10,7 +10,7 @@ from typing import Final
 
 from vctui.drivers.hypervisors.qemu import accel, program
 from vctui.errors import VctuiError
-from vctui.image import builder
+from vctui.image import current
 from vctui.linux import files, probe
 from vctui.model.doctor import Check
 from vctui.model.kinds import Accelerator
@@ -80,7 +80,7 @@ async def _shared_folders(settings: Settings) -> Check:
 
 def _guest(settings: Settings) -> Check:
     try:
-        guest = builder.current_guest(settings)
+        guest = current.current_guest(settings)
     except VctuiError as error:
         return Check(name="guest", ok=False, detail=str(error))
     detail = f"{guest.name}, kernel {guest.kernel_release}, needs {guest.min_memory} MiB"
@@ -98,7 +98,7 @@ async def _kvm(settings: Settings) -> Check:
     slow = "pods run in emulation (TCG), which works but is slower"
     try:
         path = program.find(settings.qemu.path)
-        kernel = Path(builder.current_guest(settings).kernel)
+        kernel = Path(current.current_guest(settings).kernel)
         files.private_dir(settings.cache_dir)
         choice = await accel.choose(
             Accelerator.AUTO, program=path, kernel=kernel, state_dir=settings.cache_dir

@@ -8,7 +8,7 @@ from pathlib import Path
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.storage import volumes
 from vctui.engine.context import Context
-from vctui.image import builder
+from vctui.image import current
 from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
 
@@ -33,7 +33,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
     parameters: tuple[str, ...] = _FOREIGN_GUEST_PARAMS
     min_memory = 0
     if config.hypervisor_type is HypervisorType.QEMU and not (kernel and (initrd or image)):
-        guest = builder.current_guest(ctx.settings)
+        guest = current.current_guest(ctx.settings)
         if image is not None:  # the built kernel finds it by an initrd; others have the drivers
             initrd = Path(guest.root_initrd)
             parameters = guest.kernel_params

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+import zstandard
+
 from vctui.image import elf
 
 _SETUP_SECTORS: Final = 0x1F1
@@ -24,6 +26,9 @@ _XEN_PHYS32_ENTRY: Final = 18
 _NOTE: Final = struct.Struct("<III")
 
 _MAX_KERNEL: Final = 512 * 1024 * 1024
+_ZSTD_WINDOW: Final = 128 * 1024 * 1024
+"""Kernels are packed with level 22, whose window this is."""
+_PIECE: Final = 64 * 1024
 
 _MAGICS: Final = (
     (b"\xfd7zXZ\0", "xz"),
@@ -40,7 +45,7 @@ def compression(data: bytes) -> str:
 
 
 def decompress(name: str, data: bytes) -> bytes:
-    """What Python's standard library can decompress: `xz`, `lzma`, `gzip`.
+    """What needs no program of the host: `xz`, `lzma`, `gzip`, `zstd`.
 
     Bytes after the end of the stream are ignored: the kernel's build appends the plain size.
 
@@ -56,13 +61,26 @@ def decompress(name: str, data: bytes) -> bytes:
             gunzip = zlib.decompressobj(wbits=31)
             plain = gunzip.decompress(data, _MAX_KERNEL)
             complete = gunzip.eof
+        elif name == "zstd":
+            plain, complete = _unzstd(data)
         else:
             raise ValueError(f"compression {name or 'of an unknown kind'} is not built in")
-    except (lzma.LZMAError, zlib.error) as error:
+    except (lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
         raise ValueError(f"broken {name} data: {error}") from error
     if not complete:
         raise ValueError(f"the {name} data ends too early")
     return plain
+
+
+def _unzstd(data: bytes) -> tuple[bytes, bool]:
+    """In pieces, as zstandard bounds no single step; and whether the end was found."""
+    unzstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+    plain = bytearray()
+    for start in range(0, len(data), _PIECE):
+        plain += unzstd.decompress(data[start : start + _PIECE])
+        if unzstd.eof or len(plain) > _MAX_KERNEL:
+            break
+    return bytes(plain), unzstd.eof
 
 
 def payload(image: bytes) -> bytes:

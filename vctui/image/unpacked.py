@@ -15,8 +15,8 @@ from vctui.image import kernel as bzimage
 from vctui.image import modules
 from vctui.linux import process
 
-_PROGRAMS: Final = {"zstd": ("zstd", "-dcq"), "lz4": ("lz4", "-dcq")}
-"""For what Python's standard library cannot decompress; Ubuntu's kernels need them."""
+_PROGRAMS: Final = {"lz4": ("lz4", "-dcq")}
+"""For what is not built in; kernels of some distributions need it."""
 
 
 @dataclass(frozen=True, slots=True)
