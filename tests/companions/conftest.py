@@ -16,6 +16,7 @@ from tests.fakes.fake_qemu import FakeQemu
 from vctui.companions.monitor.core import Config, Monitor
 from vctui.drivers import monitor_client
 from vctui.drivers.hypervisors.qemu import qmp
+from vctui.drivers.shims.base import ShimParams
 from vctui.drivers.shims.builtin import BuiltinShim
 from vctui.linux import sockets
 from vctui.model.container import Cmd, ContainerConfig, ContainerRecord, ExecRecord, Process
@@ -100,9 +101,18 @@ class Pod:
     def container_log(self) -> Path:
         return self.run_dir / "logs" / "containers" / "c1.log"
 
-    async def start_shim(self, token: str = "c1", *, terminal: bool = False) -> None:
+    async def start_shim(
+        self, token: str = "c1", *, terminal: bool = False, console: str = ""
+    ) -> None:
         await self.shim.start(
-            self.run_dir, container_id="c1", token=token, terminal=terminal, log=token == "c1"
+            self.run_dir,
+            ShimParams(
+                container_id="c1",
+                token=token,
+                terminal=terminal,
+                log=token == "c1",
+                console=console,
+            ),
         )
 
     async def await_agent(self, timeout: float = WAIT) -> monitor.Hello:

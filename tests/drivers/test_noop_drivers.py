@@ -9,6 +9,7 @@ import pytest
 from vctui.drivers.agents.base import GuestNeeds
 from vctui.drivers.agents.noop import NoopAgent
 from vctui.drivers.proxies.noop import NoopProxy
+from vctui.drivers.shims.base import ShimParams
 from vctui.drivers.shims.noop import NoopShim
 from vctui.errors import NotFound
 from vctui.model.agent import AgentConfig
@@ -42,7 +43,9 @@ async def test_the_noop_proxy_is_there_at_once():
 
 async def test_the_noop_shim_has_nothing_to_attach_to():
     shim = NoopShim()
-    process = await shim.start(RUN_DIR, container_id="c1", token="c1", terminal=False, log=True)
+    process = await shim.start(
+        RUN_DIR, ShimParams(container_id="c1", token="c1", terminal=False, log=True)
+    )
     assert (process.token, process.pid) == ("c1", 0)
     assert await shim.wait(RUN_DIR, "c1") is None
     with pytest.raises(NotFound):

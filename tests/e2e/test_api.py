@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import shutil
+import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Host, wait_until
+from tests.e2e.conftest import PATIENCE, Host, wait_until
 
 pytestmark = pytest.mark.vm
 
@@ -25,7 +29,17 @@ CAPABILITIES = {
 
 
 @pytest.fixture(scope="module")
-def pod(host: Host) -> str:
+def terminal() -> Iterator[tuple[int, str]]:
+    """The terminal that container `typed` is connected to: its other end, and its path."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (33, 111))
+    yield ours, os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.fixture(scope="module")
+def pod(host: Host, terminal: tuple[int, str]) -> str:
     site = host.root / "site"
     (site / "folder").mkdir(parents=True)
     (site / "file").write_text("from the host\n")
@@ -98,8 +112,9 @@ def pod(host: Host) -> str:
                 "id": "typed",
                 "rootfs": "busybox",
                 "cmd": {
-                    "args": ["/bin/sleep", "100000"],
+                    "args": ["/bin/sh", "-c", 'while read -r said; do echo "got $said"; done'],
                     "interactive": True,
+                    "console": terminal[1],
                     "capabilities": {name: ["CAP_CHOWN"] for name in CAPABILITIES.values()},
                 },
             },
@@ -201,6 +216,19 @@ def test_an_interactive_process_has_a_terminal(host: Host, pod: str):
     assert host.container(pod, "typed")["terminal"]
 
 
+def test_a_process_is_connected_to_a_terminal_of_the_host(
+    host: Host, pod: str, terminal: tuple[int, str]
+):
+    ours, _ = terminal
+    assert sh(host, "typed", "stty -F /proc/1/fd/0 size") == "33 111\n"
+    os.write(ours, b"something\r")
+    shown = b""
+    while b"got something\r\n" not in shown:
+        assert select.select([ours], [], [], PATIENCE)[0], shown
+        shown += os.read(ours, 4096)
+    assert shown.count(b"something") == 2, "only the guest's terminal echoes"
+
+
 def test_a_readonly_root_file_system_cannot_be_written(host: Host, pod: str):
     assert sh(host, "bound", "touch /x 2>/dev/null || echo no") == "no\n"
     assert sh(host, "plain", "touch /x && echo yes") == "yes\n"
@@ -208,6 +236,10 @@ def test_a_readonly_root_file_system_cannot_be_written(host: Host, pod: str):
 
 def test_host_folders_and_files_are_mounted(host: Host, pod: str):
     assert sh(host, "plain", "cat /given/file /given/rw/inner") == "from the host\ninner\n"
+    shown = {one["destination"]: one for one in host.container("fields", "plain")["mounts"]}
+    assert Path(shown["/given/file"]["host_path"]).read_text() == "from the host\n"
+    assert Path(shown["/given/rw"]["host_path"], "inner").read_text() == "inner\n"
+    assert (shown["/given/ro"]["read_only"], shown["/scratch"]["host_path"]) == (True, "")
     sh(host, "plain", "echo written > /given/rw/new")
     assert Path(host.root / "site" / "folder" / "new").read_text() == "written\n"
     assert sh(host, "plain", "echo x > /given/ro/inner 2>/dev/null || cat /given/ro/new") == (

@@ -9,6 +9,7 @@ import pytest
 from vctui.errors import InvalidConfig
 from vctui.model import pairing
 from vctui.model.checks import check_pod
+from vctui.model.container import Cmd, ContainerConfig
 from vctui.model.kinds import AgentType, ProxyType, ShimType
 from vctui.model.pod import PodConfig
 from vctui.model.podfile import Format, parse_pod
@@ -88,6 +89,15 @@ def test_every_combination_is_taken_or_refused_by_the_tables(agent, proxy, shim)
 def test_what_would_have_no_effect_is_refused(keys, says):
     with pytest.raises(InvalidConfig, match=says):
         pod(**keys)
+
+
+def test_a_console_is_refused_where_nothing_stands_for_the_process():
+    cmd = Cmd(args=("sh",), console="/dev/pts/0")
+    containers = (ContainerConfig(id="main", rootfs="/r", cmd=cmd),)
+    assert pod(containers=containers).containers == containers
+    says = r"containers\[0\].cmd.console has no effect with shim_type noopShim"
+    with pytest.raises(InvalidConfig, match=says):
+        pod(containers=containers, shim_type="noopShim")
 
 
 def test_programs_in_a_pod_file_are_relative_to_its_folder(tmp_path):

@@ -184,6 +184,12 @@ BAD = {
         "containers[1].id 'main' is taken by containers[0]"
     ),
     SMALLEST + 'mounts = [{destination = "/data"}]': "containers[0].mounts[0].source is empty",
+    SMALLEST + 'mounts = [{destination = "/a", source = "x", host_path = "/y"}]': (
+        "containers[0].mounts[0].host_path is reported"
+    ),
+    SMALLEST.replace("cmd = {", 'cmd = {console = "pts/3", '): (
+        "containers[0].cmd.console 'pts/3' is not absolute"
+    ),
     SMALLEST + 'mounts = [{destination = "/", source = "x"}]': (
         "containers[0].mounts[0].destination '/' is not an absolute path below '/'"
     ),

@@ -8,6 +8,7 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
+from vctui.drivers.shims.base import ShimParams
 from vctui.engine import devices, files, images, ps, status
 from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
@@ -20,7 +21,7 @@ from vctui.errors import (
     VctuiError,
     WrongState,
 )
-from vctui.model import ids, signals
+from vctui.model import ids, pairing, signals
 from vctui.model.checks import check_cmd, check_container
 from vctui.model.container import (
     Cmd,
@@ -108,14 +109,18 @@ async def launch(ctx: Context, record: PodRecord, one: ContainerRecord, agent: A
     with span("shim"):
         process = await ctx.shim(record).start(
             ctx.paths(pod_id).run,
-            container_id=container_id,
-            token=container_id,
-            terminal=one.config.cmd.interactive,
-            log=True,
+            ShimParams(
+                container_id=container_id,
+                token=container_id,
+                terminal=one.config.cmd.interactive,
+                log=True,
+                console=one.config.cmd.console,
+            ),
         )
     with ctx.store.transaction() as tx:
         current = tx.container(pod_id, container_id)
-        tx.save_container(pod_id, msgspec.structs.replace(current, process=process))
+        mounts = files.placed(ctx, record.config, one.config, spec)
+        tx.save_container(pod_id, msgspec.structs.replace(current, process=process, mounts=mounts))
     with span("start"):
         await agent.start_container(container_id)
     with ctx.store.transaction() as tx:
@@ -248,6 +253,7 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
     cmd = check_cmd(cmd)
     token = ids.new_token()
     async with shared(ctx, pod_id) as record:
+        pairing.check_console(record.config, cmd)
         _check_running(record, container_id, "exec in")
         async with ctx.agent(record) as agent:
             await agent.exec(container_id, token, cmd)
@@ -263,10 +269,13 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
             try:
                 return await ctx.shim(record).start(
                     ctx.paths(pod_id).run,
-                    container_id=container_id,
-                    token=token,
-                    terminal=cmd.interactive,
-                    log=False,
+                    ShimParams(
+                        container_id=container_id,
+                        token=token,
+                        terminal=cmd.interactive,
+                        log=False,
+                        console=cmd.console,
+                    ),
                 )
             except VctuiError:
                 await agent.signal(container_id, token, SIGKILL, all=False)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
 from vctui.drivers.storage import mounts, rootfs, scratch, share
 from vctui.engine import devices, images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
-from vctui.model.checks import check_volume_mounts
-from vctui.model.container import ContainerConfig
+from vctui.model.checks import check_in_pod
+from vctui.model.container import ContainerConfig, Mount
 from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
 
@@ -22,7 +24,7 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
 
     A mock machine shows no files to anybody, so it needs none.
     """
-    check_volume_mounts(pod, config)
+    check_in_pod(pod, config)
     if pod.hypervisor_type is not HypervisorType.MOCK:
         rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
@@ -57,6 +59,22 @@ async def prepare(
         rootfs=place,
         mounts=shared,
         devices=attached,
+    )
+
+
+def placed(
+    ctx: Context, pod: PodConfig, config: ContainerConfig, spec: ContainerSpec
+) -> tuple[Mount, ...]:
+    """The container's mounts with their places on the host; a tmpfs has none."""
+    share = ctx.paths(pod.id).share
+    shown = {one.mount: str(share / one.shared) for one in spec.mounts}
+    volumes = {one.mount_tag: one.host_path for one in pod.volumes}
+    return tuple(
+        msgspec.structs.replace(
+            one,
+            host_path=volumes[one.source] if one.type == "volume" else shown.get(one, ""),
+        )
+        for one in config.mounts
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from vctui.errors import NotFound
 from vctui.model import pairing
 from vctui.model.container import ContainerRecord, ContainerStatus
 from vctui.model.pod import PodRecord, PodStatus
+from vctui.model.state import State
+
+_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 
 def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
@@ -25,6 +30,7 @@ def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
         finished_time=record.finished,
         image=record.config.image,
         devices=tuple(one for one in record.devices if one.hotplugged),
+        mounts=record.mounts if record.state in _LIVE else record.config.mounts,
     )
 
 

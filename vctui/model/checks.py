@@ -76,7 +76,7 @@ def check_pod(config: PodConfig) -> PodConfig:
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
         check_container(container, where=f"containers[{index}].")
-        check_volume_mounts(config, container, where=f"containers[{index}].")
+        check_in_pod(config, container, where=f"containers[{index}].")
         if container.id in seen:
             raise InvalidConfig(
                 f"containers[{index}].id {container.id!r} is taken by "
@@ -127,10 +127,13 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     return config
 
 
-def check_volume_mounts(
-    pod: PodConfig, container: ContainerConfig, *, where: str = ""
-) -> ContainerConfig:
-    """Return `container` if the pod has the volumes that it mounts. Raises InvalidConfig."""
+def check_in_pod(pod: PodConfig, container: ContainerConfig, *, where: str = "") -> ContainerConfig:
+    """Return `container` if the pod has the volumes that it mounts, and a shim for its console.
+
+    Raises:
+        InvalidConfig
+    """
+    pairing.check_console(pod, container.cmd, where=f"{where}cmd.")
     tags = [volume.mount_tag for volume in pod.volumes]
     for index, mount in enumerate(container.mounts):
         if mount.type == "volume" and mount.source not in tags:
@@ -153,6 +156,11 @@ def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
         raise InvalidConfig(f"{where}args is empty; its first item names the program to run")
     if cmd.work_dir and not cmd.work_dir.startswith("/"):
         raise InvalidConfig(f"{where}work_dir {cmd.work_dir!r} is not absolute; begin it with '/'")
+    if cmd.console and not cmd.console.startswith("/"):
+        raise InvalidConfig(
+            f"{where}console {cmd.console!r} is not absolute; name a terminal of the host, "
+            "like /dev/pts/3"
+        )
     for index, env in enumerate(cmd.envs):
         if not env.var or "=" in env.var:
             raise InvalidConfig(
@@ -273,6 +281,8 @@ def _check_mount(mount: Mount, where: str) -> None:
             f"{where}source {mount.source!r} is no name of an empty folder; use letters, digits, "
             "'.', '_' and '-', beginning with a letter or digit"
         )
+    if mount.host_path:
+        raise InvalidConfig(f"{where}host_path is reported, not chosen; leave it out")
     if mount.type == "bind" and not mount.source:
         raise InvalidConfig(f"{where}source is empty; name the folder or file of the host")
 

@@ -49,6 +49,8 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Names or numbers."""
     interactive: bool = False
     """Keep standard input open and give the process a terminal."""
+    console: str = ""
+    """Path of a terminal of the host that the process's input and output are connected to."""
     detach: bool = False
     no_new_privileges: bool = False
     """Programs that set a user id gain nothing by it."""
@@ -62,10 +64,17 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     supported types."""
 
     destination: str
+    """Absolute path in the container."""
     source: str = ""
+    """What is mounted: its meaning depends on the type."""
     type: str = "bind"
+    """`bind`, `volume`, `tmpfs` or `empty-dir`."""
     options: tuple[str, ...] = ()
+    """As mount(8) has them."""
+    host_path: str = ""
+    """Where the host shows it to the guest, while the container runs; reported, not chosen."""
     read_only: bool = False
+    """The container cannot write to it."""
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +132,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     devices: tuple[DeviceInfo, ...] = ()
     """Those that the machine was given for it."""
+    mounts: tuple[Mount, ...] = ()
+    """With their places on the host, while it runs."""
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +145,8 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     reason: str = ""
     finished: datetime | None = None
+    mounts: tuple[Mount, ...] = ()
+    """Those of its last start, with their places on the host."""
     devices: tuple[DeviceInfo, ...] = ()
     """Those that were plugged into the machine for it, under their ids; kept from before the
     plugging until after the unplugging."""

@@ -9,6 +9,7 @@ from vctui.errors import InvalidConfig
 from vctui.model.kinds import AgentType, ProxyType, ShimType, SocketType
 
 if TYPE_CHECKING:
+    from vctui.model.container import Cmd
     from vctui.model.pod import PodConfig
     from vctui.model.proxy import ProxyConfig
     from vctui.model.shim import ShimConfig
@@ -59,6 +60,15 @@ def check(config: PodConfig) -> None:
         raise InvalidConfig(
             "proxy_type noProxy needs agent_config.socket_type vsock, as a serial port serves one "
             "client only; set it, or choose another proxy_type"
+        )
+
+
+def check_console(config: PodConfig, cmd: Cmd, *, where: str = "") -> None:
+    """Refuse a terminal that no shim would connect the command to. Raises InvalidConfig."""
+    if cmd.console and shim_type(config) is ShimType.NOOP:
+        raise InvalidConfig(
+            f"{where}console has no effect with shim_type noopShim, under which nothing stands for "
+            "a process; leave it out, or choose another shim_type"
         )
 
 

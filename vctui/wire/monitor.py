@@ -64,7 +64,7 @@ class StartShim(msgspec.Struct, frozen=True, kw_only=True):
 
     The monitor reads its stdout and stderr, keeps a bounded replay buffer,
     copies them to the container's log where `log` is set, waits for its end,
-    and records the end in the store.
+    and records the end in the store. FAILED_PRECONDITION where `console` cannot be used.
     """
 
     container_id: str
@@ -72,6 +72,8 @@ class StartShim(msgspec.Struct, frozen=True, kw_only=True):
     """Exec id for the agent; equals `container_id` for the container's first process."""
     terminal: bool = False
     log: bool = False
+    console: str = ""
+    """Path of a terminal of the host that the process is connected to."""
 
 
 class WaitExit(msgspec.Struct, frozen=True, kw_only=True):

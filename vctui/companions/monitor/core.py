@@ -168,7 +168,7 @@ class Monitor:
     async def _adopt(self, ledger: Ledger) -> None:
         """Stand for what ran under a monitor that is no more."""
         for process in await self._in_store_thread(ledger.live_processes):
-            self._processes.start(process)
+            self._processes.adopt(process)
         self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
 
     async def _machine_is_gone(self, evidence: Evidence) -> None:

@@ -45,7 +45,11 @@ class Ledger:
             return []
         first = [
             StartShim(
-                container_id=one.id, token=one.id, terminal=one.config.cmd.interactive, log=True
+                container_id=one.id,
+                token=one.id,
+                terminal=one.config.cmd.interactive,
+                log=True,
+                console=one.config.cmd.console,
             )
             for one in record.containers
             if one.state in _LIVE
@@ -56,6 +60,7 @@ class Ledger:
                 token=one.process.token,
                 terminal=one.cmd.interactive,
                 log=False,
+                console=one.cmd.console,
             )
             for one in self._store.execs(self._pod_id)
             if one.finished is None

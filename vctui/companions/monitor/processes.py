@@ -8,8 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from vctui.companions.monitor.host_console import HostConsole
 from vctui.companions.monitor.logfile import LogFile
 from vctui.companions.monitor.shim import Agent, OnEnd, Shim
+from vctui.drivers.ttrpc_client import CallFailed
+from vctui.linux import terminals
+from vctui.wire import ttrpc
 from vctui.wire.monitor import Exit, StartShim
 
 _ENDED_KEPT: Final = 256
@@ -37,12 +43,18 @@ class Processes:
         self._warn = warn
         self._shims: OrderedDict[str, Shim] = OrderedDict()
         self._tasks: dict[Shim, asyncio.Task[None]] = {}
+        self._consoles: dict[Shim, HostConsole] = {}
 
     def start(self, wanted: StartShim) -> None:
-        """Stand for a process. One that runs already is left as it is."""
+        """Stand for a process. One that runs already is left as it is.
+
+        Raises:
+            CallFailed: its console cannot be used.
+        """
         known = self._shims.get(wanted.token)
         if known is not None and not known.has_ended:
             return
+        console = _open(wanted) if wanted.console else None
         log = None
         if wanted.log:
             path = self._log_dir / f"{wanted.container_id}.log"
@@ -54,12 +66,23 @@ class Processes:
             replay_bytes=self._replay_bytes,
             on_end=self._on_end,
         )
+        if console is not None:
+            self._consoles[shim] = HostConsole(console, shim, shim.output, raw=wanted.terminal)
+            shim.join(self._consoles[shim], 0)
         self._shims[wanted.token] = shim
         self._shims.move_to_end(wanted.token)
         task = asyncio.create_task(shim.run())
         self._tasks[shim] = task
         task.add_done_callback(lambda _task: self._ended(shim))
         self._drop_oldest()
+
+    def adopt(self, wanted: StartShim) -> None:
+        """As `start`, for a process that runs already, though its console may be gone."""
+        try:
+            self.start(wanted)
+        except CallFailed as error:
+            self._warn(error.message)
+            self.start(msgspec.structs.replace(wanted, console=""))
 
     def get(self, token: str) -> Shim | None:
         return self._shims.get(token)
@@ -78,11 +101,14 @@ class Processes:
         for task in tuple(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for console in self._consoles.values():
+            console.close()
 
     def _ended(self, shim: Shim) -> None:
         self._tasks.pop(shim, None)
         if not shim.has_ended:
             return
+        self._consoles.pop(shim, None)
         if shim.output.was_joined:
             shim.retire()
         else:
@@ -92,3 +118,14 @@ class Processes:
         ended = [token for token, shim in self._shims.items() if shim.has_ended]
         for token in ended[: max(0, len(ended) - _ENDED_KEPT)]:
             del self._shims[token]
+
+
+def _open(wanted: StartShim) -> int:
+    try:
+        return terminals.open_terminal(wanted.console)
+    except OSError as error:
+        raise CallFailed(
+            ttrpc.FAILED_PRECONDITION,
+            f"the console {wanted.console!r} of container {wanted.container_id!r} cannot be used: "
+            f"{error.strerror}; name a terminal of the host",
+        ) from error

@@ -18,6 +18,21 @@ class Output:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShimParams:
+    """The process that a shim is to stand for."""
+
+    container_id: str
+    token: str
+    """Equals `container_id` for the container's first process."""
+    terminal: bool
+    """The process has one in the guest."""
+    log: bool
+    """Its output goes to the container's log."""
+    console: str = ""
+    """Path of a terminal of the host that it is connected to."""
+
+
 class Attachment(ABC):
     """Stdio of one process, or the serial console. Async-iterate it for Output.
 
@@ -51,11 +66,14 @@ class Attachment(ABC):
 
 class Shim(ABC):
     @abstractmethod
-    async def start(
-        self, run_dir: Path, *, container_id: str, token: str, terminal: bool, log: bool
-    ) -> Process:
+    async def start(self, run_dir: Path, params: ShimParams) -> Process:
         """Stand for the process from now on (before a container's StartContainer, after an
-        ExecProcess). Raises MonitorError."""
+        ExecProcess).
+
+        Raises:
+            FileProblem: the console cannot be used.
+            MonitorError
+        """
 
     @abstractmethod
     async def wait(self, run_dir: Path, token: str) -> int | None:

@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 
 from vctui.drivers import monitor_client
-from vctui.drivers.shims.base import Attachment, Output, Shim
+from vctui.drivers.shims.base import Attachment, Output, Shim, ShimParams
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session, Stream
-from vctui.errors import MonitorError, NotFound
+from vctui.errors import FileProblem, MonitorError, NotFound
 from vctui.model.container import Process
-from vctui.wire import monitor
+from vctui.wire import monitor, ttrpc
 
 _ANSWER: Final = 15.0
 """Seconds for what the monitor does without asking the guest."""
@@ -22,11 +22,13 @@ _INPUT_CHUNK: Final = 64 * 1024
 
 
 class BuiltinShim(Shim):
-    async def start(
-        self, run_dir: Path, *, container_id: str, token: str, terminal: bool, log: bool
-    ) -> Process:
+    async def start(self, run_dir: Path, params: ShimParams) -> Process:
         wanted = monitor.StartShim(
-            container_id=container_id, token=token, terminal=terminal, log=log
+            container_id=params.container_id,
+            token=params.token,
+            terminal=params.terminal,
+            log=params.log,
+            console=params.console,
         )
         async with monitor_client.connected(run_dir) as session:
             try:
@@ -34,8 +36,10 @@ class BuiltinShim(Shim):
                     session, run_dir, "StartShim", wanted, monitor.Hello, timeout=_ANSWER
                 )
             except CallFailed as error:
+                if error.code == ttrpc.FAILED_PRECONDITION and params.console:
+                    raise FileProblem(error.message) from error
                 raise monitor_client.refused(run_dir, error) from error
-        return Process(token=token, pid=hello.pid, start_time=datetime.now(UTC))
+        return Process(token=params.token, pid=hello.pid, start_time=datetime.now(UTC))
 
     async def wait(self, run_dir: Path, token: str) -> int | None:
         async with monitor_client.connected(run_dir) as session:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vctui.drivers.shims.base import Attachment, Shim
+from vctui.drivers.shims.base import Attachment, Shim, ShimParams
 from vctui.errors import NotFound
 from vctui.model.container import Process
 
 
 class NoopShim(Shim):
-    async def start(
-        self, run_dir: Path, *, container_id: str, token: str, terminal: bool, log: bool
-    ) -> Process:
-        return Process(token=token, pid=0, start_time=datetime.now(UTC))
+    async def start(self, run_dir: Path, params: ShimParams) -> Process:
+        return Process(token=params.token, pid=0, start_time=datetime.now(UTC))
 
     async def wait(self, run_dir: Path, token: str) -> int | None:
         return None

@@ -122,7 +122,7 @@ class KataAgent(Agent):
             if cmd is None:
                 raise
             raise answers.command_failed(cmd.args[0], container_id, error) from error
-        if cmd is not None and not cmd.interactive:
+        if cmd is not None and not cmd.interactive and not cmd.console:
             with suppress(AgentError):  # it may have ended already
                 await self._do("CloseStdin", agent_pb2.CloseStdinRequest(container_id=container_id))
 
