@@ -12,7 +12,7 @@ from msgspec import inspect as types
 import vctui
 from tests.architecture import api_document
 from tests.architecture.test_generated import generator
-from vctui.engine import api
+from vctui.engine import api, docstrings
 
 GENERATOR = generator("gen_api")
 TABLE = tomllib.loads(GENERATOR.NAMES.read_text())
@@ -105,3 +105,13 @@ def _is(kind: types.Type, go: str) -> bool:
             return kind.cls.__name__ == there
         case _:
             return False
+
+
+@pytest.mark.parametrize("owner", TABLE["structures"])
+def test_every_field_of_its_structures_says_what_it_is(owner: str) -> None:
+    structure = getattr(vctui, GENERATOR.ELSEWHERE.get(owner, owner), None)
+    if structure is None:  # the table says that it is not here yet
+        assert not any(TABLE["structures"][owner].values())
+        return
+    said = docstrings.of_fields(structure)
+    assert [field for field in structure.__struct_fields__ if not said.get(field)] == []

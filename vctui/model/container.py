@@ -16,7 +16,9 @@ class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """API: EnvVar. A variable of a process's environment."""
 
     var: str
+    """Its name."""
     value: str = ""
+    """Its value."""
 
     def __str__(self) -> str:
         return f"{self.var}={self.value}"
@@ -26,10 +28,15 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """API: LinuxCapabilities; names like CAP_NET_ADMIN. None means: the usual container set."""
 
     bounding: tuple[str, ...] = ()
+    """What no program in it can go beyond."""
     effective: tuple[str, ...] = ()
+    """What counts now."""
     inheritable: tuple[str, ...] = ()
+    """What programs with file capabilities may keep."""
     permitted: tuple[str, ...] = ()
+    """What it may make effective."""
     ambient: tuple[str, ...] = ()
+    """What programs without file capabilities keep."""
 
 
 class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +59,7 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     console: str = ""
     """Path of a terminal of the host that the process's input and output are connected to."""
     detach: bool = False
+    """Whoever starts it does not attach to it."""
     no_new_privileges: bool = False
     """Programs that set a user id gain nothing by it."""
     capabilities: Capabilities | None = None
@@ -81,6 +89,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """API: ContainerConfig. A container of a pod."""
 
     id: str
+    """Unique in its pod."""
     rootfs: str = ""
     """A host folder, or the name of a built-in root file system (`busybox`)."""
     image: str = ""
@@ -88,12 +97,17 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     entrypoint: tuple[str, ...] | None = None
     """Takes the place of the image's entry point and command; what `cmd` has follows it."""
     cmd: Cmd = Cmd()
+    """Its first process."""
     readonly_rootfs: bool = False
+    """It cannot write to its root file system."""
     mounts: tuple[Mount, ...] = ()
+    """What it sees besides its root file system."""
     device_infos: tuple[DeviceInfo, ...] = ()
+    """Devices that it has besides the usual ones."""
     resources: ContainerResources = ContainerResources()
     """Limits of the container in the machine; its size is the pod's `vm_config`."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    """Kept and shown."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,32 +118,47 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     """Host process that stands for it: the shim; our monitor for the built-in shim."""
     start_time: datetime
+    """When its shim was started."""
 
 
 class ProcessListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """API: ProcessListOptions. Empty `args` means `-ef`."""
 
     format: ProcessListFormat = ProcessListFormat.TABLE
+    """How the list is written."""
     args: tuple[str, ...] = ()
+    """Arguments of ps(1)."""
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """API: ContainerStatus, and what an operator asks next."""
 
     id: str
+    """Unique in its pod."""
     state: State
+    """What can be done with it now."""
     pid: int
+    """Host process that stands for it; 0 where none does."""
     start_time: datetime | None
+    """Of its last start; None before the first."""
     rootfs: str
+    """As it was configured."""
     annotations: dict[str, str]
+    """As they were configured."""
     pod_id: str
+    """The pod it is in."""
     args: tuple[str, ...]
+    """Its command."""
     terminal: bool
+    """Its first process has a terminal."""
     exit_code: int | None
     """As a shell gives it: 0-255, 128+N for signal N."""
     reason: str
+    """Why it ended, where that is not plain; "" otherwise."""
     finished_time: datetime | None
+    """Of its last end."""
     image: str = ""
+    """The image it is on; "" for a root file system of its own."""
     devices: tuple[DeviceInfo, ...] = ()
     """Those that the machine was given for it."""
     mounts: tuple[Mount, ...] = ()

@@ -20,13 +20,17 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host_path: str = ""
     """Its node on the host; "" where `major` and `minor` say which it is."""
     dev_type: DeviceType = DeviceType.CHARACTER
+    """What kind of node it is."""
     major: int = 0
+    """Of the number; with `minor` 0, that of `host_path`."""
     minor: int = 0
     """Both 0: those of `host_path`."""
     file_mode: int = 0
     """Permission bits; 0 means 0o666."""
     uid: int = 0
+    """Owner."""
     gid: int = 0
+    """Group."""
     hotplugged: bool = False
     """Reported: whether the machine was given the device while it ran."""
     id: str = ""

@@ -11,7 +11,9 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A kernel or hypervisor parameter (API: Param)."""
 
     key: str = ""
+    """May be empty, for a value alone."""
     value: str = ""
+    """May be empty, for a key alone."""
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}" if self.key and self.value else self.key or self.value
@@ -21,15 +23,19 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """API: HypervisorConfig. An empty path means: from config.toml, else the built guest."""
 
     kernel_path: str = ""
+    """Kernel to boot."""
     image_path: str = ""
     """A disk image with the guest's root file system, instead of an initrd; never written to."""
     initrd_path: str = ""
+    """Initial RAM disk."""
     hypervisor_path: str = ""
     """QEMU's executable."""
     firmware_path: str = ""
+    """BIOS image; "" is QEMU's own."""
     machine_accelerators: str = ""
     """Appended to the options of `-machine`."""
     hypervisor_machine_type: MachineType = MachineType.Q35
+    """QEMU's machine type."""
     kernel_params: tuple[Param, ...] = ()
     """Appended last, so that they win."""
     hypervisor_params: tuple[Param, ...] = ()
@@ -45,6 +51,7 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     block_device_driver: BlockDeviceDriver = BlockDeviceDriver.VIRTIO_BLK
     """How the guest sees block devices of the host; a microvm takes them by virtio-scsi only."""
     mem_prealloc: bool = False
+    """Take the memory from the host at once."""
     huge_pages: bool = False
     """Memory from the host's huge pages, all of it at once; wins over `mem_prealloc`."""
     realtime: bool = False
@@ -59,6 +66,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual machine that was started, as the store remembers it."""
 
     uuid: str
+    """Its name for QEMU, new at each start."""
     pid: int
     """0 where no process stands for the machine (mock)."""
     pid_started: float = 0.0
@@ -68,9 +76,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     boot: str = ""
     """How it came up, in words for an operator."""
     kernel: str = ""
+    """The kernel it booted."""
     initrd: str = ""
+    """Its initial RAM disk."""
     image: str = ""
     """The disk image that the guest has as its root."""
     vcpus: int = 1
+    """At its start."""
     memory: int = 0
     """MiB."""

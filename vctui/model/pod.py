@@ -67,27 +67,45 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     """API: PodStatus, and what an operator asks next."""
 
     id: str
+    """Unique on the host."""
     state: State
+    """What can be done with it now."""
     hypervisor: HypervisorType
+    """What runs its machine."""
     hypervisor_config: HypervisorConfig
+    """As it was configured."""
     agent: AgentType
+    """Who is talked to in the guest."""
     agent_config: AgentConfig
+    """How it is talked to."""
     proxy: ProxyType
+    """What shares the agent's channel."""
     proxy_config: ProxyConfig
+    """As it was configured."""
     shim: ShimType
+    """What stands for processes on the host."""
     shim_config: ShimConfig
+    """As it was configured."""
     containers_status: tuple[ContainerStatus, ...]
+    """In the order of their creation."""
     annotations: dict[str, str]
+    """As they are now."""
     hostname: str
+    """Of the guest and its containers."""
     vm_config: Resources
+    """As it was configured."""
     reason: str
     """Why the pod is in this state, where that is not plain; "" otherwise."""
     operation: str
     """What is being done to it at the moment ("start", "stop", …); "" when nothing."""
     created_time: datetime
+    """When it was created."""
     start_time: datetime | None
+    """Of its last start; None before the first."""
     machine: Machine | None
+    """Its virtual machine; None where none runs."""
     monitor_pid: int
+    """Host process that watches the machine; 0 where none does."""
 
 
 class PodRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """API: Volume. It is there from the machine's start; containers ask for it in their mounts."""
 
     mount_tag: str
+    """The name that containers ask for it by."""
     host_path: str
     """Absolute path of a folder of the host."""
 
