@@ -1,6 +1,7 @@
 """The agent on the host, for tests of everything above crun: containers are plain processes.
 
-Run as a program with a descriptor of a socket and a folder: it answers there as in a guest.
+Run as a program with a descriptor of a socket, a folder, and words for its kernel command line:
+it answers there as in a guest.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ class PlainProcesses:
 
 def main() -> None:
     fd, folder = int(sys.argv[1]), sys.argv[2]
-    config = Config(run=f"{folder}/run", kata=f"{folder}/kata", cgroup=f"{folder}/cgroup")
+    config = Config(
+        " ".join(sys.argv[3:]),
+        run=f"{folder}/run",
+        kata=f"{folder}/kata",
+        cgroup=f"{folder}/cgroup",
+    )
     log = Log(10)
     loop = Loop(lambda error: log.bug("a callback", error))
     os.set_blocking(sys.stderr.fileno(), False)

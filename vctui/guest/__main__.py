@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from vctui.guest.channel import Channel, wait_port
+from vctui.guest.channel import Channel, Port, wait_port
 from vctui.guest.children import Children
-from vctui.guest.config import Config
+from vctui.guest.config import GRPC, Config
 from vctui.guest.crun import Crun
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop, TimedOut
@@ -49,10 +49,18 @@ class Agent:
         self._timeline = timeline
         mounts = Mounts(loop, children, config)
         sandbox = Sandbox(loop, children, crun, mounts, config, log)
-        self._service = Service(loop, sandbox, config, timeline)
+        if config.protocol == GRPC:
+            from vctui.guest.kata1 import Kata1Service
 
-    def serve(self, fd: int) -> Channel:
+            self._service: Service = Kata1Service(loop, sandbox, config, timeline)
+        else:
+            self._service = Service(loop, sandbox, config, timeline)
+
+    def serve(self, fd: int) -> Port:
         """Answer on a non-blocking descriptor, client after client."""
+        return self._serve_grpc(fd) if self._config.protocol == GRPC else self._serve_ttrpc(fd)
+
+    def _serve_ttrpc(self, fd: int) -> Port:
 
         def send(data: bytes) -> None:
             channel.send(data)
@@ -63,6 +71,17 @@ class Agent:
         server = Server(self._loop, self._log, services, send, self._timeline)
         channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost)
         return channel
+
+    def _serve_grpc(self, fd: int) -> Port:
+        from vctui.guest.grpc import Multiplex
+
+        def send(data: bytes) -> None:
+            port.send(data)
+
+        services = self._service.services()
+        multiplex = Multiplex(self._loop, self._log, services, send, self._timeline)
+        port = Port(self._loop, fd, receive=multiplex.receive, lost=multiplex.lost)
+        return port
 
     def debug_console(self) -> None:
         """A shell on the console, again and again (sheet §8: agent.debug_console)."""

@@ -67,32 +67,30 @@ def is_first_frame(data: bytes) -> bool:
     return data[4:10] == _FIRST and data[10:11] == b"\n" and data[12:].startswith(_SERVICES)
 
 
-class Channel:
-    """Frames in, frames out, over a non-blocking descriptor."""
+class Port:
+    """Bytes in, bytes out, over a non-blocking descriptor."""
 
     def __init__(
-        self, loop: Loop, fd: int, *, receive: Callable[[Frame], None], lost: Callable[[], None]
+        self, loop: Loop, fd: int, *, receive: Callable[[bytes], None], lost: Callable[[], None]
     ) -> None:
         """
         Args:
-            receive: is given each frame.
+            receive: is given what one read delivers.
             lost: is called when the host has left.
         """
         self._loop = loop
         self._fd = fd
         self._receive = receive
         self._lost = lost
-        self._decoder = Decoder()
-        self._half: Timer | None = None
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._connected = False
         self._stalled = False
         loop.watch(fd, READ | WRITE | EDGE, lambda _events: self._ready())
 
-    def send(self, frame: bytes) -> None:
-        self._out.append(memoryview(frame))
-        self._waiting += len(frame)
+    def send(self, data: bytes) -> None:
+        self._out.append(memoryview(data))
+        self._waiting += len(data)
         self._flush()
 
     def _ready(self) -> None:
@@ -110,15 +108,13 @@ class Channel:
             except BlockingIOError:
                 self._connected = True
                 return
+            except ConnectionResetError:  # a socket's way to say so
+                data = b""
             if not data:
                 self._disconnect()
                 return
             self._connected = True
-            if self._decoder.pending and is_first_frame(data):
-                self._decoder = Decoder()
-            for frame in self._decoder.feed(data):
-                self._receive(frame)
-            self._watch_half_frame()
+            self._receive(data)
         self._loop.soon(self._read)
 
     def _flush(self) -> None:
@@ -139,14 +135,41 @@ class Channel:
             self._loop.soon(self._read)
 
     def _disconnect(self) -> None:
-        self._decoder = Decoder()
         self._out.clear()
         self._waiting = 0
         self._stalled = False
-        self._watch_half_frame()
         if self._connected:
             self._connected = False
             self._lost()
+
+
+class Channel(Port):
+    """ttrpc frames in, frames out."""
+
+    def __init__(
+        self, loop: Loop, fd: int, *, receive: Callable[[Frame], None], lost: Callable[[], None]
+    ) -> None:
+        """
+        Args:
+            receive: is given each frame.
+            lost: is called when the host has left.
+        """
+        self._decoder = Decoder()
+        self._half: Timer | None = None
+        self._take_frame = receive
+        super().__init__(loop, fd, receive=self._take, lost=lost)
+
+    def _take(self, data: bytes) -> None:
+        if self._decoder.pending and is_first_frame(data):
+            self._decoder = Decoder()
+        for frame in self._decoder.feed(data):
+            self._take_frame(frame)
+        self._watch_half_frame()
+
+    def _disconnect(self) -> None:
+        self._decoder = Decoder()
+        self._watch_half_frame()
+        super()._disconnect()
 
     def _watch_half_frame(self) -> None:
         if self._half is not None:

@@ -14,6 +14,12 @@ LEVELS = {
     "panic": 50,
 }
 
+PROTOCOL = "vctui.protocol"
+"""Kernel parameter: what the agent speaks on its channel."""
+TTRPC = "ttrpc"
+GRPC = "grpc"
+PROTOCOLS = (TTRPC, GRPC)
+
 
 class Config:
     """Options and paths; a test gives other paths.
@@ -46,6 +52,7 @@ class Config:
         self.busybox = busybox
         self.level = LEVELS["info"]
         self.debug_console = False
+        self.protocol = TTRPC
         for word in cmdline.split():
             key, _, value = word.partition("=")
             if key == "agent.log":
@@ -54,3 +61,7 @@ class Config:
                 self.level = LEVELS[value]
             elif key == "agent.debug_console" and not value:
                 self.debug_console = True
+            elif key == PROTOCOL:
+                if value not in PROTOCOLS:
+                    raise ValueError(f"{word} is not one of {', '.join(PROTOCOLS)}")
+                self.protocol = value

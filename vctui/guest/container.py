@@ -282,7 +282,13 @@ class Container:
     def _remember(self, exec_id: str) -> None:
         self._ended.append(exec_id)
         if len(self._ended) > _REMEMBERED:
-            self.processes.pop(self._ended.popleft()).close()
+            self.forget(self._ended.popleft())
+
+    def forget(self, exec_id: str) -> None:
+        """Let go of an ended process and of the output that nobody has read."""
+        process = self.processes.pop(exec_id, None)
+        if process is not None:
+            process.close()
 
 
 def _kill(pid: int, number: int) -> None:

@@ -9,9 +9,9 @@ import time
 
 from vctui.errors import AgentError
 from vctui.guest import sandbox as guest
+from vctui.guest.calls import Method
 from vctui.guest.loop import TimedOut
 from vctui.guest.mounts import HANDLERS
-from vctui.guest.server import Method
 from vctui.wire import ttrpc
 from vctui.wire.proto import message
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vctui.guest.config import Config
     from vctui.guest.container import Container
     from vctui.guest.loop import Loop
+    from vctui.guest.process import Process
     from vctui.guest.sandbox import Sandbox
     from vctui.guest.stdio import Output
     from vctui.guest.timeline import Timeline
@@ -220,34 +221,34 @@ class Service:
         self._container(request.container_id).signal_all(request.signal)
 
     async def wait_process(self, request: agent.WaitProcessRequest, _client: int) -> Any:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         return message("WaitProcessResponse")(status=await process.ended)
 
     async def write_stdin(self, request: agent.WriteStreamRequest, _client: int) -> Any:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         await process.connected
         if process.stdin is None:
             raise AgentError(f"process {process.id} has no input", code=ttrpc.UNAVAILABLE)
         return message("WriteStreamResponse")(len=await process.stdin.write(request.data))
 
     async def close_stdin(self, request: agent.CloseStdinRequest, _client: int) -> None:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         await process.connected
         if process.stdin is not None and not process.terminal:
             await process.stdin.finish()
 
     async def read_stdout(self, request: agent.ReadStreamRequest, client: int) -> Any:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         await process.connected
         return await self._read_stream(process.stdout, request, client)
 
     async def read_stderr(self, request: agent.ReadStreamRequest, client: int) -> Any:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         await process.connected
         return await self._read_stream(process.stderr, request, client)
 
     async def tty_win_resize(self, request: agent.TtyWinResizeRequest, _client: int) -> None:
-        process = self._container(request.container_id).process(request.exec_id)
+        process = self._process(request)
         process.resize(request.row, request.column)
 
     async def list_processes(self, request: guest_pb2.ListProcessesRequest, _client: int) -> Any:
@@ -322,6 +323,10 @@ class Service:
 
     def _container(self, container_id: str) -> Container:
         return self._sandbox.container(container_id)
+
+    def _process(self, request: Any) -> Process:
+        """Of `container_id` and `exec_id`. Raises AgentError."""
+        return self._container(request.container_id).process(request.exec_id)
 
     async def _read_stream(
         self, stream: Output | None, request: agent.ReadStreamRequest, client: int

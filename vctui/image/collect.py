@@ -1,8 +1,8 @@
 """Runs on the guest's own Python, on the host: which modules an import brings in, and as what.
 
-    collect.py import FOLDER ENTRY MODULE...
-        With FOLDER searched last, lists `name TAB file` of what ENTRY imports, an empty line, then
-        what the others add.
+    collect.py import FOLDER:FOLDER ENTRY MODULE...
+        With the folders searched last, lists `name TAB file` of what ENTRY imports, an empty
+        line, then what the others add.
     collect.py compile
         Reads `source TAB target TAB shown name` lines.
 
@@ -14,9 +14,9 @@ from __future__ import annotations
 import sys
 
 
-def list_imported(folder: str, entry: str, others: list[str]) -> None:
+def list_imported(folders: str, entry: str, others: list[str]) -> None:
     """Import the modules and list those with a file that the interpreter holds then."""
-    sys.path.append(folder)
+    sys.path.extend(folders.split(":"))
     __import__(entry)
     listed = {"__main__"}
     _list_new(listed)

@@ -42,7 +42,8 @@ async def look_up(apt: Apt) -> Ingredients:
             return dependency in kernel
         return package.name != library and bool(recipe.LIBRARY_PACKAGE.fullmatch(dependency))
 
-    roots = (*kernel, *recipe.PROGRAM_PACKAGES, *recipe.python_packages(version), library)
+    programs = (*recipe.PROGRAM_PACKAGES, *recipe.python_packages(version))
+    roots = (*kernel, *programs, library, *recipe.PYTHON_MODULE_PACKAGES)
     return Ingredients(await apt.closure(roots, follow), version)
 
 

@@ -158,7 +158,8 @@ async def _find(
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Files by module name: of what the agent imports at once, and of what it may import later."""
     others = (*ours.modules, *ours.foreign, *recipe.EXTRA_PYTHON_MODULES)
-    command = interpreter.command(str(_COLLECT), "import", str(folder), recipe.ENTRY, *others)
+    folders = f"{folder}:{interpreter.root / recipe.PYTHON_MODULE_FOLDER}"
+    command = interpreter.command(str(_COLLECT), "import", folders, recipe.ENTRY, *others)
     listing = await _run(command, "import the agent")
     first, later = (
         {name: Path(file) for name, file in (line.split("\t") for line in part.splitlines())}

@@ -41,6 +41,12 @@ def python_library_package(version: str) -> str:
     return f"libpython{version}-stdlib"
 
 
+PYTHON_MODULE_PACKAGES: Final = ("python3-h2", "python3-hpack", "python3-hyperframe")
+"""Modules beside Python's own: HTTP/2 for the agent's gRPC face, never loaded by the other."""
+
+PYTHON_MODULE_FOLDER: Final = "usr/lib/python3/dist-packages"
+
+
 PROGRAMS: Final = ("usr/bin/busybox", "usr/bin/crun")
 
 APPLETS: Final = (

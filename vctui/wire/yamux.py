@@ -43,6 +43,11 @@ class YamuxError(ValueError):
     """The peer broke the protocol, or said that we did; the session is of no more use."""
 
 
+def pong(number: int) -> bytes:
+    """The answer to a ping, as it stands in the stream of bytes."""
+    return _HEADER.pack(0, PING, ACK, 0, number)
+
+
 class Event:
     """Something that came. `stream` is 0 for what concerns the session."""
 
