@@ -74,6 +74,18 @@ class Logs(_Section, frozen=True, kw_only=True):
     replay_bytes: int = 64 * 1024
 
 
+class Template(_Section, frozen=True, kw_only=True):
+    """Saved guests that pods begin as instead of booting."""
+
+    enabled: bool = True
+    memory_dir: str = ""
+    """A tmpfs; empty: /dev/shm."""
+    max_memory: int = 1024
+    """MiB of all templates together."""
+    keep_hours: float = 48.0
+    """How long one is kept that no pod begins as."""
+
+
 class Images(_Section, frozen=True, kw_only=True):
     max_bytes: int = 32 * 1024**3
     """What one image may unpack to."""
@@ -94,6 +106,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
     images: Images = Images()
+    template: Template = Template()
     console: Console = Console()
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Action id → keys, comma-separated; "" unbinds."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vctui.cli.call import Call, Group
+from vctui.cli.templates import template
 
 if TYPE_CHECKING:
     from vctui.image.manifest import Manifest
@@ -41,6 +42,9 @@ def list_(call: Call) -> None:
         call.output.table(_columns(), found)
     else:
         call.diagnostics.note("no guest is built; build one with: vctui guest build")
+
+
+guest.add_command(template)
 
 
 def build_guest(call: Call, *, force: bool = False) -> Manifest:

@@ -9,10 +9,17 @@ from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.storage import volumes
 from vctui.engine.context import Context
 from vctui.image import current
+from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
+from vctui.settings import Settings
 
 _FOREIGN_GUEST_PARAMS = ("console=ttyS0", "panic=1")
+
+
+def defaults(settings: Settings) -> HypervisorConfig:
+    """What config.toml gives a pod that says nothing of it."""
+    return HypervisorConfig(hypervisor_machine_type=settings.qemu.machine_type)
 
 
 def plan(ctx: Context, config: PodConfig) -> MachinePlan:

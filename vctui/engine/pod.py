@@ -8,7 +8,17 @@ import contextlib
 import msgspec
 
 from vctui.drivers.agents.base import Agent
-from vctui.engine import assets, files, hooks, images, machine, recovery, registry, timeline
+from vctui.engine import (
+    assets,
+    files,
+    hooks,
+    images,
+    machine,
+    recovery,
+    registry,
+    templates,
+    timeline,
+)
 from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
@@ -23,6 +33,7 @@ from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord
 from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
+from vctui.telemetry import trace
 from vctui.telemetry.trace import span
 
 _AGENT_GOODBYE = 5.0
@@ -178,9 +189,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             before_boot = msgspec.structs.replace(record, machine=None)
             with span("pre-start hooks"):
                 await hooks.run(ctx, before_boot, hooks.Phase.PRE_START)
-        progress("booting the virtual machine")
         with span("start the machine"):
-            started = await hypervisor.start(plan)
+            started = await templates.boot(ctx, record.config, plan, progress)
+        began = trace.clock() if started.template else 0.0
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
         with span("start the proxy"):
             handle = await proxy.start(pod_id=pod_id, run_dir=at.run)
@@ -189,6 +200,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             with span("wait for the agent"):
                 await proxy.wait_agent(at.run, timeout=ctx.settings.timeouts.start)
         except VctuiError as error:
+            await templates.distrust(ctx, started)
             error.add_note(_last_words(ctx, pod_id))
             raise
         progress("preparing the guest")
@@ -199,7 +211,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 progress(f"starting container {one.id}")
                 with span(f"container {one.id}"):
                     await containers.launch(ctx, record, one, agent)
-            await timeline.ask_guest(agent)
+            await timeline.ask_guest(agent, since=began)
         if record.config.hooks.post_start:
             progress("running the post-start hooks")
             with span("post-start hooks"):

@@ -15,6 +15,7 @@ import msgspec
 
 from vctui.engine import devices, images, paths
 from vctui.engine.context import Context, event, now
+from vctui.engine.shelf import Shelf
 from vctui.errors import NotFound, VctuiError
 from vctui.linux import locks, mounts, process, trees
 from vctui.linux.files import tail
@@ -66,6 +67,7 @@ async def sweep(ctx: Context) -> None:
     pending = [record.id for record in ctx.store.pods() if needs_settling(ctx, record)]
     await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
     await images.sweep(ctx)
+    await Shelf(ctx.settings).sweep()
     known = set(ctx.store.pod_ids())
     for root in (
         paths.pods_root(ctx.settings),

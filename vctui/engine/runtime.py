@@ -31,7 +31,8 @@ from vctui.model.events import Event
 from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
-from vctui.model.pod import PodConfig, PodStatus
+from vctui.model.pod import PodConfig, PodStatus, Resources
+from vctui.model.template import Template
 from vctui.model.timeline import Timeline
 from vctui.settings import Settings
 from vctui.store.sqlite import SqliteStore
@@ -288,6 +289,34 @@ class Runtime:
         from vctui.engine import images
 
         return await images.remove(self._changing(f"remove image {name!r}"), name)
+
+    # --- templates
+
+    async def build_template(
+        self, *, vcpus: int = 0, memory: int = 0, progress: Progress = no_progress
+    ) -> Template:
+        """Have the saved guest that pods of this size begin as; 0 is the default size.
+
+        Raises:
+            WrongState: such pods boot here, and why.
+        """
+        from vctui.engine import templates
+
+        ctx = self._changing("build a template")
+        size = Resources(vcpus=vcpus, memory=memory)
+        return await templates.build(ctx, size, progress)
+
+    async def list_templates(self) -> tuple[Template, ...]:
+        """Those that can be used, the one used last first."""
+        from vctui.engine import templates
+
+        return tuple(templates.templates(self._reading))
+
+    async def remove_template(self, key: str) -> Template:
+        """Machines that began as it go on. Raises NotFound, WrongState."""
+        from vctui.engine import templates
+
+        return await templates.remove(self._changing(f"remove template {key!r}"), key)
 
     # --- streams
 

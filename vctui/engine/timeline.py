@@ -38,12 +38,17 @@ def forget(ctx: Context, pod_id: str) -> None:
     (ctx.paths(pod_id).logs / _FILE).unlink(missing_ok=True)
 
 
-async def ask_guest(agent: Agent) -> None:
-    """Add what the guest has measured; one that does not answer has measured nothing."""
+async def ask_guest(agent: Agent, *, since: float) -> None:
+    """Add what the guest has measured; one that does not answer has measured nothing.
+
+    Args:
+        since: when it began to be this pod's, by the trace's clock; what it did as a template
+            before took none of this start's time.
+    """
     recorded = trace.current()
     if recorded is not None:
         with contextlib.suppress(AgentError):
-            recorded.add(await agent.timeline())
+            recorded.add(step for step in await agent.timeline() if step.begin >= since)
 
 
 def read(ctx: Context, pod_id: str) -> Timeline | None:

@@ -75,6 +75,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """`kvm`, `tcg` or `mock`."""
     boot: str = ""
     """How it came up, in words for an operator."""
+    template: str = ""
+    """Key of the template that it began as; "" where it booted."""
     kernel: str = ""
     """The kernel it booted."""
     initrd: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -73,7 +74,7 @@ class Monitor:
         self._console = _Console(
             run_dir / "serial.sock",
             LogFile(logs / "console.log", config.max_log_bytes, self.warn),
-            Fanout(config.replay_bytes),
+            _remembered(logs / "console.log", config.replay_bytes),
         )
         self._agent_log = _AgentLog(
             run_dir / "agentlog.sock",
@@ -224,6 +225,16 @@ class Monitor:
 
     async def _in_store_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+
+
+def _remembered(log: Path, replay_bytes: int) -> Fanout:
+    """Output that begins with what was said before us."""
+    output = Fanout(replay_bytes)
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - replay_bytes))
+        if said := file.read(replay_bytes):
+            output.publish(1, said)
+    return output
 
 
 class _Console(Target):

@@ -83,6 +83,10 @@ class Agent(ABC):
     @abstractmethod
     async def info(self) -> AgentInfo: ...
 
+    async def prepare(self) -> None:
+        """Get ready what any pod needs, in a guest that is nobody's and is going to be saved."""
+        await self.info()
+
     @abstractmethod
     async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
         """Make the guest the pod's: share mounted, hostname, clock, entropy."""

@@ -48,6 +48,28 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedGuest:
+    """A guest that was stopped and saved: where it goes on, any number of machines begin."""
+
+    memory: Path
+    """What is in its memory; machines change copies of their own."""
+    state: Path
+    """Of its processors and devices."""
+    console: Path
+    """What it has said on its serial console so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFit:
+    """Whether a machine can begin as a saved guest."""
+
+    key: str = ""
+    """The same for all machines that one saved guest serves; "" where none does."""
+    why_cold: str = ""
+    """Why none does, in words that follow "as"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachinePlan:
     """Everything a virtual machine is started from; nothing is looked up later."""
 
@@ -72,6 +94,10 @@ class MachinePlan:
     """MiB below which this guest does not boot; 0 where unknown."""
     ports: tuple[Port, ...] = ()
     shares: tuple[Share, ...] = ()
+    memory_file: Path | None = None
+    """Where the machine's memory lies, for a guest that is to be saved; as large as it."""
+    restores: SavedGuest | None = None
+    """The guest that the machine goes on as, instead of booting."""
 
 
 class Hypervisor(ABC):
@@ -89,6 +115,32 @@ class Hypervisor(ABC):
 
         Raises:
             MachineDied: with the last lines it wrote. Nothing is left running.
+        """
+
+    @abstractmethod
+    async def template_fit(self, plan: MachinePlan) -> TemplateFit:
+        """Whether there can be a saved guest for the plan, and under which key.
+
+        The key takes up everything that shapes the machine, and nothing that differs between
+        pods: their names and folders.
+        """
+
+    @abstractmethod
+    async def opened(self, plan_dir: Path, machine: Machine, port: str) -> None:
+        """Return when the guest has opened its end of the port.
+
+        Raises:
+            MachineDied: it ended before.
+        """
+
+    @abstractmethod
+    async def save(self, plan_dir: Path, machine: Machine, state: Path) -> None:
+        """Freeze a machine with a `memory_file` and write the rest of it to `state`.
+
+        What it has said on its serial console stands in `plan_dir`/console.log.
+
+        Raises:
+            HypervisorError: it cannot be saved.
         """
 
     @abstractmethod

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vctui.drivers.hypervisors.base import BlockDevice, Hypervisor, MachinePlan, Place
+from vctui.drivers.hypervisors.base import (
+    BlockDevice,
+    Hypervisor,
+    MachinePlan,
+    Place,
+    TemplateFit,
+)
 from vctui.model.hypervisor import Machine
 
 
@@ -34,6 +40,15 @@ class MockHypervisor(Hypervisor):
             vcpus=plan.vcpus,
             memory=plan.memory,
         )
+
+    async def template_fit(self, plan: MachinePlan) -> TemplateFit:
+        return TemplateFit()
+
+    async def opened(self, plan_dir: Path, machine: Machine, port: str) -> None:
+        """Nobody is there who could open it; nobody waits."""
+
+    async def save(self, plan_dir: Path, machine: Machine, state: Path) -> None:
+        """There is nothing to be saved."""
 
     async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
         self._stopped.add(machine.uuid)

@@ -92,13 +92,14 @@ class KataAgent(Agent):
         )
 
     async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+        # first of all: a guest that began as a template must not do as its siblings did
         await asyncio.gather(
-            self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname)),
-            self.set_clock(),
             self._do(
                 "ReseedRandomDev", agent_pb2.ReseedRandomDevRequest(data=os.urandom(_ENTROPY))
             ),
+            self.set_clock(),
         )
+        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname))
 
     async def stop_sandbox(self) -> None:
         with suppress(AgentUnreachable):  # the guest may power off before it has answered

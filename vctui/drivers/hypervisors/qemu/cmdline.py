@@ -22,6 +22,7 @@ MONITOR: Final = "mon"
 SERIAL: Final = "serial"
 SCSI_CONTROLLER: Final = "scsi0"
 """Block devices are plugged into its one bus, `scsi0.0`, where the pod has chosen that driver."""
+CONSOLE_LOG: Final = "console.log"
 
 _PC: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
 _BOARDS: Final = {
@@ -111,16 +112,17 @@ def build(
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
         *_boot(plan, root, tsc_khz),
+        *(("-incoming", "defer") if plan.restores else ()),
         *_additional(plan.config.hypervisor_params),
     )
 
 
 def _identity(plan: MachinePlan) -> tuple[str, ...]:
+    """A guest that is to be saved must not learn an identity that its copies would share."""
     return (
         "-name",
         f"vctui-{_value(plan.pod_id)},debug-threads=on",
-        "-uuid",
-        plan.uuid,
+        *(() if plan.memory_file else ("-uuid", plan.uuid)),
         "-pidfile",
         str(pid_file(plan.run_dir)),
         "-nodefaults",
@@ -191,6 +193,10 @@ def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
     if plan.config.huge_pages and huge_pages is not None:
         path = _value(str(huge_pages))
         return f"memory-backend-file,{size},mem-path={path},share=on,prealloc=on"
+    if plan.memory_file is not None:
+        return f"memory-backend-file,{size},mem-path={_value(str(plan.memory_file))},share=on"
+    if plan.restores is not None:
+        return f"memory-backend-file,{size},mem-path={_value(str(plan.restores.memory))},share=off"
     return f"memory-backend-ram,{size},prealloc=on" if plan.config.mem_prealloc else ""
 
 
@@ -225,8 +231,11 @@ def _entropy(virtio: _Virtio) -> tuple[str, ...]:
 
 def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) -> tuple[str, ...]:
     arguments: list[str] = []
+    said = SERIAL if plan.memory_file else ""
     for name in sockets(plan):
-        arguments += ["-chardev", f"socket,id={name},fd={listening[name]},server=on,wait=off"]
+        kept = f",logfile={_value(str(plan.run_dir / CONSOLE_LOG))}" if name == said else ""
+        options = f"socket,id={name},fd={listening[name]},server=on,wait=off{kept}"
+        arguments += ["-chardev", options]
     for name in (CONTROL, MONITOR):
         arguments += ["-mon", f"chardev={name},mode=control"]
     arguments += ["-device", f"isa-serial,chardev={SERIAL}"]

@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vctui.drivers.hypervisors.base import BlockDevice, Hypervisor, MachinePlan, Place
-from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, program
+from vctui.drivers.hypervisors.base import (
+    BlockDevice,
+    Hypervisor,
+    MachinePlan,
+    Place,
+    TemplateFit,
+)
+from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, program, template
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -81,6 +88,35 @@ class Qemu(Hypervisor):
         except OSError as error:
             raise host_problem(error, f"start QEMU for pod {plan.pod_id!r}") from error
 
+    async def template_fit(self, plan: MachinePlan) -> TemplateFit:
+        found = await self._look(plan)
+        if why_cold := template.why_cold(plan, found.choice.name):
+            return TemplateFit(why_cold=why_cold)
+        likeness = template.likeness(plan)
+        numbers = {name: number for number, name in enumerate(cmdline.sockets(likeness))}
+        argv = found.argv(likeness, numbers)
+        try:
+            return TemplateFit(key=template.key(plan, found.built, argv))
+        except OSError as error:
+            raise host_problem(error, f"look at the guest of pod {plan.pod_id!r}") from error
+
+    async def opened(self, plan_dir: Path, machine: Machine, port: str) -> None:
+        async with self._session(plan_dir, machine) as session:
+            events = session.events()
+            while not await _is_open(session, port):
+                if await anext(events, None) is None:
+                    raise MachineDied(
+                        f"QEMU (process {machine.pid}) ended before its guest opened {port!r}; "
+                        f"see {plan_dir / LOG}"
+                    )
+
+    async def save(self, plan_dir: Path, machine: Machine, state: Path) -> None:
+        async with self._session(plan_dir, machine) as session:
+            try:
+                await template.save(session, state)
+            except OSError as error:
+                raise host_problem(error, f"save a guest as {state}") from error
+
     async def stop(self, plan_dir: Path, machine: Machine, *, timeout: float) -> None:
         """See Hypervisor.stop. The sockets and the log stay for who owns the folder."""
         if self.alive(machine):
@@ -117,6 +153,33 @@ class Qemu(Hypervisor):
         return process.is_alive(machine.pid, machine.pid_started)
 
     async def _start(self, plan: MachinePlan) -> Machine:
+        found = await self._look(plan)
+        with _listening(plan) as listening:
+            descriptors = {name: server.fileno() for name, server in listening.items()}
+            argv = found.argv(plan, descriptors)
+            with span("execute QEMU"):
+                spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
+        try:
+            with span("QEMU's greeting"):
+                await _greeting(plan, spawned)
+        except BaseException:
+            await asyncio.shield(process.terminate(spawned.pid, spawned.started, timeout=0))
+            raise
+        return Machine(
+            uuid=plan.uuid,
+            pid=spawned.pid,
+            pid_started=spawned.started,
+            accelerator=found.choice.name,
+            boot=_story(plan, found.choice),
+            kernel=str(plan.kernel or ""),
+            initrd=str(plan.initrd or ""),
+            image=str(plan.image or ""),
+            vcpus=plan.vcpus,
+            memory=plan.memory,
+        )
+
+    async def _look(self, plan: MachinePlan) -> _Found:
+        """What there is for the plan on this host."""
         path = program.find(plan.hypervisor_path)
         files.private_dir(self._state_dir)
         with span("look at QEMU"):
@@ -130,42 +193,7 @@ class Qemu(Hypervisor):
             choice = await accel.choose(
                 plan.accelerator, program=path, kernel=plan.kernel, state_dir=self._state_dir
             )
-        tsc_khz = await _tsc_khz(plan, choice)
-        with _listening(plan) as listening:
-            descriptors = {name: server.fileno() for name, server in listening.items()}
-            argv = cmdline.build(
-                plan,
-                program=path,
-                accelerator=choice.name,
-                listening=descriptors,
-                sandbox=built.sandbox,
-                nested=_is_nested(plan, choice),
-                tsc_khz=tsc_khz,
-                max_vcpus=min(os.cpu_count() or 1, _MOST_VCPUS),
-                root=_find_root(plan),
-                image_size=plan.image.stat().st_size if plan.image else 0,
-                huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
-            )
-            with span("execute QEMU"):
-                spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
-        try:
-            with span("QEMU's greeting"):
-                await _greeting(plan, spawned)
-        except BaseException:
-            await asyncio.shield(process.terminate(spawned.pid, spawned.started, timeout=0))
-            raise
-        return Machine(
-            uuid=plan.uuid,
-            pid=spawned.pid,
-            pid_started=spawned.started,
-            accelerator=choice.name,
-            boot=_story(choice),
-            kernel=str(plan.kernel or ""),
-            initrd=str(plan.initrd or ""),
-            image=str(plan.image or ""),
-            vcpus=plan.vcpus,
-            memory=plan.memory,
-        )
+        return _Found(path, built, choice, await _tsc_khz(plan, choice))
 
     @contextlib.asynccontextmanager
     async def _session(self, plan_dir: Path, machine: Machine) -> AsyncIterator[Session]:
@@ -185,6 +213,38 @@ class Qemu(Hypervisor):
                 f"the machine should be {wanted} after {command!r}, but QEMU says {status!r}; "
                 "stop the pod and start it again"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a plan needs to become a command line."""
+
+    path: Path
+    built: program.Program
+    choice: accel.Choice
+    tsc_khz: int
+
+    def argv(self, plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...]:
+        return cmdline.build(
+            plan,
+            program=self.path,
+            accelerator=self.choice.name,
+            listening=listening,
+            sandbox=self.built.sandbox,
+            nested=_is_nested(plan, self.choice),
+            tsc_khz=self.tsc_khz,
+            max_vcpus=min(os.cpu_count() or 1, _MOST_VCPUS),
+            root=_find_root(plan),
+            image_size=plan.image.stat().st_size if plan.image else 0,
+            huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
+        )
+
+
+async def _is_open(session: Session, port: str) -> bool:
+    return any(
+        each.get("label") == port and each.get("frontend-open")
+        for each in await session.execute("query-chardev")
+    )
 
 
 def _control(run_dir: Path) -> Path:
@@ -308,13 +368,15 @@ def _spawn(argv: tuple[str, ...], run_dir: Path, descriptors: tuple[int, ...]) -
 
 
 async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
-    """Return when QEMU answers on its control socket: the machine is made.
+    """Return when QEMU answers on its control socket: the machine is made, and goes on as the
+    guest that it restores.
 
     Raises:
         MachineDied: the process ended before.
+        HypervisorError: the guest cannot be restored.
     """
     ended = asyncio.create_task(process.wait_end(spawned.pid, spawned.started))
-    greeted = asyncio.create_task(_connect_once(_control(plan.run_dir)))
+    greeted = asyncio.create_task(_connect_once(plan))
     try:
         await asyncio.wait({ended, greeted}, return_when=asyncio.FIRST_COMPLETED)
         if greeted.done() and greeted.exception() is None:
@@ -330,11 +392,13 @@ async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
         await asyncio.gather(ended, greeted, return_exceptions=True)
 
 
-async def _connect_once(path: Path) -> None:
+async def _connect_once(plan: MachinePlan) -> None:
     from vctui.drivers.hypervisors.qemu import qmp
 
-    async with qmp.connect(path, timeout=_GREETING):
-        return
+    async with qmp.connect(_control(plan.run_dir), timeout=_GREETING) as session:
+        if plan.restores is not None:
+            with span("restore the guest"):
+                await template.restore(session, plan.restores.state)
 
 
 def _last_words(plan: MachinePlan, status: int | None) -> str:
@@ -351,6 +415,7 @@ def _last_words(plan: MachinePlan, status: int | None) -> str:
     )
 
 
-def _story(choice: accel.Choice) -> str:
-    story = f"booted cold with {_ACCELERATORS[choice.name]}"
+def _story(plan: MachinePlan, choice: accel.Choice) -> str:
+    how = "restored from a template" if plan.restores else "booted cold"
+    story = f"{how} with {_ACCELERATORS[choice.name]}"
     return f"{story}, as {choice.reason}" if choice.reason else story

@@ -49,6 +49,18 @@ class Session:
         except _GONE as error:
             raise HypervisorError(f"QEMU did not do {command!r}: {error}; try again") from error
 
+    async def give_file(self, name: str, descriptor: int) -> None:
+        """Let QEMU have an open file of ours, which later commands call `name`.
+
+        Raises:
+            HypervisorError: as `execute`.
+        """
+        try:
+            self._client.send_fd_scm(descriptor)
+        except _GONE as error:
+            raise HypervisorError(f"QEMU took no file: {error}; try again") from error
+        await self.execute("getfd", {"fdname": name})
+
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Events since the connection was made, each as QMP has it; ends with the connection."""
         events = self._client.events

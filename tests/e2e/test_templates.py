@@ -1,0 +1,128 @@
+"""Pods that begin as a saved guest: quick, and each of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Host, wait_until
+from vctui.linux import process
+
+pytestmark = pytest.mark.vm
+
+IDLE = ("idle", "sleep 100000")
+FACTS = (
+    "cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | od -An -tx1; hostname; "
+    "cat /sys/class/dmi/id/product_uuid 2>/dev/null || echo no identity; date +%s"
+)
+
+
+@pytest.fixture(scope="module")
+def apart(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A vctui with templates of its own, which others neither build nor use."""
+    folder = tmp_path_factory.mktemp("templates")
+    config = folder / "config.toml"
+    config.write_text(f'[template]\nmemory_dir = "{folder}"\n')
+    made = replace(host, environment={**host.environment, "VCTUI_CONFIG": str(config)})
+    made.environment["VCTUI_TEMPLATES"] = str(folder)
+    yield made
+    shutil.rmtree(folder)
+
+
+def shelf(host: Host) -> Path:
+    """Where its templates stand."""
+    [user] = Path(host.environment["VCTUI_TEMPLATES"]).glob("vctui-*")
+    [folder] = user.iterdir()
+    return folder
+
+
+def test_two_pods_of_one_template_differ_as_they_must(apart: Host):
+    for pod in ("one", "two"):
+        apart.do("pod", "run", apart.pod(pod, IDLE))
+    [template] = apart.ask("guest", "template", "list")
+    facts = {}
+    for pod in ("one", "two"):
+        machine = apart.status(pod)["machine"]
+        assert machine["template"] == template["key"]
+        assert "restored from a template" in machine["boot"]
+        words = ("container", "exec", pod, "idle", "--", "sh", "-c", FACTS)
+        facts[pod] = apart.do(*words).splitlines()
+        assert facts[pod][2:4] == [pod, "no identity"]
+        assert abs(int(facts[pod][4]) - time.time()) < 5
+    assert facts["one"][0] != facts["two"][0], "the boot id"
+    assert facts["one"][1] != facts["two"][1], "random bytes"
+    console = apart.do("logs", "two", "--source", "console")
+    assert "Linux version" in console
+    assert "saved as a template" in console
+    assert apart.do("guest", "template", "remove", template["key"][:6])
+    assert apart.ask("guest", "template", "list") == []
+    for pod in ("one", "two"):  # they have all they need
+        assert apart.do("container", "exec", pod, "idle", "--", "echo", "on") == "on\n"
+        apart.do("pod", "delete", pod)
+    assert apart.left_over() == []
+
+
+def test_a_pod_that_cannot_begin_as_one_boots_and_says_why(apart: Host):
+    config = {"kernel_params": [{"key": "vctui.test", "value": "1"}]}
+    started = apart.ask("pod", "run", "--trace", apart.pod("cold", IDLE, hypervisor_config=config))
+    machine = apart.status("cold")["machine"]
+    assert machine["template"] == ""
+    assert "booted cold" in machine["boot"]
+    assert machine["boot"].endswith("no template, as it has kernel parameters of its own")
+    assert machine["boot"] in apart.do("pod", "status", "cold")
+    steps = {step["name"]: step for step in started["trace"]["steps"]}
+    kernel, waiting = steps["kernel"], steps["wait for the agent"]
+    assert kernel["where"] == "guest"
+    assert steps["agent: imports"]["begin"] > kernel["begin"] + kernel["took"] / 2
+    assert 0 < kernel["took"] < waiting["took"] + 0.2
+    assert waiting["begin"] - 0.5 < kernel["begin"] < waiting["begin"] + waiting["took"]
+    apart.do("pod", "delete", "cold")
+
+
+def test_builders_that_are_killed_leave_nothing_and_two_at_once_build_once(apart: Host):
+    building = apart.start("guest", "template", "build")
+    drafts = lambda: list(Path(apart.environment["VCTUI_TEMPLATES"]).glob("*/*/*.draft"))  # noqa: E731
+    wait_until(lambda: drafts() and process.find_by_argument(drafts()[0]), "the builder's QEMU")
+    [draft] = drafts()
+    os.kill(building.pid, signal.SIGKILL)
+    building.communicate(timeout=20)
+    left = process.find_by_argument(draft)
+    assert left, "a killed builder's machine goes on until somebody looks"
+    apart.do("pod", "list")
+    assert not draft.exists()
+    assert process.find_by_argument(draft) == []
+    builders = [apart.start("guest", "template", "build") for _ in range(2)]
+    said = [builder.communicate(timeout=60) for builder in builders]
+    assert [builder.returncode for builder in builders] == [0, 0], said
+    assert sum("building a template" in err for _, err in said) <= 1
+    assert len(apart.ask("guest", "template", "list")) == 1
+
+
+def test_a_damaged_template_is_built_anew(apart: Host):
+    apart.do("guest", "template", "build")
+    [template] = apart.ask("guest", "template", "list")
+    state = shelf(apart) / template["key"] / "state"
+    state.write_bytes(state.read_bytes()[:-1])
+    assert apart.ask("guest", "template", "list") == []
+    apart.do("pod", "run", apart.pod("again", IDLE))
+    [anew] = apart.ask("guest", "template", "list")
+    assert apart.status("again")["machine"]["template"] == anew["key"] == template["key"]
+    assert anew["created"] > template["created"]
+    apart.do("pod", "delete", "again")
+
+
+def test_where_there_is_no_room_for_a_template_pods_boot(apart: Host, tmp_path: Path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'[template]\nmemory_dir = "{tmp_path}"\nmax_memory = 100\n')
+    small = replace(apart, environment={**apart.environment, "VCTUI_CONFIG": str(config)})
+    assert "max_memory" in small.refuse("guest", "template", "build")["message"]
+    small.do("pod", "run", small.pod("tight", IDLE))
+    assert "larger than template.max_memory" in small.status("tight")["machine"]["boot"]
+    small.do("pod", "delete", "tight")

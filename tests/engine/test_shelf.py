@@ -1,0 +1,186 @@
+"""Templates on their shelf: found while they fit, within their limits, gone when they do not."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from vctui.engine.context import now
+from vctui.engine.shelf import MIB, Shelf
+from vctui.errors import DiskFull, HostProblem, PermissionProblem
+from vctui.linux import locks, process
+from vctui.model.kinds import MachineType
+from vctui.model.template import Template
+from vctui.settings import Paths, Settings
+from vctui.settings import Template as TemplateSettings
+
+KEY, OTHER, THIRD = "0123456789abcdef", "fedcba9876543210", "00000000ffffffff"
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    """A folder with a kernel and an initrd."""
+    for name in ("vmlinux", "initrd"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def make(tmp_path: Path, **template: object) -> Shelf:
+    shelf = Shelf(
+        Settings(
+            paths=Paths(cache_dir=str(tmp_path / "cache")),
+            template=TemplateSettings(
+                **{"memory_dir": str(tmp_path), "max_memory": 4, **template}  # type: ignore[arg-type]
+            ),
+        )
+    )
+    shelf.prepare()
+    return shelf
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return make(tmp_path)
+
+
+async def put(shelf: Shelf, guest: Path, key: str = KEY, memory: int = 1) -> Template:
+    await shelf.make_room(key, memory)
+    draft = shelf.start_draft(key, memory)
+    (draft / "state").write_bytes(b"devices")
+    (draft / "console.log").write_bytes(b"Linux version")
+    (draft / "ctl.sock").touch()
+    moment = now()
+    template = Template(
+        key=key,
+        created=moment,
+        used=moment,
+        machine_type=MachineType.Q35,
+        vcpus=1,
+        memory=memory,
+        kernel=str(guest / "vmlinux"),
+        initrd=str(guest / "initrd"),
+    )
+    shelf.publish(template)
+    return template
+
+
+def keys(shelf: Shelf) -> list[str]:
+    return [each.key for each in shelf.templates()]
+
+
+async def test_what_was_published_is_found_whole(shelf: Shelf, guest: Path):
+    template = await put(shelf, guest)
+    async with shelf.using(KEY) as found:
+        assert found is not None
+        assert found.created == template.created
+    saved = shelf.guest(KEY)
+    assert saved.memory.stat().st_size == MIB
+    assert saved.memory.stat().st_blocks * 512 >= MIB, "a page may be missing when it is needed"
+    assert saved.console.read_bytes() == b"Linux version"
+    assert sorted(entry.name for entry in shelf.place(KEY).iterdir()) == [
+        *("console.log", "manifest.json", "memory", "state")
+    ]
+    assert shelf.get(OTHER) is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda shelf, guest: (guest / "vmlinux").write_bytes(b"another kernel"),
+        lambda shelf, guest: (guest / "initrd").unlink(),
+        lambda shelf, guest: shelf.guest(KEY).state.write_bytes(b"Devices"),
+        lambda shelf, guest: os.utime(shelf.guest(KEY).memory),
+        lambda shelf, guest: shelf.guest(KEY).memory.unlink(),
+        lambda shelf, guest: (shelf.place(KEY) / "manifest.json").write_bytes(b"{"),
+    ],
+    ids=["kernel", "initrd", "state", "memory", "no memory", "manifest"],
+)
+async def test_one_that_no_longer_fits_is_not_used(shelf: Shelf, guest: Path, spoil):
+    await put(shelf, guest)
+    spoil(shelf, guest)
+    assert shelf.get(KEY) is None
+    assert keys(shelf) == []
+    await put(shelf, guest) if (guest / "initrd").exists() else None
+    assert bool(shelf.get(KEY)) == (guest / "initrd").exists(), "it is replaced"
+
+
+async def test_the_one_used_longest_ago_makes_room(shelf: Shelf, guest: Path):
+    for number, key in enumerate((KEY, OTHER)):
+        await put(shelf, guest, key, memory=2)
+        os.utime(shelf.place(key) / "manifest.json", (1000 + number, 1000 + number))
+    shelf.touch(KEY)
+    assert keys(shelf) == [KEY, OTHER]
+    await put(shelf, guest, THIRD, memory=1)
+    assert sorted(keys(shelf)) == sorted([KEY, THIRD])
+
+
+async def test_one_in_use_makes_no_room(shelf: Shelf, guest: Path):
+    await put(shelf, guest, KEY, memory=3)
+    async with shelf.using(KEY):
+        with pytest.raises(DiskFull, match=r"4 MiB with 3 in use.*template\.memory_dir"):
+            await put(shelf, guest, OTHER, memory=2)
+        assert not await shelf.remove(KEY)
+    assert keys(shelf) == [KEY]
+
+
+async def test_one_larger_than_all_may_be_is_refused(shelf: Shelf, guest: Path):
+    with pytest.raises(DiskFull, match=r"5 MiB is larger than template\.max_memory, 4 MiB"):
+        await put(shelf, guest, KEY, memory=5)
+    assert list(shelf.folder.iterdir()) == []
+
+
+async def test_a_full_tmpfs_is_said_and_nothing_is_left(
+    tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shelf = make(tmp_path)
+    monkeypatch.setattr("vctui.linux.files.room", lambda _: MIB // 2)
+    with pytest.raises(DiskFull, match=r"0 MiB free.*make room"):
+        await put(shelf, guest)
+    assert keys(shelf) == []
+
+
+async def test_a_sweep_takes_what_nobody_used_and_what_a_dead_builder_left(
+    shelf: Shelf, guest: Path
+):
+    await put(shelf, guest, KEY)
+    await put(shelf, guest, OTHER)
+    old = time.time() - 49 * 3600
+    os.utime(shelf.place(OTHER) / "manifest.json", (old, old))
+    draft = shelf.start_draft(THIRD, 1)
+    left = process.spawn_detached(["tail", "-f", str(draft / "memory")])
+    async with locks.exclusive(shelf.folder / f"{THIRD}.lock"):
+        await shelf.sweep()
+        assert draft.exists(), "its builder lives"
+        assert process.is_alive(left.pid, left.started)
+    await shelf.sweep()
+    assert not process.is_alive(left.pid, left.started)
+    assert sorted(entry.name for entry in shelf.folder.iterdir() if entry.is_dir()) == [KEY]
+
+
+async def test_a_rebuild_that_died_does_not_take_the_template_with_it(shelf: Shelf, guest: Path):
+    await put(shelf, guest)
+    shelf.start_draft(KEY, 1)
+    await shelf.sweep()
+    assert keys(shelf) == [KEY]
+    assert not shelf.draft(KEY).exists()
+
+
+def test_a_folder_that_others_can_open_is_refused(tmp_path: Path):
+    (tmp_path / f"vctui-{os.geteuid()}").mkdir(mode=0o755)
+    with pytest.raises(PermissionProblem, match="not a private folder"):
+        make(tmp_path)
+
+
+def test_a_link_of_somebody_elses_is_refused(tmp_path: Path):
+    (tmp_path / "trap").mkdir(mode=0o700)
+    (tmp_path / f"vctui-{os.geteuid()}").symlink_to(tmp_path / "trap")
+    with pytest.raises(PermissionProblem, match="not a private folder"):
+        make(tmp_path)
+
+
+def test_a_missing_tmpfs_is_said(tmp_path: Path):
+    with pytest.raises(HostProblem, match=r"no folder .*/none for templates.*memory_dir"):
+        make(tmp_path, memory_dir=str(tmp_path / "none"))

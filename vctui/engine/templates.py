@@ -1,0 +1,219 @@
+"""Pods begin as a guest that was saved when its agent was ready, instead of booting.
+
+The first pod of a kind builds its template; later ones take 0.1 s instead of seconds. A pod that
+cannot begin so, or whose template fails, boots, and its machine says why (`Machine.boot`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan, SavedGuest
+from vctui.engine import machine, registry
+from vctui.engine.context import Context, Progress, no_progress, now
+from vctui.engine.rollback import Rollback
+from vctui.engine.shelf import Shelf
+from vctui.errors import AgentUnreachable, HostProblem, NotFound, VctuiError, WrongState
+from vctui.model.hypervisor import Machine
+from vctui.model.kinds import AgentType
+from vctui.model.pod import PodConfig, Resources
+from vctui.model.template import Template
+
+_CONSOLE_KEPT = 256 * 1024
+_FROM_HERE = b"\r\n--- saved as a template; this pod begins here ---\r\n"
+_GOODBYE = 2.0
+"""Seconds for a machine whose guest is saved to end."""
+
+
+async def boot(ctx: Context, config: PodConfig, plan: MachinePlan, progress: Progress) -> Machine:
+    """Start a pod's machine, from a template where it can be.
+
+    Raises:
+        MachineDied, HostProblem: it cannot be started at all.
+    """
+    hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
+    key, why_cold = await _fit(ctx, hypervisor, config, plan)
+    if key:
+        try:
+            async with _template(ctx, hypervisor, plan, key, progress) as guest:
+                progress("restoring the virtual machine")
+                started = await _restored(ctx, hypervisor, replace(plan, restores=guest), key)
+                _recall(guest, ctx.paths(config.id).logs / "console.log")
+                return msgspec.structs.replace(started, template=key)
+        except VctuiError as error:
+            why_cold = f"the template failed: {error}"
+    progress("booting the virtual machine")
+    started = await hypervisor.start(plan)
+    if not why_cold:
+        return started
+    return msgspec.structs.replace(started, boot=f"{started.boot}; no template, as {why_cold}")
+
+
+async def build(ctx: Context, size: Resources, progress: Progress = no_progress) -> Template:
+    """Have the template of pods that ask for nothing but a size.
+
+    Raises:
+        WrongState: such pods boot cold here.
+        DiskFull, HostProblem, HypervisorError, AgentError: it cannot be built.
+    """
+    config = PodConfig(
+        id="template",
+        vm_config=size,
+        hypervisor_type=ctx.settings.pod.hypervisor_type,
+        agent_type=ctx.settings.pod.agent_type,
+        hypervisor_config=machine.defaults(ctx.settings),
+    )
+    hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
+    plan = machine.plan(ctx, config)
+    hypervisor.check(plan)
+    key, why_cold = await _fit(ctx, hypervisor, config, plan)
+    if not key:
+        why = why_cold or f"the hypervisor is {config.hypervisor_type}"
+        raise WrongState(f"pods need no template here, as {why}; nothing was built")
+    shelf = Shelf(ctx.settings)
+    shelf.prepare()
+    async with _template(ctx, hypervisor, plan, key, progress), shelf.using(key) as found:
+        if found is None:
+            raise HostProblem(f"template {key} is gone as soon as it was built; try again")
+        return found
+
+
+def templates(ctx: Context) -> list[Template]:
+    return Shelf(ctx.settings).templates()
+
+
+async def remove(ctx: Context, key: str) -> Template:
+    """
+    Raises:
+        NotFound: there is no such template.
+        WrongState: somebody builds it or begins as it.
+    """
+    shelf = Shelf(ctx.settings)
+    found = shelf.get(key)
+    if found is None:
+        raise NotFound(f"there is no template {key!r}; see `vctui guest template list`")
+    if not await shelf.remove(key):
+        raise WrongState(f"template {key!r} is in use at the moment; try again")
+    return found
+
+
+async def distrust(ctx: Context, machine_: Machine | None) -> None:
+    """A machine that began as a template came to nothing: the next one gets a new template."""
+    if machine_ is not None and machine_.template:
+        await Shelf(ctx.settings).remove(machine_.template)
+
+
+async def _fit(
+    ctx: Context, hypervisor: Hypervisor, config: PodConfig, plan: MachinePlan
+) -> tuple[str, str]:
+    """The template's key, or why there is none."""
+    fit = await hypervisor.template_fit(plan)
+    if not fit.key:
+        return "", fit.why_cold
+    if not ctx.settings.template.enabled:
+        return "", "config.toml switches templates off"
+    if config.agent_type is not AgentType.KATA:
+        return "", f"its agent is {config.agent_type}"
+    return fit.key, ""
+
+
+@contextlib.asynccontextmanager
+async def _template(
+    ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str, progress: Progress
+) -> AsyncIterator[SavedGuest]:
+    """The saved guest, which stays as long as the block; built where there is none."""
+    shelf = Shelf(ctx.settings)
+    shelf.prepare()
+    for _ in range(2):  # between building and using it another may need its room
+        async with shelf.using(key) as found:
+            if found is not None:
+                shelf.touch(key)
+                yield shelf.guest(key)
+                return
+        async with shelf.alone(key):
+            if shelf.get(key) is None:
+                progress("building a template, once")
+                await _build(ctx, hypervisor, plan, key, shelf)
+    raise HostProblem(f"template {key} was removed as soon as it was built; try again")
+
+
+def _recall(guest: SavedGuest, log: Path) -> None:
+    """What the guest said while it booted belongs into the log of the pod that goes on as it."""
+    with contextlib.suppress(OSError), log.open("ab") as file:
+        file.write(guest.console.read_bytes()[-_CONSOLE_KEPT:] + _FROM_HERE)
+
+
+async def _build(
+    ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str, shelf: Shelf
+) -> None:
+    """Boot a guest that is nobody's, up to its agent's first answer, and save it."""
+    await shelf.make_room(key, plan.memory)
+    async with Rollback() as undo:
+        undo.push(shelf.clear, key)
+        draft = shelf.start_draft(key, plan.memory)
+        nobodys = replace(
+            plan,
+            pod_id="template",
+            uuid=str(uuid.uuid4()),
+            run_dir=draft,
+            ports=tuple(replace(port, socket=draft / port.socket.name) for port in plan.ports),
+            shares=tuple(replace(share, path=draft / "share") for share in plan.shares),
+            memory_file=draft / "memory",
+        )
+        booted = await hypervisor.start(nobodys)
+        undo.push(_end, hypervisor, nobodys, booted)
+        try:
+            async with asyncio.timeout(ctx.settings.timeouts.start):
+                await hypervisor.opened(draft, booted, plan.ports[0].name)
+                await _greet(ctx, nobodys)
+        except TimeoutError as error:
+            raise AgentUnreachable(
+                "the agent in the template's guest did not answer within "
+                f"{ctx.settings.timeouts.start:g} s; raise timeouts.start"
+            ) from error
+        await hypervisor.save(draft, booted, draft / "state")
+        await _end(hypervisor, nobodys, booted)
+        moment = now()
+        shelf.publish(
+            Template(
+                key=key,
+                created=moment,
+                used=moment,
+                machine_type=plan.config.hypervisor_machine_type,
+                vcpus=plan.vcpus,
+                memory=plan.memory,
+                kernel=str(plan.kernel),
+                initrd=str(plan.initrd),
+            )
+        )
+        undo.keep()
+
+
+async def _greet(ctx: Context, plan: MachinePlan) -> None:
+    agent = registry.agent(AgentType.KATA, ctx.settings)
+    try:
+        await agent.connect(f"unix://{plan.ports[0].socket}", timeout=ctx.settings.timeouts.agent)
+        await agent.prepare()
+    finally:
+        await agent.close()
+
+
+async def _end(hypervisor: Hypervisor, plan: MachinePlan, booted: Machine) -> None:
+    await hypervisor.stop(plan.run_dir, booted, timeout=_GOODBYE)
+
+
+async def _restored(ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str) -> Machine:
+    try:
+        return await hypervisor.start(plan)
+    except VctuiError:
+        # one that cannot be restored serves nobody: the next pod builds it anew
+        with contextlib.suppress(OSError):
+            (Shelf(ctx.settings).place(key) / "manifest.json").unlink()
+        raise
