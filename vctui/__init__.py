@@ -69,10 +69,11 @@ if TYPE_CHECKING:
         ShimType,
         SocketType,
     )
-    from vctui.model.linux import ContainerResources, DeviceRule
+    from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
     from vctui.model.logs import LogLine, LogSource
     from vctui.model.pod import PodConfig, PodStatus, Resources
     from vctui.model.proxy import ProxyConfig
+    from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
     from vctui.model.shim import ShimConfig
     from vctui.model.state import State
     from vctui.model.volume import Volume, format_volumes, parse_volumes
@@ -131,11 +132,12 @@ _HOMES: Final = {
         "ShimType",
         "SocketType",
     ),
-    "vctui.model.linux": ("ContainerResources", "DeviceRule"),
+    "vctui.model.linux": ("ContainerResources", "DeviceRule", "Linux", "Rlimit"),
     "vctui.model.logs": ("LogLine", "LogSource"),
     "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
     "vctui.model.proxy": ("ProxyConfig",),
     "vctui.model.shim": ("ShimConfig",),
+    "vctui.model.seccomp": ("Seccomp", "SeccompArg", "SeccompRule"),
     "vctui.model.state": ("State",),
     "vctui.model.volume": ("Volume", "format_volumes", "parse_volumes"),
     "vctui.settings": ("Settings", "load_settings"),
@@ -165,6 +167,7 @@ __all__ = [
     "HypervisorType",
     "Image",
     "ImageDefaults",
+    "Linux",
     "LogLine",
     "LogSource",
     "Machine",
@@ -179,7 +182,11 @@ __all__ = [
     "ProxyConfig",
     "ProxyType",
     "Resources",
+    "Rlimit",
     "Runtime",
+    "Seccomp",
+    "SeccompArg",
+    "SeccompRule",
     "Settings",
     "ShimConfig",
     "ShimType",

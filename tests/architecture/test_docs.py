@@ -16,10 +16,11 @@ from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mo
 from vctui.model.device import DeviceInfo
 from vctui.model.hook import Hook, Hooks
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.linux import ContainerResources, DeviceRule
+from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.podfile import Format, parse_pod
 from vctui.model.proxy import ProxyConfig
+from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
 from vctui.model.shim import ShimConfig
 from vctui.model.volume import Volume
 from vctui.tui.actions import ACTIONS, Action
@@ -31,7 +32,7 @@ STRUCTURES = (
     *(PodConfig, Resources, HypervisorConfig, Param, Hooks, Hook, Volume),
     *(AgentConfig, ProxyConfig, ShimConfig),
     *(ContainerConfig, Cmd, EnvVar, Capabilities, Mount, DeviceInfo),
-    *(ContainerResources, DeviceRule),
+    *(ContainerResources, DeviceRule, Linux, Rlimit, Seccomp, SeccompRule, SeccompArg),
 )
 
 

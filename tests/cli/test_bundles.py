@@ -13,7 +13,7 @@ def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
     (folder / "rootfs").mkdir(parents=True)
     document = {
-        "process": {"args": ["sleep", "5"], "oomScoreAdj": 5},
+        "process": {"args": ["sleep", "5"], "selinuxLabel": "x"},
         "root": {"path": "rootfs"},
         "linux": {},
     }
@@ -25,7 +25,7 @@ def test_a_bundle_is_a_pod_of_its_folders_name(cli, bundle) -> None:
     created = cli("pod", "create", "--bundle", str(bundle))
     assert created.out == "shop created\n"
     assert created.err == (
-        f"warning: {bundle}/config.json: process.oomScoreAdj is not supported and has no effect\n"
+        f"warning: {bundle}/config.json: process.selinuxLabel is not supported and has no effect\n"
     )
     (container,) = cli("container", "list", "shop", "--json").document
     assert (container["id"], container["rootfs"]) == ("shop", str(bundle / "rootfs"))

@@ -138,21 +138,101 @@ def test_a_limit_below_a_machines_usual_size_is_only_the_containers() -> None:
     assert pod.containers[0].resources.memory_limit == 64 * 1024**2
 
 
+def test_the_linux_section_is_the_containers() -> None:
+    document = changed(
+        "linux.seccomp",
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "defaultErrnoRet": 1,
+            "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [
+                {
+                    "names": ["kill"],
+                    "action": "SCMP_ACT_ERRNO",
+                    "errnoRet": 5,
+                    "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}],
+                }
+            ],
+        },
+    )
+    document["linux"] |= {
+        "sysctl": {"net.core.somaxconn": "9"},
+        "rootfsPropagation": "rslave",
+        "devices": [
+            {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o20600},
+        ],
+    }
+    document["process"] |= {"oomScoreAdj": -5}
+    pod, warnings = translate(document)
+    assert warnings == []
+    (container,) = pod.containers
+    linux = container.linux
+    assert linux.seccomp is not None
+    (rule,) = linux.seccomp.syscalls
+    assert (rule.names, rule.errno_ret, rule.args[0].value) == (("kill",), 5, 10)
+    assert (linux.sysctl, linux.rootfs_propagation) == ({"net.core.somaxconn": "9"}, "rslave")
+    assert linux.masked_paths == ("/proc/acpi", "/proc/kcore")
+    assert linux.readonly_paths == ("/proc/bus",)
+    (device,) = container.device_infos
+    assert (device.container_path, device.major, device.file_mode) == ("/dev/fuse", 10, 0o600)
+    assert container.cmd.oom_score_adj == -5
+    assert [(one.type, one.soft) for one in container.cmd.rlimits] == [("RLIMIT_NOFILE", 1024)]
+
+
+def test_hooks_of_the_host_are_the_pods_and_those_of_the_container_its_own() -> None:
+    kinds = ("prestart", "createRuntime", "poststart", "poststop", "startContainer")
+    hooks = {kind: [{"path": f"/{kind}", "args": ["x"], "timeout": 3}] for kind in kinds}
+    pod, warnings = translate(changed("hooks", hooks))
+    assert warnings == []
+    found = pod.hooks
+    assert [hook.path for hook in found.pre_start] == ["/prestart", "/createRuntime"]
+    assert [hook.path for hook in (*found.post_start, *found.post_stop)] == [
+        "/poststart",
+        "/poststop",
+    ]
+    (inside,) = pod.containers[0].start_hooks
+    assert (inside.path, inside.args, inside.timeout) == ("/startContainer", ("x",), 3)
+
+
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [
+        ({"destination": "/sys", "type": "sysfs", "options": ["nosuid"]}, "mounted read-only"),
+        (
+            {"destination": "/dev", "type": "tmpfs", "options": ["size=1m"]},
+            "of /dev: size=1m has no effect",
+        ),
+    ],
+)
+def test_options_of_usual_mounts_that_have_no_effect_are_named(
+    mount: dict[str, Any], said: str
+) -> None:
+    _, (warning,) = translate(changed("mounts", [mount]))
+    assert said in warning
+
+
+def test_shared_memory_has_its_size() -> None:
+    mount = {"destination": "/dev/shm", "type": "tmpfs", "options": ["size=9m"]}
+    pod, warnings = translate(changed("mounts", [mount]))
+    assert warnings == []
+    assert pod.containers[0].mounts[0].options == ("size=9m",)
+
+
 UNSUPPORTED = {
-    "hooks": {"prestart": [{"path": "/bin/true"}]},
+    "hooks": {"createContainer": [{"path": "/bin/true"}]},
     "domainname": "example.org",
-    "linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
-    "linux.sysctl": {"net.ipv4.ip_forward": "1"},
+    "linux.seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38},
+    "linux.cgroupsPath": "/mine",
+    "linux.uidMappings": [{"hostID": 1, "containerID": 0, "size": 1}],
+    "linux.intelRdt": {"closID": "x"},
     "linux.resources.blockIO": {"weight": 5},
     "linux.resources.unified": {"memory.high": "1"},
     "linux.resources.cpu": {"mems": "0-1"},
     "linux.resources.memory": {"swap": 5},
-    "linux.devices": [{"path": "/dev/fuse"}],
-    "linux.maskedPaths": ["/proc/mine"],
+    "linux.devices": [{"path": "/run/fuse", "type": "c"}],
     "linux.namespaces": [{"type": "user"}],
-    "process.oomScoreAdj": 5,
     "process.apparmorProfile": "mine",
-    "process.rlimits": [{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}],
     "process.user": {"uid": 1, "umask": 18},
     "mounts": [{"destination": "/x", "type": "nfs", "source": "a:/b"}],
     "annotations": {"io.kubernetes.cri.container-type": "container"},

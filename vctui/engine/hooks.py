@@ -20,6 +20,7 @@ from vctui.linux import process
 from vctui.model.events import EventKind
 from vctui.model.hook import Hook
 from vctui.model.pod import PodRecord
+from vctui.wire.oci import BUNDLE_PATH
 
 OCI_VERSION: Final = "1.0.2"
 _KEPT: Final = 64 * 1024
@@ -72,7 +73,7 @@ def _state(ctx: Context, record: PodRecord, phase: Phase) -> bytes:
         "ociVersion": OCI_VERSION,
         "id": record.id,
         "status": _STATUS[phase],
-        "bundle": str(ctx.paths(record.id).run),
+        "bundle": record.config.annotations.get(BUNDLE_PATH) or str(ctx.paths(record.id).run),
         "annotations": record.config.annotations,
     }
     if phase is not Phase.POST_STOP:

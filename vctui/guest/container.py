@@ -95,6 +95,10 @@ class Container:
         self.state = STARTING
         program = self.request.OCI.process.Args[0]
         try:
+            if parameters := self.request.OCI.linux.Sysctl:
+                from vctui.guest import sysctl
+
+                sysctl.apply(parameters, self._config.proc)
             self._write("config.json", dumps(self._document(pid_namespace)))
             await self._crun.run(self.init, self.id, self._bundle, program)
         except (AgentError, OSError) as error:

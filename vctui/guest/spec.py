@@ -2,7 +2,8 @@
 
 What belongs to the pod and not to the container is changed on the way, as the Kata agent does:
 the network is the guest's, IPC and host name are shared by the pod's containers (the guest's own),
-PIDs are the container's own unless the pod shares them, and the cgroup is ours to name.
+PIDs are the container's own unless the pod shares them, and the cgroup is ours to name. Kernel
+parameters are the guest's too, see `sysctl`.
 """
 
 from __future__ import annotations
@@ -125,8 +126,6 @@ def _linux(linux: oci.Linux, cgroup: str, pid_namespace: str) -> dict[str, Any]:
                 {"hostID": each.HostID, "containerID": each.ContainerID, "size": each.Size}
                 for each in mappings
             ]
-    if linux.Sysctl:
-        document["sysctl"] = dict(linux.Sysctl)
     if linux.HasField("Resources"):
         document["resources"] = resources(linux.Resources)
     if linux.Devices:

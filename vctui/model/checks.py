@@ -21,7 +21,7 @@ from vctui.model.hook import Hook
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
 from vctui.model.kinds import DeviceType, MachineType
-from vctui.model.linux import check_resources
+from vctui.model.linux import check_linux, check_resources, check_rlimits
 from vctui.model.pod import PodConfig
 from vctui.model.volume import MAX_VOLUMES, RESERVED_TAG, Volume
 
@@ -115,6 +115,9 @@ def check_container(config: ContainerConfig, *, where: str = "") -> ContainerCon
     for index, mount in enumerate(config.mounts):
         _check_mount(mount, f"{where}mounts[{index}].")
     check_resources(config.resources, f"{where}resources.")
+    check_linux(config.linux, f"{where}linux.")
+    for index, hook in enumerate(config.start_hooks):
+        _check_hook(hook, f"{where}start_hooks[{index}].")
     taken: dict[str, int] = {}
     for index, device in enumerate(config.device_infos):
         _check_device(device, f"{where}device_infos[{index}].")
@@ -175,6 +178,9 @@ def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
                         f"{where}capabilities.{name}[{index}] {capability!r} is no capability; "
                         "use names like CAP_NET_ADMIN"
                     )
+    check_rlimits(cmd.rlimits, f"{where}rlimits")
+    if not -1000 <= cmd.oom_score_adj <= 1000:
+        raise InvalidConfig(f"{where}oom_score_adj is {cmd.oom_score_adj} but can be -1000 to 1000")
     return cmd
 
 

@@ -7,8 +7,9 @@ from datetime import datetime
 import msgspec
 
 from vctui.model.device import DeviceInfo
+from vctui.model.hook import Hook
 from vctui.model.kinds import ProcessListFormat
-from vctui.model.linux import ContainerResources
+from vctui.model.linux import ContainerResources, Linux, Rlimit
 from vctui.model.state import State
 
 
@@ -64,6 +65,10 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Programs that set a user id gain nothing by it."""
     capabilities: Capabilities | None = None
     """None means: the usual container set."""
+    rlimits: tuple[Rlimit, ...] = ()
+    """Limits of the process; of open files 1,024, where it says nothing else."""
+    oom_score_adj: int = 0
+    """-1000 to 1000: the higher, the sooner the kernel kills it for want of memory."""
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +111,11 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Devices that it has besides the usual ones."""
     resources: ContainerResources = ContainerResources()
     """Limits of the container in the machine; its size is the pod's `vm_config`."""
+    linux: Linux = Linux()
+    """What it sees and may change of the guest's kernel."""
+    start_hooks: tuple[Hook, ...] = ()
+    """Programs in the container that run before its first process, each time it starts; the first
+    that fails ends the start (OCI: `startContainer`)."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
     """Kept and shown."""
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from vctui.errors import InvalidConfig
+from vctui.model.seccomp import Seccomp, check_seccomp
 
 PERIOD: Final = 100_000
 """Microseconds: the kernel's period of a CPU quota."""
@@ -19,6 +20,19 @@ _SMALLEST_MEMORY: Final = 512 * 1024
 _LARGEST: Final = 2**53
 _PERIODS: Final = (1_000, 1_000_000)
 _SHARES: Final = (2, 262_144)
+RLIMITS: Final = tuple(
+    f"RLIMIT_{name}"
+    for name in (
+        *("AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE"),
+        *("NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK"),
+    )
+)
+_PROPAGATIONS: Final = tuple(
+    f"{recursive}{kind}"
+    for kind in ("private", "slave", "shared", "unbindable")
+    for recursive in ("", "r")
+)
+_SYSCTL: Final = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_.*:@-]+)+\Z")
 _PAGE: Final = re.compile(r"[1-9][0-9]{0,3}[KMG]B\Z")
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}\Z")
 
@@ -56,6 +70,71 @@ class ContainerResources(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Size of page, like `2MB` → bytes."""
     devices: tuple[DeviceRule, ...] = ()
     """In place of the rule that denies all devices but the usual ones and its own."""
+
+
+class Rlimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit of a process, as setrlimit(2) has them."""
+
+    type: str
+    """`RLIMIT_NOFILE` and such."""
+    soft: int
+    hard: int
+    """18,446,744,073,709,551,615 (2^64 - 1) means: no limit."""
+
+
+class Linux(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a container sees and may change of the guest's kernel."""
+
+    sysctl: dict[str, str] = msgspec.field(default_factory=dict)
+    """Kernel parameter → value. The kernel is the pod's: they hold for all of its containers."""
+    masked_paths: tuple[str, ...] | None = None
+    """Absolute paths that look empty; None: the usual ones below /proc and /sys."""
+    readonly_paths: tuple[str, ...] | None = None
+    """Absolute paths that cannot be written to; None: the usual ones below /proc."""
+    rootfs_propagation: str = ""
+    """Of mounts: `private` (where left out), `slave`, `shared` or `unbindable`, each also with an
+    `r` before it."""
+    seccomp: Seccomp | None = None
+    """None: every system call is allowed."""
+
+
+def check_linux(linux: Linux, where: str) -> None:
+    """As `check_resources`."""
+    for name in linux.sysctl:
+        if not _SYSCTL.match(name) or ".." in name:
+            raise InvalidConfig(
+                f"{where}sysctl.{name} is no kernel parameter; name one like net.core.somaxconn"
+            )
+    for key in ("masked_paths", "readonly_paths"):
+        for index, path in enumerate(getattr(linux, key) or ()):
+            if not path.startswith("/"):
+                raise InvalidConfig(f"{where}{key}[{index}] {path!r} is not absolute")
+    if linux.rootfs_propagation not in {"", *_PROPAGATIONS}:
+        raise InvalidConfig(
+            f"{where}rootfs_propagation {linux.rootfs_propagation!r} is none; use one of "
+            f"{', '.join(_PROPAGATIONS)}"
+        )
+    if linux.seccomp is not None:
+        check_seccomp(linux.seccomp, f"{where}seccomp.")
+
+
+def check_rlimits(rlimits: tuple[Rlimit, ...], where: str) -> None:
+    """As `check_resources`."""
+    seen = set()
+    for index, limit in enumerate(rlimits):
+        at = f"{where}[{index}]"
+        if limit.type not in RLIMITS:
+            raise InvalidConfig(
+                f"{at}.type {limit.type!r} is none; use one of {', '.join(RLIMITS)}"
+            )
+        if limit.type in seen:
+            raise InvalidConfig(f"{at}.type {limit.type} is there already; leave one out")
+        seen.add(limit.type)
+        if not 0 <= limit.soft <= limit.hard < 2**64:
+            raise InvalidConfig(
+                f"{at} is {limit.soft} (soft) and {limit.hard} (hard); they must be in this order "
+                "and fit into 64 bits"
+            )
 
 
 def check_resources(resources: ContainerResources, where: str) -> None:

@@ -33,8 +33,19 @@ _TYPES: Final = {
     "container": "pod_container",
 }
 _SYSTEM: Final = ("/proc", "/dev", "/sys")
+_USUAL_OPTIONS: Final = {
+    *("nosuid", "noexec", "nodev", "ro", "relatime", "strictatime", "newinstance"),
+    *("rw", "private", "rprivate"),
+    *("mode=755", "mode=0755", "size=65536k", "ptmxmode=0666", "mode=0620", "mode=620", "gid=5"),
+}
+_READ_ONLY: Final = ("/sys", "/sys/fs/cgroup")
+_HOOKS: Final = {
+    "pre_start": ("prestart", "createRuntime"),
+    "post_start": ("poststart",),
+    "post_stop": ("poststop",),
+}
+"""Those of the host, by the turn of the pod's life at which they run."""
 _CAPABILITY_SETS: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
-_USUAL_LIMIT: Final = {"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}
 
 
 def pod_of_bundle(
@@ -66,22 +77,26 @@ def pod_of_bundle(
     annotations |= {BUNDLE_PATH: bundle, CONTAINER_TYPE: _container_type(annotations, warnings)}
     linux = spec.table("linux")
     resources = oci_linux.resources(linux)
+    hooks, start_hooks = _hooks(spec)
     container = {
         "id": pod_id,
         **_root(spec, bundle),
         "cmd": _command(spec.table("process")),
         "mounts": [mount for each in spec.tables("mounts") if (mount := _mount(each))],
+        "device_infos": oci_linux.devices(linux),
         "resources": resources,
+        "linux": oci_linux.confinement(linux),
+        "start_hooks": start_hooks,
         "annotations": annotations,
     }
     oci_linux.namespaces(linux)
-    oci_linux.hidden_paths(linux)
     linux.rest()
     pod = {
         "id": pod_id,
         "hostname": spec.text("hostname"),
         "vm_config": oci_linux.machine(resources, base_memory),
         "containers": [container],
+        "hooks": hooks,
         "annotations": annotations,
     }
     spec.rest("ociVersion")
@@ -150,14 +165,49 @@ def _command(process: Table) -> dict[str, Any]:
         "interactive": process.flag("terminal"),
         "no_new_privileges": process.flag("noNewPrivileges"),
         "capabilities": _capabilities(process),
+        "rlimits": [_rlimit(limit) for limit in process.tables("rlimits")],
+        "oom_score_adj": process.integer("oomScoreAdj") or 0,
     }
-    for limit in process.tables("rlimits"):
-        kind, hard, soft = limit.text("type"), limit.value("hard"), limit.value("soft")
-        if {"type": kind, "hard": hard, "soft": soft} != _USUAL_LIMIT:
-            limit.warn("type", f"{kind}: this limit is not supported and has no effect")
     user.rest("username")
     process.rest()
     return command
+
+
+def _rlimit(limit: Table) -> dict[str, Any]:
+    made = {"type": limit.text("type")}
+    limits = {key: limit.integer(key) or 0 for key in ("soft", "hard")}
+    limit.rest()
+    return made | limits
+
+
+def _hooks(spec: Table) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The pod's hooks, and those that run in the container."""
+    table = spec.table("hooks")
+    of_pod = {
+        turn: [_hook(each) for kind in kinds for each in table.tables(kind)]
+        for turn, kinds in _HOOKS.items()
+    }
+    in_container = [_hook(each) for each in table.tables("startContainer")]
+    if "createContainer" in table:
+        table.value("createContainer")
+        table.warn(
+            "createContainer",
+            "has no effect: it is a program of the host in the container's namespaces, which are "
+            "in the machine",
+        )
+    table.rest()
+    return of_pod, in_container
+
+
+def _hook(hook: Table) -> dict[str, Any]:
+    made = {
+        "path": hook.text("path"),
+        "args": hook.texts("args"),
+        "env": hook.texts("env"),
+        "timeout": hook.integer("timeout") or 0,
+    }
+    hook.rest()
+    return made
 
 
 def _capabilities(process: Table) -> dict[str, list[str]] | None:
@@ -184,9 +234,11 @@ def _mount(mount: Table) -> dict[str, Any] | None:
     if "bind" in options or "rbind" in options:
         kind = "bind"
     system = any(destination == each or destination.startswith(f"{each}/") for each in _SYSTEM)
-    if system and (kind != "bind" or destination in _SYSTEM):
-        if kind == "bind":
-            mount.warn("destination", f"{destination} cannot be replaced; the mount is left out")
+    if system and destination in _SYSTEM and kind == "bind":
+        mount.warn("destination", f"{destination} cannot be replaced; the mount is left out")
+        return None
+    if system and (kind not in {"bind", "tmpfs"} or destination in _SYSTEM):
+        _warn_of_options(mount, destination, options)
         return None
     if kind not in {"bind", "tmpfs"}:
         mount.warn("type", f"{kind!r} is not supported; {destination} is not mounted")
@@ -198,3 +250,11 @@ def _mount(mount: Table) -> dict[str, Any] | None:
         "options": [word for word in options if word not in {"ro", "rw"}],
         "read_only": "ro" in options,
     }
+
+
+def _warn_of_options(mount: Table, destination: str, options: list[str]) -> None:
+    """Say where a mount that a container has anyway is to be another."""
+    if destination in _READ_ONLY and "ro" not in options:
+        mount.warn("options", f"ask for writing to {destination}, which is mounted read-only")
+    if more := [word for word in options if word not in _USUAL_OPTIONS]:
+        mount.warn("options", f"of {destination}: {', '.join(more)} has no effect")

@@ -15,11 +15,15 @@ from vctui.model.tables import Table
 MIB: Final = 1024 * 1024
 _OURS: Final = ("pid", "ipc", "uts", "mount", "network", "cgroup")
 """Namespaces that a container of a pod has anyway, or has the machine for."""
-_MASKED: Final = {
-    *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
-    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"),
+_USUAL_DEVICES: Final = {
+    f"/dev/{name}"
+    for name in (
+        *("null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"),
+        *("stdin", "stdout", "stderr", "fd"),
+    )
 }
-_READ_ONLY: Final = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+_MODE: Final = "file_mode"
+_EPERM: Final = 1
 
 
 def mebibytes(limit: int, path: str) -> int:
@@ -120,8 +124,71 @@ def namespaces(linux: Table) -> None:
             namespace.warn("type", f"{kind!r}{' with a path' * bool(path)} has no effect")
 
 
-def hidden_paths(linux: Table) -> None:
-    """Name those that are not hidden anyway."""
-    for key, usual in (("maskedPaths", _MASKED), ("readonlyPaths", _READ_ONLY)):
-        if more := sorted(set(linux.texts(key)) - usual):
-            linux.warn(key, f"has {', '.join(more)}, which has no effect")
+def confinement(linux: Table) -> dict[str, Any]:
+    """A container's `linux`. Lists of paths that are not there hide nothing, as for any runtime."""
+    return {
+        "sysctl": linux.mapping("sysctl"),
+        "masked_paths": linux.texts("maskedPaths"),
+        "readonly_paths": linux.texts("readonlyPaths"),
+        "rootfs_propagation": linux.text("rootfsPropagation"),
+        "seccomp": _seccomp(linux) if "seccomp" in linux else None,
+    }
+
+
+def devices(linux: Table) -> list[dict[str, Any]]:
+    """A container's `device_infos`, without those that it has anyway."""
+    return [made for one in linux.tables("devices") if (made := _device(one))]
+
+
+def _device(device: Table) -> dict[str, Any] | None:
+    path = device.text("path")
+    made: dict[str, Any] = {"container_path": path, "dev_type": device.text("type")}
+    for key in ("major", "minor", "fileMode", "uid", "gid"):
+        value = device.integer(key)
+        if value is not None:
+            made[_MODE if key == "fileMode" else key] = value
+    device.rest()
+    if path in _USUAL_DEVICES:
+        return None
+    if not path.startswith("/dev/"):
+        device.warn("path", f"is {path!r}, and devices can be made below /dev only; it is left out")
+        return None
+    if _MODE in made:
+        made[_MODE] &= 0o7777
+    return made
+
+
+def _seccomp(linux: Table) -> dict[str, Any]:
+    seccomp = linux.table("seccomp")
+    if seccomp.integer("defaultErrnoRet") not in {None, _EPERM}:
+        seccomp.warn("defaultErrnoRet", "has no effect: the agent's protocol has no such; it is 1")
+    made = {
+        "default_action": seccomp.text("defaultAction"),
+        "architectures": seccomp.texts("architectures"),
+        "flags": seccomp.texts("flags"),
+        "syscalls": [_rule(one) for one in seccomp.tables("syscalls")],
+    }
+    seccomp.rest()
+    return made
+
+
+def _rule(rule: Table) -> dict[str, Any]:
+    made = {
+        "names": rule.texts("names"),
+        "action": rule.text("action"),
+        "errno_ret": rule.integer("errnoRet"),
+        "args": [_condition(one) for one in rule.tables("args")],
+    }
+    rule.rest()
+    return made
+
+
+def _condition(arg: Table) -> dict[str, Any]:
+    made = {
+        "index": arg.integer("index") or 0,
+        "value": arg.integer("value") or 0,
+        "value_two": arg.integer("valueTwo") or 0,
+        "op": arg.text("op"),
+    }
+    arg.rest()
+    return made

@@ -13,8 +13,10 @@ from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported, CommandFailed
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
 from vctui.model.device import DeviceInfo
+from vctui.model.hook import Hook
 from vctui.model.kinds import DeviceType
-from vctui.model.linux import ContainerResources, DeviceRule
+from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
+from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
 
 BIND = Mount(destination="/data", source="/srv", read_only=True)
 TMPFS = Mount(destination="/tmp", type="tmpfs", options=("size=1m",))
@@ -80,6 +82,40 @@ def test_limits_arrive_and_device_rules_stand_before_the_usual_ones():
     assert not plain.HasField("CPU")
     assert not plain.HasField("Memory")
     assert not plain.Devices[0].Allow
+
+
+def test_what_the_kernel_grants_arrives():
+    rule = SeccompRule(
+        names=("kill",),
+        action="SCMP_ACT_ERRNO",
+        errno_ret=0,
+        args=(SeccompArg(index=1, value=10, op="SCMP_CMP_MASKED_EQ", value_two=2),),
+    )
+    linux = Linux(
+        sysctl={"net.core.somaxconn": "9"},
+        masked_paths=("/a",),
+        readonly_paths=(),
+        rootfs_propagation="shared",
+        seccomp=Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=(rule,)),
+    )
+    limit = Rlimit(type="RLIMIT_CORE", soft=1, hard=2)
+    cmd = Cmd(args=("sh",), rlimits=(limit,), oom_score_adj=7)
+    hook = Hook(path="/bin/prepare", env=("A=b",), timeout=3)
+    made = requests.oci_spec(spec(cmd, linux=linux, start_hooks=(hook,)))
+    assert dict(made.linux.Sysctl) == {"net.core.somaxconn": "9"}
+    assert (list(made.linux.MaskedPaths), list(made.linux.ReadonlyPaths)) == (["/a"], [])
+    assert made.linux.RootfsPropagation == "shared"
+    (call,) = made.linux.Seccomp.Syscalls
+    assert (call.HasField("errnoret"), call.errnoret) == (True, 0)
+    assert (call.Args[0].Index, call.Args[0].Value, call.Args[0].ValueTwo) == (1, 10, 2)
+    (inside,) = made.hooks.StartContainer
+    assert (inside.Path, list(inside.Args), inside.Timeout) == ("/bin/prepare", ["/bin/prepare"], 3)
+    limits = {one.Type: (one.Soft, one.Hard) for one in made.process.Rlimits}
+    assert limits == {"RLIMIT_CORE": (1, 2), "RLIMIT_NOFILE": (1024, 1024)}
+    assert made.process.OOMScoreAdj == 7
+    more = Rlimit(type="RLIMIT_NOFILE", soft=5, hard=6)
+    (only,) = requests.process(Cmd(args=("sh",), rlimits=(more,))).Rlimits
+    assert (only.Soft, only.Hard) == (5, 6)
 
 
 def test_mounts_stand_in_their_order_and_replace_the_usual_ones():

@@ -11,10 +11,11 @@ from typing import Final, TypeVar
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
-from vctui.model.container import Capabilities, Cmd, Mount
+from vctui.model.container import Capabilities, Cmd, ContainerConfig, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType
 from vctui.model.linux import PERIOD, DeviceRule
+from vctui.model.seccomp import Seccomp
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
 
@@ -81,6 +82,7 @@ _DEVICE_RULES: Final = (
 """Allow, type, major, minor, access: what every container may do."""
 _FILE_MODE: Final = 0o666
 _Message = TypeVar("_Message", oci.LinuxMemory, oci.LinuxCPU, oci.LinuxPids)
+_NOFILE: Final = "RLIMIT_NOFILE"
 _OPEN_FILES: Final = 1024
 
 
@@ -120,6 +122,7 @@ def exec_process(container_id: str, token: str, cmd: Cmd) -> agent.ExecProcessRe
 
 def oci_spec(spec: ContainerSpec) -> oci.Spec:
     config = spec.config
+    hidden, fixed = config.linux.masked_paths, config.linux.readonly_paths
     return oci.Spec(
         Version="1.0.2",
         process=process(config.cmd),
@@ -127,13 +130,17 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
         Hostname=spec.hostname[:MAX_HOSTNAME],
         Mounts=mounts(spec),
         Annotations=config.annotations,
+        hooks=hooks(config),
         linux=oci.Linux(
             Resources=resources(spec),
             Devices=[_device(device.info) for device in spec.devices],
             CgroupsPath=f"/vctui/{config.id}",
             Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
-            MaskedPaths=_MASKED,
-            ReadonlyPaths=_READ_ONLY,
+            MaskedPaths=_MASKED if hidden is None else hidden,
+            ReadonlyPaths=_READ_ONLY if fixed is None else fixed,
+            Sysctl=config.linux.sysctl,
+            RootfsPropagation=config.linux.rootfs_propagation,
+            Seccomp=seccomp(config.linux.seccomp),
         ),
     )
 
@@ -168,6 +175,44 @@ def resources(spec: ContainerSpec) -> oci.LinuxResources:
     )
 
 
+def seccomp(wanted: Seccomp | None) -> oci.LinuxSeccomp | None:
+    if wanted is None:
+        return None
+    return oci.LinuxSeccomp(
+        DefaultAction=wanted.default_action,
+        Architectures=wanted.architectures,
+        Flags=wanted.flags,
+        Syscalls=[
+            oci.LinuxSyscall(
+                Names=rule.names,
+                Action=rule.action,
+                errnoret=rule.errno_ret,
+                Args=[
+                    oci.LinuxSeccompArg(
+                        Index=arg.index, Value=arg.value, ValueTwo=arg.value_two, Op=arg.op
+                    )
+                    for arg in rule.args
+                ],
+            )
+            for rule in wanted.syscalls
+        ],
+    )
+
+
+def hooks(config: ContainerConfig) -> oci.Hooks | None:
+    """Those that run in the container; the pod's are the host's."""
+    if not config.start_hooks:
+        return None
+    return oci.Hooks(
+        StartContainer=[
+            oci.Hook(
+                Path=hook.path, Args=hook.args or (hook.path,), Env=hook.env, Timeout=hook.timeout
+            )
+            for hook in config.start_hooks
+        ]
+    )
+
+
 def process(cmd: Cmd) -> oci.Process:
     return oci.Process(
         Terminal=cmd.interactive,
@@ -176,9 +221,18 @@ def process(cmd: Cmd) -> oci.Process:
         Env=environment(cmd),
         Cwd=cmd.work_dir or "/",
         Capabilities=capabilities(cmd.capabilities),
-        Rlimits=[oci.POSIXRlimit(Type="RLIMIT_NOFILE", Hard=_OPEN_FILES, Soft=_OPEN_FILES)],
+        Rlimits=rlimits(cmd),
+        OOMScoreAdj=cmd.oom_score_adj,
         NoNewPrivileges=cmd.no_new_privileges,
     )
+
+
+def rlimits(cmd: Cmd) -> list[oci.POSIXRlimit]:
+    """What the command asks for, and the usual limit of open files unless it names that."""
+    given = [oci.POSIXRlimit(Type=one.type, Hard=one.hard, Soft=one.soft) for one in cmd.rlimits]
+    if any(one.type == _NOFILE for one in cmd.rlimits):
+        return given
+    return [*given, oci.POSIXRlimit(Type=_NOFILE, Hard=_OPEN_FILES, Soft=_OPEN_FILES)]
 
 
 def environment(cmd: Cmd) -> list[str]:
