@@ -85,10 +85,12 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
     else:
         tx.save_pod(msgspec.structs.replace(before, operation=""))
         kept = list(before.containers)
-    known = {record.id for record in current.containers}
+    known = {record.id: record for record in current.containers}
     for record in kept:
         if record.id in known:
-            tx.save_container(before.id, record)
+            # what is in the machine is there, whatever failed
+            devices = known[record.id].devices if container else record.devices
+            tx.save_container(before.id, msgspec.structs.replace(record, devices=devices))
 
 
 def _keep_stopped(tx: Transaction, current: PodRecord) -> None:

@@ -41,6 +41,8 @@ SIGKILL = 9
 MAX_PID = 2**22
 """The largest that Linux gives (PID_MAX_LIMIT)."""
 _REMOVE = 10.0
+_UNKNOWN = frozenset({3, 5})
+"""INVALID_ARGUMENT, NOT_FOUND: agents' codes for a container that they do not know (sheet §7.2)."""
 
 
 async def create(ctx: Context, pod_id: str, config: ContainerConfig) -> None:
@@ -82,7 +84,7 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
         one = status.find(record, container_id)
         async with ctx.agent(record) as agent:
             if one.process is not None:
-                await _remove_from_guest(agent, container_id)
+                await _let_go(agent, container_id)
             await devices.detach(ctx, pod_id, container_id)
             with ctx.store.transaction() as tx:
                 tx.save_container(pod_id, ContainerRecord(config=one.config))
@@ -159,7 +161,7 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
         if one.state in {State.RUNNING, State.PAUSED}:
             async with ctx.agent(record) as agent:
                 await end(ctx, record, container_id, agent, grace)
-        await devices.detach(ctx, pod_id, container_id)
+        await _unplug(ctx, pod_id, container_id)
         with ctx.store.transaction() as tx:
             current = tx.container(pod_id, container_id)
             if current.state is not State.STOPPED:
@@ -168,6 +170,17 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
                 )
                 tx.emit(event(EventKind.CONTAINER_STOPPED, pod_id, "stopped", container_id))
             _done(tx, pod_id)
+
+
+async def _unplug(ctx: Context, pod_id: str, container_id: str) -> None:
+    """Take a stopped container's devices away, once the guest has written all to its disks."""
+    record = ctx.store.pod(pod_id)
+    if not status.find(record, container_id).devices:
+        return
+    if record.state is State.RUNNING:
+        async with ctx.agent(record) as agent:
+            await _let_go(agent, container_id)
+    await devices.detach(ctx, pod_id, container_id)
 
 
 async def end(
@@ -202,7 +215,7 @@ async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
     async with change(ctx, pod_id, "delete-container", check, container=container_id) as record:
         if record.state is State.RUNNING and status.find(record, container_id).process is not None:
             async with ctx.agent(record) as agent:
-                await _remove_from_guest(agent, container_id)
+                await _let_go(agent, container_id)
         await devices.detach(ctx, pod_id, container_id)
         files.forget(ctx, pod_id, container_id)
         with ctx.store.transaction() as tx:
@@ -311,6 +324,19 @@ async def _remove_from_guest(agent: Agent, container_id: str) -> None:
     """A container that the guest does not know (any more) is removed enough."""
     with contextlib.suppress(AgentError):
         await agent.remove_container(container_id, timeout=_REMOVE)
+
+
+async def _let_go(agent: Agent, container_id: str) -> None:
+    """As `_remove_from_guest`, for a container whose devices are to be unplugged.
+
+    Raises:
+        AgentError: one of its disks stays in use.
+    """
+    try:
+        await agent.remove_container(container_id, timeout=_REMOVE)
+    except AgentError as error:
+        if error.code not in _UNKNOWN:
+            raise
 
 
 async def stats(ctx: Context, pod_id: str) -> dict[str, ContainerStats]:

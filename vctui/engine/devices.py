@@ -7,13 +7,16 @@ comes after a crash knows what to take away.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from vctui.drivers.agents.base import GuestDevice
+from vctui.drivers.agents.base import GuestDevice, GuestDisk
 from vctui.drivers.devices import host
 from vctui.drivers.hypervisors.base import BlockDevice
+from vctui.drivers.storage import rootdisk
 from vctui.engine.context import Context
 from vctui.errors import WrongState
 from vctui.model.container import ContainerConfig
@@ -22,6 +25,9 @@ from vctui.model.kinds import DeviceType, HypervisorType
 from vctui.model.pod import PodRecord
 from vctui.model.state import State
 
+ROOT: Final = "/"
+"""`container_path` of the device that has a container's root file system."""
+
 
 def check(config: ContainerConfig) -> None:
     """Raises FileProblem, HostProblem where a device cannot be given to a container."""
@@ -29,10 +35,18 @@ def check(config: ContainerConfig) -> None:
         host.check(host.resolve(info))
 
 
-async def attach(
-    ctx: Context, record: PodRecord, config: ContainerConfig
-) -> tuple[GuestDevice, ...]:
-    """Plug in the block devices; gives all devices of the container as the guest is to make them.
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What a container finds in the guest of what was plugged in for it."""
+
+    devices: tuple[GuestDevice, ...] = ()
+    """All of its devices, as the guest is to make them."""
+    root: GuestDisk | None = None
+    """The disk with its root file system, where that is on one."""
+
+
+async def attach(ctx: Context, record: PodRecord, config: ContainerConfig) -> Attached:
+    """Plug in the block devices, that of the root file system first.
 
     What was plugged in stays so when a later one fails; `detach` takes it away.
 
@@ -40,7 +54,8 @@ async def attach(
         FileProblem, HostProblem, HypervisorError
     """
     if record.config.hypervisor_type is HypervisorType.MOCK:
-        return ()
+        return Attached()
+    root = await _plug_root(ctx, record, config)
     devices = []
     for wanted in config.device_infos:
         info = host.resolve(wanted)
@@ -49,7 +64,7 @@ async def attach(
             devices.append(await _plug(ctx, record.id, config.id, info))
         else:
             devices.append(GuestDevice(info=info))
-    return tuple(devices)
+    return Attached(devices=tuple(devices), root=root)
 
 
 async def detach(ctx: Context, pod_id: str, container_id: str) -> None:
@@ -65,7 +80,27 @@ async def detach(ctx: Context, pod_id: str, container_id: str) -> None:
                 await _unplug(ctx, pod_id, container_id, device)
 
 
-async def _plug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) -> GuestDevice:
+async def _plug_root(ctx: Context, record: PodRecord, config: ContainerConfig) -> GuestDisk | None:
+    disk = rootdisk.find(config, record.config.hypervisor_config)
+    if disk is None:
+        return None
+    info = DeviceInfo(container_path=ROOT, host_path=str(disk.device), dev_type=DeviceType.BLOCK)
+    info = host.resolve(info)
+    host.check(info)
+    plugged = await _plug(ctx, record.id, config.id, info, read_only=disk.read_only)
+    if plugged.place is None:
+        return None
+    return GuestDisk(
+        place=plugged.place,
+        filesystem=disk.filesystem,
+        folder=disk.folder,
+        read_only=disk.read_only,
+    )
+
+
+async def _plug(
+    ctx: Context, pod_id: str, container_id: str, info: DeviceInfo, *, read_only: bool = False
+) -> GuestDevice:
     info = msgspec.structs.replace(info, id=f"drive-{os.urandom(8).hex()}")
     _remember(ctx, pod_id, container_id, info)
     record = ctx.store.pod(pod_id)
@@ -75,6 +110,7 @@ async def _plug(ctx: Context, pod_id: str, container_id: str, info: DeviceInfo) 
             name=info.id,
             path=Path(info.host_path),
             driver=record.config.hypervisor_config.block_device_driver,
+            read_only=read_only,
         )
         place = await ctx.hypervisor(record).plug(ctx.paths(pod_id).run, record.machine, device)
     info = msgspec.structs.replace(info, hotplugged=True)

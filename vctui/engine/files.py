@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
-from vctui.drivers.storage import mounts, rootfs, scratch, share
+from vctui.drivers.agents.base import ContainerSpec, SharedMount
+from vctui.drivers.storage import mounts, rootdisk, rootfs, scratch, share
 from vctui.engine import devices, images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
@@ -26,7 +26,8 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
     """
     check_in_pod(pod, config)
     if pod.hypervisor_type is not HypervisorType.MOCK:
-        rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
+        if rootdisk.find(config, pod.hypervisor_config) is None:
+            rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
         devices.check(config)
 
@@ -35,20 +36,23 @@ async def prepare(
     ctx: Context,
     pod: PodConfig,
     config: ContainerConfig,
-    attached: tuple[GuestDevice, ...] = (),
+    attached: devices.Attached,
 ) -> ContainerSpec:
     """Show the container's files in the pod's share. Idempotent."""
     at = ctx.paths(pod.id)
     place = ""
     shared: tuple[SharedMount, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
-        place = await rootfs.prepare_rootfs(
-            config,
-            share=at.share,
-            copies=at.rootfs,
-            templates=_templates(ctx),
-            image=images.lower(ctx, config),
-        )
+        if attached.root is None:
+            place = await rootfs.prepare_rootfs(
+                config,
+                share=at.share,
+                copies=at.rootfs,
+                templates=_templates(ctx),
+                image=images.lower(ctx, config),
+            )
+        else:
+            share.release(config.id, share=at.share)
         shared = (
             *mounts.prepare_mounts(config, share=at.share),
             *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
@@ -58,7 +62,8 @@ async def prepare(
         hostname=pod.hostname or pod.id,
         rootfs=place,
         mounts=shared,
-        devices=attached,
+        devices=attached.devices,
+        disk=attached.root,
     )
 
 

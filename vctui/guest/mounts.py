@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from vctui.guest.loop import Loop
     from vctui.wire.pb import agent_pb2 as agent
 
-HANDLERS = ("9p", "virtio-fs", "ephemeral", "local")
+HANDLERS = ("9p", "virtio-fs", "blk", "scsi", "ephemeral", "local")
 _MAX_ERROR = 1024
+_OF_A_DISK = ("blk", "scsi")
 _OF_A_DEVICE = ("9p", "virtio-fs")
 _DEVICE_PATIENCE = 3.0
 """Seconds for the device of a share and its kernel modules to come, as a pod boots or is given
@@ -32,9 +33,11 @@ class Mounts:
     def __init__(self, loop: Loop, children: Children, config: Config) -> None:
         self._loop = loop
         self._children = children
-        self._busybox = config.busybox
+        self._config = config
         self._mounted: dict[str, int] = {}
         """Mount point → how many ask for it."""
+        self._disks: dict[str, str] = {}
+        """Mount point → name of the disk there."""
 
     async def add(self, storages: Iterable[agent.Storage]) -> list[str]:
         """Make the storages available; gives their mount points, for `remove`.
@@ -53,12 +56,26 @@ class Mounts:
         return points
 
     async def remove(self, points: Iterable[str]) -> None:
-        """Unmount, last first, what nobody else asks for."""
+        """Unmount, last first, what nobody else asks for.
+
+        Raises:
+            AgentError: a disk stays in use; the others are unmounted.
+        """
+        failure: AgentError | None = None
         for point in reversed(list(points)):
             self._mounted[point] = self._mounted.get(point, 1) - 1
             if self._mounted[point] <= 0:
                 del self._mounted[point]
                 await self._run("umount", "-l", point)
+                if disk := self._disks.pop(point, ""):
+                    from vctui.guest import blocks
+
+                    try:
+                        await blocks.wait_unused(self._loop, disk)
+                    except AgentError as error:
+                        failure = error
+        if failure is not None:
+            raise failure
 
     async def _add(self, storage: agent.Storage) -> None:
         point = storage.mount_point
@@ -85,6 +102,9 @@ class Mounts:
         self._mounted[point] = self._mounted.get(point, 0) + 1
 
     async def _mount(self, storage: agent.Storage) -> None:
+        if storage.driver in _OF_A_DISK:
+            await self._mount_disk(storage)
+            return
         fstype = {"9p": "9p", "virtio-fs": "virtiofs", "ephemeral": "tmpfs"}[storage.driver]
         words = ["mount", "-t", fstype]
         if storage.options:
@@ -99,13 +119,30 @@ class Mounts:
         if failed:
             raise AgentError(f"storage {storage.source} ({storage.driver}): {failed}")
 
+    async def _mount_disk(self, storage: agent.Storage) -> None:
+        from vctui.guest import blocks
+
+        if not storage.fstype:
+            raise AgentError(
+                f"storage {storage.mount_point} does not say which file system it is",
+                code=ttrpc.INVALID_ARGUMENT,
+            )
+        disk = await blocks.wait(
+            self._loop, self._children, self._config, storage.driver, storage.source
+        )
+        options = ("-o", ",".join(storage.options)) if storage.options else ()
+        words = ("-t", storage.fstype, *options, f"/dev/{disk.name}", storage.mount_point)
+        if failed := await self._run("mount", *words):
+            raise AgentError(f"storage {storage.mount_point} ({storage.driver}): {failed}")
+        self._disks[storage.mount_point] = disk.name
+
     async def _run(self, *words: str) -> str:
         """Run a busybox applet; gives what it said if it failed."""
         errors, errors_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             fds = {0: null, 1: null, 2: errors_end}
-            _, ended = self._children.spawn(self._busybox, ["busybox", *words], {}, fds)
+            _, ended = self._children.spawn(self._config.busybox, ["busybox", *words], {}, fds)
             exit_: Exit = await ended
             if not exit_.code:
                 return ""

@@ -137,8 +137,8 @@ class Sandbox:
 
     async def _remove(self, container: Container) -> None:
         await container.remove()
-        await self._mounts.remove(container.mount_points)
         del self.containers[container.id]
+        await self._mounts.remove(container.mount_points)
 
     async def oom_event(self) -> str:
         """The id of a container that the kernel has killed in for want of memory."""

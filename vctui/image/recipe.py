@@ -68,9 +68,9 @@ ROOT_DRIVERS: Final = ("virtio_pci", "virtio_mmio", "virtio_blk", "nfit", "nd_pm
 """What finds a disk or an NVDIMM with a root file system: in an initrd of their own."""
 
 ROOT_FILE_SYSTEMS: Final = ("ext4", "xfs", "squashfs", "erofs")
-"""Which such a root may have."""
+"""Which such a root may have, and a container's."""
 
-ON_DEMAND_MODULES: Final = ("virtio_blk", "virtio_scsi", "sd_mod", "ext4", "xfs")
+ON_DEMAND_MODULES: Final = ("virtio_blk", "virtio_scsi", "sd_mod", *ROOT_FILE_SYSTEMS)
 """Inserted for a pod that needs them, so they are compressed: space costs every boot."""
 
 ENTRY: Final = "vctui.guest.__main__"

@@ -186,7 +186,7 @@ def parse_mountinfo(text: str) -> tuple[str, ...]:
     for line in text.splitlines():
         fields = line.split(" ")
         if len(fields) >= 10 and fields[4].startswith("/") and "-" in fields[6:]:
-            points.append(_unescape(fields[4]))
+            points.append(unescape(fields[4]))
     return tuple(points)
 
 
@@ -221,7 +221,7 @@ def unmount_below(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return points
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
     r"""The kernel writes blank, tab, newline and backslash as `\ooo`."""
     if "\\" not in field:
         return field

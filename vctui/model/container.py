@@ -96,7 +96,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     id: str
     """Unique in its pod."""
     rootfs: str = ""
-    """A host folder, or the name of a built-in root file system (`busybox`)."""
+    """A host folder, a block device, or the name of a built-in root file system (`busybox`)."""
     image: str = ""
     """Instead of `rootfs`: NAME:TAG of an image in the local store."""
     entrypoint: tuple[str, ...] | None = None

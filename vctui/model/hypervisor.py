@@ -48,6 +48,8 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """MiB, for a pod whose `vm_config` has no `memory`."""
     default_bridges: int = 0
     """PCI bridges that devices are plugged into while the machine runs; 0 means 1."""
+    disable_block_device_use: bool = False
+    """Root file systems are never given to the machine as a disk, but always shared."""
     block_device_driver: BlockDeviceDriver = BlockDeviceDriver.VIRTIO_BLK
     """How the guest sees block devices of the host; a microvm takes them by virtio-scsi only."""
     mem_prealloc: bool = False
@@ -60,6 +62,12 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """With `realtime`: the host never swaps the machine's memory out."""
     disable_nesting_checks: bool = False
     """Under KVM on a host that is a virtual machine itself, keep the machine as on bare metal."""
+
+    @property
+    def takes_disks(self) -> bool:
+        """Whether block devices can be plugged into the running machine."""
+        by_scsi = self.block_device_driver is BlockDeviceDriver.VIRTIO_SCSI
+        return by_scsi or self.hypervisor_machine_type is not MachineType.MICROVM
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from vctui.drivers.agents.base import ContainerSpec, GuestDevice, SharedMount
+from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk, SharedMount
 from vctui.drivers.agents.kata import answers, requests
 from vctui.drivers.hypervisors.base import Place
 from vctui.drivers.ttrpc_client import CallFailed
@@ -19,6 +19,7 @@ from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
 from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
 
 BIND = Mount(destination="/data", source="/srv", read_only=True)
+PLACE = Place(pci_path="01/00/01")
 TMPFS = Mount(destination="/tmp", type="tmpfs", options=("size=1m",))
 
 
@@ -244,6 +245,32 @@ def test_devices_are_made_and_allowed():
     rules = linux.Resources.Devices[len(requests.oci_spec(plain).linux.Resources.Devices) :]
     allowed = [(rule.Allow, rule.Type, rule.Major, rule.Minor, rule.Access) for rule in rules]
     assert allowed == [(True, "c", 10, 229, "rwm"), (True, "c", 1, 5, "rwm")]
+
+
+@pytest.mark.parametrize(
+    ("disk", "options", "folder"),
+    [
+        (GuestDisk(place=PLACE, filesystem="ext4"), [], "c1"),
+        (GuestDisk(place=PLACE, filesystem="ext4", read_only=True), ["ro", "noload"], "c1"),
+        (GuestDisk(place=PLACE, filesystem="xfs", folder="a/b"), ["nouuid"], "c1/a/b"),
+        (
+            GuestDisk(place=PLACE, filesystem="xfs", read_only=True),
+            ["ro", "norecovery", "nouuid"],
+            "c1",
+        ),
+        (GuestDisk(place=PLACE, filesystem="squashfs", read_only=True), ["ro"], "c1"),
+    ],
+)
+def test_a_root_file_system_on_a_disk_is_mounted_by_the_agent(disk, options, folder):
+    volume = Mount(type="volume", source="data", destination="/data")
+    on_disk = dataclasses.replace(spec(mounts=(volume,)), rootfs="", disk=disk)
+    request = requests.create_container(on_disk)
+    root, shared = request.storages
+    assert (root.driver, root.source, root.fstype) == ("blk", "01/00/01", disk.filesystem)
+    assert root.mount_point == "/run/kata-containers/shared/disks/c1"
+    assert root.options == options
+    assert request.OCI.root.Path == f"/run/kata-containers/shared/disks/{folder}"
+    assert shared.driver == "9p"
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,27 @@ class GuestDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestDisk:
+    """A disk that was plugged into the machine, with a container's root file system."""
+
+    place: Place
+    filesystem: str
+    """As `mount -t` calls it."""
+    folder: str = ""
+    """Of that file system; "" for all of it."""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """A container as the agent is to make it."""
 
     config: ContainerConfig
     hostname: str
     rootfs: str
-    """Path of its root file system relative to the pod's share."""
+    """Path of its root file system relative to the pod's share; "" where it is on a disk."""
+    disk: GuestDisk | None = None
+    """The disk that its root file system is on."""
     mounts: tuple[SharedMount, ...] = ()
     devices: tuple[GuestDevice, ...] = ()
 

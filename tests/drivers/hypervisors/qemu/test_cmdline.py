@@ -270,6 +270,7 @@ def test_no_field_is_forgotten(field):
     carried = {"kernel_path", "image_path", "initrd_path", "hypervisor_path"}
     carried |= {"default_vcpus", "default_mem_sz"}
     carried |= {"mlock", "disable_nesting_checks"}  # they say how others are taken
+    carried |= {"disable_block_device_use"}  # says what is given to the machine later
     other = {
         "firmware_path": "/fw",
         "machine_accelerators": "x=on",

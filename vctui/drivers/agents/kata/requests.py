@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from vctui.drivers.agents.base import ContainerSpec
+from vctui.drivers.agents.base import ContainerSpec, GuestDisk
 from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, Mount
@@ -24,6 +24,8 @@ GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
 GUEST_VOLUMES: Final = "/run/kata-containers/shared/volumes/"
 """Where the guest mounts the volumes that containers ask for, each below its tag."""
+GUEST_DISKS: Final = "/run/kata-containers/shared/disks/"
+"""Where the guest mounts root file systems on disks, each below its container's id."""
 MAX_HOSTNAME: Final = 64
 
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -106,9 +108,18 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
 
 
 def storages(spec: ContainerSpec) -> list[agent.Storage]:
-    """The volumes that the container mounts, each once; the agent counts who uses them."""
+    """The disk of its root file system, and the volumes that it mounts, each once; the agent counts
+    who uses them."""
     tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
-    return [_nine_p(tag, GUEST_VOLUMES + tag) for tag in tags]
+    volumes = [_nine_p(tag, GUEST_VOLUMES + tag) for tag in tags]
+    return volumes if spec.disk is None else [_root_disk(spec.config.id, spec.disk), *volumes]
+
+
+def rootfs(spec: ContainerSpec) -> str:
+    """Where the guest has the container's root file system."""
+    if spec.disk is None:
+        return GUEST_SHARE + spec.rootfs
+    return f"{GUEST_DISKS}{spec.config.id}/{spec.disk.folder}".rstrip("/")
 
 
 def exec_process(container_id: str, token: str, cmd: Cmd) -> agent.ExecProcessRequest:
@@ -126,7 +137,7 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
     return oci.Spec(
         Version="1.0.2",
         process=process(config.cmd),
-        root=oci.Root(Path=GUEST_SHARE + spec.rootfs, Readonly=config.readonly_rootfs),
+        root=oci.Root(Path=rootfs(spec), Readonly=config.readonly_rootfs),
         Hostname=spec.hostname[:MAX_HOSTNAME],
         Mounts=mounts(spec),
         Annotations=config.annotations,
@@ -310,8 +321,28 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
     )
 
 
+def _root_disk(container_id: str, disk: GuestDisk) -> agent.Storage:
+    kind, where = _driver(disk.place)
+    # without what asks for writing: a journal that is to be replayed, the id of an XFS in use
+    unwritten = {"ext4": ("noload",), "xfs": ("norecovery",)}
+    read_only = ("ro", *unwritten.get(disk.filesystem, ())) if disk.read_only else ()
+    again = ("nouuid",) if disk.filesystem == "xfs" else ()
+    return agent.Storage(
+        driver=kind,
+        source=where,
+        fstype=disk.filesystem,
+        options=(*read_only, *again),
+        mount_point=GUEST_DISKS + container_id,
+    )
+
+
+def _driver(place: Place) -> tuple[str, str]:
+    """The agents' word for how a disk is attached, and where it is."""
+    return ("scsi", place.scsi_address) if place.scsi_address else ("blk", place.pci_path)
+
+
 def _plugged(info: DeviceInfo, place: Place) -> agent.Device:
-    kind, where = ("scsi", place.scsi_address) if place.scsi_address else ("blk", place.pci_path)
+    kind, where = _driver(place)
     return agent.Device(id=where, type=kind, container_path=info.container_path)
 
 
