@@ -280,7 +280,7 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
                 )
                 tx.emit(msgspec.structs.replace(started, token=token))
             try:
-                return await ctx.shim(record).start(
+                process = await ctx.shim(record).start(
                     ctx.paths(pod_id).run,
                     ShimParams(
                         container_id=container_id,
@@ -293,6 +293,16 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
             except VctuiError:
                 await agent.signal(container_id, token, SIGKILL, all=False)
                 raise
+            with ctx.store.transaction() as tx:
+                _stood_for_by(tx, pod_id, process)
+            return process
+
+
+def _stood_for_by(tx: Transaction, pod_id: str, process: Process) -> None:
+    """Record who stands for a process that was added; it may have ended already."""
+    for one in tx.execs(pod_id):
+        if one.process.token == process.token and one.process != process:
+            tx.save_exec(pod_id, msgspec.structs.replace(one, process=process))
 
 
 async def process_list(

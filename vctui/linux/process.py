@@ -215,9 +215,17 @@ async def terminate(pid: int, started: float, *, timeout: float) -> None:
             await _readable(pidfd)
 
 
+def send(spawned: Spawned, number: signal.Signals) -> None:
+    """Signal exactly this process; one that is gone is no error."""
+    with _opened(spawned.pid, spawned.started) as pidfd:
+        if pidfd is not None:
+            _send(pidfd, number)
+
+
 def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
     """Detached processes of our user one of whose arguments is `argument`, or a path below it.
 
+    An argument may name the path as a URL does (`unix:///run/…`).
     Only leaders of a session without a terminal, as `spawn_detached` makes them:
     an operator's `tail -f` of a log is none.
     """
@@ -230,7 +238,8 @@ def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
         with suppress(OSError):  # it may end while we look
             if entry.stat().st_uid != os.geteuid():
                 continue
-            arguments = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+            command = Path(entry.path, "cmdline").read_bytes()
+            arguments = [each.removeprefix(b"unix://") for each in command.split(b"\0")]
             if any(each == wanted or each.startswith(below) for each in arguments):
                 stat = _stat(int(entry.name))
                 if stat.detached:

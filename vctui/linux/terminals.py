@@ -27,6 +27,11 @@ def open_terminal(path: str) -> int:
     return fd
 
 
+def open_pair() -> tuple[int, int]:
+    """A new terminal: the end of whoever looks at it, and that of a program."""
+    return os.openpty()
+
+
 def make_raw(fd: int) -> Modes:
     """Let every byte through in both directions; the modes that were set before."""
     before: Modes = termios.tcgetattr(fd)
@@ -49,3 +54,8 @@ def size(fd: int) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.lines, found.columns
+
+
+def set_size(fd: int, rows: int, columns: int) -> None:
+    """Of either end."""
+    termios.tcsetwinsize(fd, (rows, columns))

@@ -60,7 +60,8 @@ class AwaitAgent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartShim(msgspec.Struct, frozen=True, kw_only=True):
-    """`StartShim`: stand for a process from now on → Process pid of the monitor (Hello).
+    """`StartShim`: stand for a process from now on → Hello with the pid of what stands for it,
+    the monitor itself or a program.
 
     The monitor reads its stdout and stderr, keeps a bounded replay buffer,
     copies them to the container's log where `log` is set, waits for its end,

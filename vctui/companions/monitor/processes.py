@@ -12,7 +12,9 @@ import msgspec
 
 from vctui.companions.monitor.host_console import HostConsole
 from vctui.companions.monitor.logfile import LogFile
-from vctui.companions.monitor.shim import Agent, OnEnd, Shim
+from vctui.companions.monitor.program_shim import Family, ProgramShim
+from vctui.companions.monitor.shim import Agent, Shim
+from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import terminals
 from vctui.wire import ttrpc
@@ -41,31 +43,31 @@ class Processes:
         self._replay_bytes = replay_bytes
         self._on_end = on_end
         self._warn = warn
-        self._shims: OrderedDict[str, Shim] = OrderedDict()
-        self._tasks: dict[Shim, asyncio.Task[None]] = {}
-        self._consoles: dict[Shim, HostConsole] = {}
+        self._shims: OrderedDict[str, StandIn] = OrderedDict()
+        self._tasks: dict[StandIn, asyncio.Task[None]] = {}
+        self._family: Family | None = None
+        self._consoles: dict[StandIn, HostConsole] = {}
 
-    def start(self, wanted: StartShim) -> None:
-        """Stand for a process. One that runs already is left as it is.
+    def leave_to(self, family: Family) -> None:
+        """From now on programs of this family stand for the processes."""
+        self._family = family
+
+    def start(self, wanted: StartShim) -> int:
+        """Stand for a process; gives the host process that does. One that runs already is left
+        as it is.
 
         Raises:
-            CallFailed: its console cannot be used.
+            CallFailed: its console cannot be used, or the program that is to stand for it.
         """
         known = self._shims.get(wanted.token)
         if known is not None and not known.has_ended:
-            return
+            return known.pid
         console = _open(wanted) if wanted.console else None
         log = None
         if wanted.log:
             path = self._log_dir / f"{wanted.container_id}.log"
             log = LogFile(path, self._max_log_bytes, self._warn)
-        shim = Shim(
-            wanted,
-            agent=self._agent,
-            log=log,
-            replay_bytes=self._replay_bytes,
-            on_end=self._on_end,
-        )
+        shim = self._stand_in(wanted, log)
         if console is not None:
             self._consoles[shim] = HostConsole(console, shim, shim.output, raw=wanted.terminal)
             shim.join(self._consoles[shim], 0)
@@ -75,16 +77,23 @@ class Processes:
         self._tasks[shim] = task
         task.add_done_callback(lambda _task: self._ended(shim))
         self._drop_oldest()
+        return shim.pid
 
-    def adopt(self, wanted: StartShim) -> None:
-        """As `start`, for a process that runs already, though its console may be gone."""
+    def adopt(self, wanted: StartShim) -> int:
+        """As `start`, for a process that runs already, though its console may be gone.
+
+        Raises:
+            CallFailed: as `start`, but for the console.
+        """
         try:
-            self.start(wanted)
+            return self.start(wanted)
         except CallFailed as error:
+            if not wanted.console:
+                raise
             self._warn(error.message)
-            self.start(msgspec.structs.replace(wanted, console=""))
+            return self.start(msgspec.structs.replace(wanted, console=""))
 
-    def get(self, token: str) -> Shim | None:
+    def get(self, token: str) -> StandIn | None:
         return self._shims.get(token)
 
     async def end_all(self, how: Exit) -> None:
@@ -104,8 +113,26 @@ class Processes:
         for console in self._consoles.values():
             console.close()
 
-    def _ended(self, shim: Shim) -> None:
+    def _stand_in(self, wanted: StartShim, log: LogFile | None) -> StandIn:
+        if self._family is not None:
+            return ProgramShim(
+                wanted,
+                family=self._family,
+                log=log,
+                replay_bytes=self._replay_bytes,
+                on_end=self._on_end,
+            )
+        return Shim(
+            wanted,
+            agent=self._agent,
+            log=log,
+            replay_bytes=self._replay_bytes,
+            on_end=self._on_end,
+        )
+
+    def _ended(self, shim: StandIn) -> None:
         self._tasks.pop(shim, None)
+        shim.leave()
         if not shim.has_ended:
             return
         self._consoles.pop(shim, None)

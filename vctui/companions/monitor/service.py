@@ -73,9 +73,11 @@ class MonitorService:
             case _:
                 raise _no_such_call(method)
 
-    def _hello(self) -> bytes:
+    def _hello(self, pid: int = 0) -> bytes:
         return msgspec.json.encode(
-            monitor.Hello(pid=os.getpid(), pod_id=self._pod_id, agent_open=self._agent.is_ready)
+            monitor.Hello(
+                pid=pid or os.getpid(), pod_id=self._pod_id, agent_open=self._agent.is_ready
+            )
         )
 
     async def _await_agent(self, wanted: monitor.AwaitAgent) -> bytes:
@@ -97,8 +99,7 @@ class MonitorService:
         await asyncio.shield(self._prepared)
         if self._machine_ended.done():
             raise CallFailed(ttrpc.UNAVAILABLE, self._machine_ended.result())
-        self._processes.start(wanted)
-        return self._hello()
+        return self._hello(self._processes.start(wanted))
 
     async def _wait_exit(self, wanted: monitor.WaitExit) -> bytes:
         await asyncio.shield(self._prepared)

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import os
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vctui.companions.monitor.agent_link import AGENT
-from vctui.companions.monitor.attachment import Target
-from vctui.companions.monitor.fanout import Fanout, Listener
+from vctui.companions.monitor.standin import CHUNK, OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
-from vctui.wire import crilog, monitor, ttrpc
+from vctui.wire import monitor, ttrpc
 from vctui.wire.proto import Message, message
 
 if TYPE_CHECKING:
     from vctui.companions.monitor.logfile import LogFile
 
-CHUNK: Final = 64 * 1024
-"""Bytes asked for by one ReadStdout: large enough for 20 MB/s, small enough to hold in memory."""
 _INPUT_CHUNK: Final = 32 * 1024
-_ATTACH_PATIENCE: Final = 5.0
-"""Seconds that an unlogged process waits, its output held, for somebody to attach."""
-_LINGER: Final = 0.5
-"""Seconds without output after which an ended process's streams are left to its children."""
 
 
 class Agent(Protocol):
@@ -39,11 +31,7 @@ class Agent(Protocol):
         """Whether a process that was waited for can still be read from."""
 
 
-OnEnd = Callable[[monitor.StartShim, monitor.Exit], Awaitable[None]]
-"""Records the end; attached clients and waiters hear of it afterwards."""
-
-
-class Shim(Target):
+class Shim(StandIn):
     """Reads a process's output, waits for its end, passes input on.
 
     Only one ReadStdout and one ReadStderr are ever outstanding: an answer to an abandoned one
@@ -61,71 +49,14 @@ class Shim(Target):
         replay_bytes: int,
         on_end: OnEnd,
     ) -> None:
-        self.start = start
-        self.output = Fanout(replay_bytes, chunk_bytes=CHUNK, lossless=not start.log)
-        self.exit: asyncio.Future[monitor.Exit] = asyncio.get_running_loop().create_future()
+        super().__init__(start, log=log, replay_bytes=replay_bytes, on_end=on_end)
         self._agent = agent
-        self._log = log
-        self._on_end = on_end
-        self._how: monitor.Exit | None = None
-        self._retired = False
-        self._received = 0
-        self._held = 0
         # the agent registers a first process under an empty exec id in every generation
         self._exec_id = "" if start.token == start.container_id else start.token
 
     @property
-    def has_ended(self) -> bool:
-        return self.exit.done()
-
-    @property
-    def is_ending(self) -> bool:
-        """How it ended is known, and is just being recorded."""
-        return self._how is not None
-
-    @property
-    def is_attachable(self) -> bool:
-        """It runs, or has ended before its first client came for the output."""
-        return not (self.has_ended and (self._retired or self.output.was_joined))
-
-    async def run(self) -> None:
-        """Stand for the process until it has ended and the end is recorded."""
-        readers = [self._read("ReadStdout", monitor.STDOUT)]
-        if not self.start.terminal:
-            readers.append(self._read("ReadStderr", monitor.STDERR))
-        reading = asyncio.gather(*readers)
-        try:
-            if self.start.token != self.start.container_id and await self._agent.remembers_ended():
-                how = await self._wait()
-                await self._read_rest(reading)
-            else:  # nothing in a container outlives its first process
-                await reading
-                how = await self._wait()
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-        self._how = how
-        await self._on_end(self.start, how)
-        self.finish(how)
-
-    def finish(self, how: monitor.Exit) -> None:
-        """Tell everybody that and how it has ended. Idempotent."""
-        if self.has_ended:
-            return
-        if self._log is not None:
-            self._log.close()
-        self.exit.set_result(how)
-        self.output.finish()
-
-    def retire(self) -> None:
-        """Nobody comes for the output of the ended process any more."""
-        self._retired = True
-        self.output.forget()
-
-    def join(self, listener: Listener, replay_bytes: int) -> None:
-        self.output.join(listener, replay_bytes)
-        if self.has_ended:
-            listener.finish()
+    def pid(self) -> int:
+        return os.getpid()
 
     async def write(self, data: bytes) -> None:
         """Waits while the process does not read. Raises CallFailed."""
@@ -164,6 +95,23 @@ class Shim(Target):
             ),
         )
 
+    async def _stand(self) -> monitor.Exit:
+        readers = [self._read("ReadStdout", monitor.STDOUT)]
+        if not self.start.terminal:
+            readers.append(self._read("ReadStderr", monitor.STDERR))
+        reading = asyncio.gather(*readers)
+        try:
+            if self.start.token != self.start.container_id and await self._agent.remembers_ended():
+                how = await self._wait()
+                await self._read_rest(reading)
+            else:  # nothing in a container outlives its first process
+                await reading
+                how = await self._wait()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        return how
+
     async def _read(self, method: str, stream: int) -> None:
         """Publish one stream until its end: empty data, or (older agents) an error."""
         request = message("ReadStreamRequest")(
@@ -177,22 +125,7 @@ class Shim(Target):
                 return
             if not data:
                 return
-            if self._log is not None:
-                name = crilog.STREAMS[stream - monitor.STDOUT]
-                self._log.write(crilog.encode(name, data, time.time_ns()))
-            self._received += len(data)
-            self.output.publish(stream, data)
-            self._held += 1
-            await self.output.room(_ATTACH_PATIENCE)
-            self._held -= 1
-
-    async def _read_rest(self, reading: asyncio.Future[Any]) -> None:
-        """What an ended process has left in its pipes, but not what its children write for ever."""
-        while not reading.done():
-            before = self._received
-            await asyncio.wait({reading}, timeout=_LINGER)
-            if self._received == before and not self._held:
-                return
+            await self._publish(stream, data)
 
     async def _wait(self) -> monitor.Exit:
         request = message("WaitProcessRequest")(
