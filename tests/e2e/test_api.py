@@ -130,7 +130,11 @@ def sh(host: Host, container: str, script: str) -> str:
 
 def first_process(host: Host, container: str) -> dict[str, str]:
     """What the kernel says of the container's own process."""
-    lines = sh(host, container, "cat /proc/1/status").splitlines()
+    return process_status(host, container, "1")
+
+
+def process_status(host: Host, container: str, pid: str) -> dict[str, str]:
+    lines = sh(host, container, f"cat /proc/{pid}/status").splitlines()
     return {name: " ".join(rest.split()) for name, _, rest in (one.partition(":") for one in lines)}
 
 
@@ -207,6 +211,24 @@ def test_each_set_of_capabilities_arrives(host: Host, pod: str):
     assert {name: int(status[name], 16) for name in CAPABILITIES} == dict.fromkeys(
         CAPABILITIES, 1 << CHOWN
     )
+
+
+def test_a_process_that_is_added_has_what_its_container_has(host: Host, pod: str):
+    own, first = process_status(host, "bound", "self"), process_status(host, "bound", "1")
+    for name in ("Uid", "Gid", "Groups", "NoNewPrivs", *CAPABILITIES):
+        assert own[name] == first[name], name
+    plain = sh(host, "plain", "pwd; echo $FROM_FILE")
+    assert plain == "/var\na b\n"
+    root = ("container", "exec", "-u", "root", "-w", "/tmp", "-e", "FROM_FILE=c", "fields", "bound")
+    assert host.do(*root, "--", "sh", "-c", "id -u; pwd; echo $FROM_FILE") == "0\n/tmp\nc\n"
+
+
+def test_a_detached_process_has_nothing_to_read(host: Host, pod: str):
+    """Its standard input is at its end, so that it does not wait for ever."""
+    script = "cat; echo done > /scratch/detached"
+    host.do("container", "exec", "-d", "fields", "plain", "--", "sh", "-c", script)
+    seen = ("container", "exec", "fields", "plain", "--", "cat", "/scratch/detached")
+    wait_until(lambda: host.run(*seen).stdout == "done\n", "the end of what is detached")
 
 
 def test_an_interactive_process_has_a_terminal(host: Host, pod: str):

@@ -58,7 +58,7 @@ class EnvAssignment(click.ParamType["EnvVar"]):
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="Give the process a terminal.")
 @click.option("-u", "--user", default="", help="Name or number, also USER:GROUP.")
-@click.option("-w", "--workdir", default="/", show_default=True, help="Folder in the container.")
+@click.option("-w", "--workdir", default="", help="Folder in the container.")
 @click.option("-e", "--env", multiple=True, type=EnvAssignment(), help="Set a variable.")
 @click.option("-d", "--detach", is_flag=True, help="Do not wait; print the process's token.")
 @click.argument("args", nargs=-1, required=True, metavar="-- ARGS...")
@@ -76,14 +76,24 @@ async def exec(  # noqa: A001 - the word of the command line
     detach: bool,
     args: tuple[str, ...],
 ) -> None:
-    """Run a process in a container; its exit status becomes this command's."""
+    """Run a process in a container; its exit status becomes this command's.
+
+    User, folder and environment are the container's, where the options say nothing else.
+    """
     from vctui.model.checks import check_cmd
     from vctui.model.container import Cmd, EnvVar
 
     if tty and all(one.var != "TERM" for one in env):
         env = (*env, EnvVar(var="TERM", value=os.environ.get("TERM", "xterm")))
     cmd = check_cmd(
-        Cmd(args=args, envs=env, work_dir=workdir, user=user, interactive=tty, detach=detach)
+        Cmd(
+            args=args,
+            envs=env,
+            work_dir=workdir,
+            user=user,
+            interactive=tty,
+            detach=detach and not interactive,
+        )
     )
     pod, target = resolve(runtime, pod_id, container_id)
     call.stands_for_process = not detach

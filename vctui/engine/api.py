@@ -287,6 +287,9 @@ async def enter_container(
 ) -> tuple[VCPod, VCContainer, Process]:
     """Run one more process in a running container (API: EnterContainer).
 
+    What `cmd` leaves out is as the container's first process has it: environment, folder, user and
+    groups, capabilities, limits.
+
     Raises:
         InvalidConfig: `cmd` cannot be run.
         CommandFailed: exit code 127 where the command is not found, 126 where not executable.

@@ -32,6 +32,7 @@ from vctui.model.container import (
     ProcessListOptions,
 )
 from vctui.model.events import EventKind
+from vctui.model.inherit import within
 from vctui.model.pod import PodRecord
 from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
@@ -262,14 +263,15 @@ async def kill(
 
 
 async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Process:
-    """Start one more process in a running container."""
+    """Start one more process in a running container; what `cmd` leaves out is the container's."""
     cmd = check_cmd(cmd)
     token = ids.new_token()
     async with shared(ctx, pod_id) as record:
         pairing.check_console(record.config, cmd)
         _check_running(record, container_id, "exec in")
         async with ctx.agent(record) as agent:
-            await agent.exec(container_id, token, cmd)
+            first = status.find(record, container_id).config.cmd
+            await agent.exec(container_id, token, within(cmd, first))
             process = Process(token=token, pid=record.monitor_pid, start_time=now())
             with ctx.store.transaction() as tx:
                 tx.save_exec(

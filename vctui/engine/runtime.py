@@ -245,6 +245,9 @@ class Runtime:
     async def enter_container(self, pod_id: str, container_id: str, cmd: Cmd) -> Process:
         """Run one more process in a running container (API: EnterContainer).
 
+        What `cmd` leaves out is as the container's first process has it: environment, folder, user
+        and groups, capabilities, limits.
+
         Raises CommandFailed with exit code 127 (not found) or 126 (not executable).
         """
         ctx = self._changing("run a command in a container")

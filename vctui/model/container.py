@@ -60,7 +60,9 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     console: str = ""
     """Path of a terminal of the host that the process's input and output are connected to."""
     detach: bool = False
-    """Whoever starts it does not attach to it."""
+    """Whoever starts it does not attach to it: unless it has a terminal, its standard input is at
+    its end. Nobody attaches to the first process of a container by starting it, so that one is
+    always detached."""
     no_new_privileges: bool = False
     """Programs that set a user id gain nothing by it."""
     capabilities: Capabilities | None = None

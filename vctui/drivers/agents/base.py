@@ -123,7 +123,10 @@ class Agent(ABC):
 
     @abstractmethod
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
-        """Raises CommandFailed as above."""
+        """A detached process without a terminal has its standard input at its end.
+
+        Raises CommandFailed as above.
+        """
 
     @abstractmethod
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002

@@ -124,8 +124,13 @@ class KataAgent(Agent):
                 raise
             raise answers.command_failed(cmd.args[0], container_id, error) from error
         if cmd is not None and not cmd.interactive and not cmd.console:
-            with suppress(AgentError):  # it may have ended already
-                await self._do("CloseStdin", agent_pb2.CloseStdinRequest(container_id=container_id))
+            await self._close_stdin(container_id)
+
+    async def _close_stdin(self, container_id: str, token: str = "") -> None:
+        with suppress(AgentError):  # it may have ended already
+            await self._do(
+                "CloseStdin", agent_pb2.CloseStdinRequest(container_id=container_id, exec_id=token)
+            )
 
     async def remove_container(self, container_id: str, *, timeout: float) -> None:
         request = agent_pb2.RemoveContainerRequest(
@@ -138,6 +143,8 @@ class KataAgent(Agent):
             await self._do("ExecProcess", requests.exec_process(container_id, token, cmd))
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
+        if cmd.detach and not cmd.interactive and not cmd.console:
+            await self._close_stdin(container_id, token)
 
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
         """An empty exec id means every process for SIGKILL, and the first one for any other
