@@ -145,8 +145,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def _words(kind: type[enum.Enum]) -> str:
     said = docstrings.of_fields(kind)
     rows = [f"- `{one.value}` {said.get(one.name, '')}".rstrip() for one in kind]
-    later = [f"- `{word}`: not yet" for word in kinds.NOT_YET.get(kind, ())]
-    return f"### {kind.__name__}\n\n{_doc(kind)}\n\n" + "\n".join([*rows, *later]) + "\n"
+    return f"### {kind.__name__}\n\n{_doc(kind)}\n\n" + "\n".join([*rows]) + "\n"
 
 
 def _table() -> str:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         AgentType,
         DeviceType,
         HypervisorType,
+        NetInterworkingModel,
         NetworkModel,
         ProcessListFormat,
         ProxyType,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     )
     from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
     from vctui.model.logs import LogLine, LogSource
+    from vctui.model.network import NetworkConfig, PodNetwork
     from vctui.model.pod import PodConfig, PodStatus, Resources
     from vctui.model.proxy import ProxyConfig
     from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
@@ -126,6 +128,7 @@ _HOMES: Final = {
         "AgentType",
         "DeviceType",
         "HypervisorType",
+        "NetInterworkingModel",
         "NetworkModel",
         "ProcessListFormat",
         "ProxyType",
@@ -134,6 +137,7 @@ _HOMES: Final = {
     ),
     "vctui.model.linux": ("ContainerResources", "DeviceRule", "Linux", "Rlimit"),
     "vctui.model.logs": ("LogLine", "LogSource"),
+    "vctui.model.network": ("NetworkConfig", "PodNetwork"),
     "vctui.model.pod": ("PodConfig", "PodStatus", "Resources"),
     "vctui.model.proxy": ("ProxyConfig",),
     "vctui.model.shim": ("ShimConfig",),
@@ -172,9 +176,12 @@ __all__ = [
     "LogSource",
     "Machine",
     "Mount",
+    "NetInterworkingModel",
+    "NetworkConfig",
     "NetworkModel",
     "Param",
     "PodConfig",
+    "PodNetwork",
     "PodStatus",
     "Process",
     "ProcessListFormat",

@@ -31,10 +31,12 @@ DOORS = {
 """Foreign library → the packages that may import it; nobody else."""
 
 HOST_FACTS = {
+    "vctui.drivers.endpoints.scan",
     "vctui.drivers.hypervisors.qemu.accel",
     "vctui.drivers.hypervisors.qemu.program",
 }
-"""What this host's QEMU can do is asked by name, not for a pod."""
+"""What this host's QEMU can do, and what is in a network namespace, is asked by name, not for a
+pod."""
 
 PURE = ("vctui.errors", "vctui.model", "vctui.present", "vctui.wire")
 IMPURE_LIBRARIES = ("asyncio", "socket", "subprocess", "textual", "threading")

@@ -17,7 +17,6 @@ from vctui.model.kinds import (
     SocketType,
     parse,
 )
-from vctui.model.podfile import Format, parse_pod
 
 KINDS = (
     *(AgentType, HypervisorType, NetworkModel, ProxyType, ShimType, SocketType),
@@ -47,28 +46,3 @@ def test_every_other_word_is_refused_with_those_that_are_accepted(kind, word: st
 def test_words_match_exactly(word: str):
     with pytest.raises(InvalidConfig, match="use one of qemu, mock"):
         parse(HypervisorType, word)
-
-
-@pytest.mark.parametrize(("kind", "words"), kinds.NOT_YET.items())
-def test_words_of_the_api_that_are_not_supported_yet_are_refused_as_such(kind, words):
-    for word in words:
-        assert word not in [str(member) for member in kind]
-        with pytest.raises(InvalidConfig, match="word of the API that vctui does not support yet"):
-            parse(kind, word)
-
-
-@pytest.mark.parametrize(
-    ("key", "word"),
-    [("network_model", "CNI")],
-)
-def test_a_pod_file_is_told_the_same(key: str, word: str, tmp_path):
-    with pytest.raises(InvalidConfig) as refused:
-        parse_pod(
-            f'id = "web"\n{key} = "{word}"',
-            Format.TOML,
-            source="web.toml",
-            base_dir=tmp_path,
-            defaults={},
-        )
-    assert str(refused.value).startswith(f"web.toml: {key} must be ")
-    assert f"{word} is a word of the API that vctui does not support yet" in str(refused.value)

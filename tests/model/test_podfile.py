@@ -283,3 +283,32 @@ def test_hooks_and_volumes_of_another_shape_are_refused(text: str, says: str) ->
     with pytest.raises(InvalidConfig) as raised:
         pod('id = "web"\n' + text)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("network_config = { num_interfaces = 1 }", "no effect while network_model is noop"),
+        (
+            'network_model = "CNM"\nnetwork_config = { interworking_model = "invalid" }',
+            "interworking_model is invalid; use one of default, bridged, macvtap, enlightened, tc-",
+        ),
+        (
+            'network_model = "CNM"\nnetwork_config = { num_interfaces = -1 }',
+            "num_interfaces is -1 but cannot be negative",
+        ),
+        (
+            'network_model = "CNI"\nnetwork_config = { networks = [""] }',
+            "networks must be at most 8 names",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(text: str, words: str):
+    with pytest.raises(InvalidConfig) as refused:
+        pod(f'id = "web"\n{text}')
+    assert words in str(refused.value)
+
+
+def test_a_namespace_is_found_beside_the_file():
+    made = pod('id = "web"\nnetwork_model = "CNM"\nnetwork_config = { net_ns_path = "ns" }')
+    assert made.network_config.net_ns_path == str(HOME / "ns")

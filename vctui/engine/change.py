@@ -83,7 +83,8 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
         tx.save_pod(msgspec.structs.replace(current, operation=""))
         kept = [record for record in before.containers if record.id == container]
     else:
-        tx.save_pod(msgspec.structs.replace(before, operation=""))
+        # a network that could not be left is still to be
+        tx.save_pod(msgspec.structs.replace(before, operation="", network=current.network))
         kept = list(before.containers)
     known = {record.id: record for record in current.containers}
     for record in kept:

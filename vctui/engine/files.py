@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -13,10 +14,17 @@ from vctui.engine import devices, images
 from vctui.engine.context import Context
 from vctui.errors import GuestNotBuilt
 from vctui.image import rootfs as built_in
+from vctui.linux.problems import host_problem
 from vctui.model.checks import check_in_pod
 from vctui.model.container import ContainerConfig, Mount
 from vctui.model.kinds import HypervisorType
+from vctui.model.network import Dns
 from vctui.model.pod import PodConfig
+from vctui.wire import resolver
+
+RESOLVER: Final = ".pod/resolv.conf"
+"""In the pod's share; no container is called so."""
+_RESOLV_CONF: Final = "/etc/resolv.conf"
 
 
 def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
@@ -57,6 +65,9 @@ async def prepare(
             *mounts.prepare_mounts(config, share=at.share),
             *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
         )
+    if own_resolver := _resolver(ctx, pod, config):
+        shared = (*shared, own_resolver)
+        config = msgspec.structs.replace(config, mounts=(*config.mounts, own_resolver.mount))
     return ContainerSpec(
         config=config,
         hostname=pod.hostname or pod.id,
@@ -88,6 +99,23 @@ def make_share(ctx: Context, pod_id: str) -> None:
     share.make_share(at.share, at.rootfs)
 
 
+def write_resolver(ctx: Context, pod_id: str, dns: Dns) -> None:
+    """Give the pod a resolv.conf that its containers have; none where no servers are known.
+
+    The guest may write there too: before the machine starts nobody else does.
+    """
+    if not dns.nameservers:
+        return
+    place = ctx.paths(pod_id).share / RESOLVER
+    try:
+        place.parent.mkdir(exist_ok=True)
+        place.parent.chmod(0o755)
+        place.write_text("".join(f"{line}\n" for line in resolver.lines(dns)), encoding="utf-8")
+        place.chmod(0o644)
+    except OSError as error:
+        raise host_problem(error, f"write {place}") from error
+
+
 def release(ctx: Context, pod_id: str, container_id: str) -> None:
     """Take the container's mounts away; its private copies stay. Idempotent."""
     share.release(container_id, share=ctx.paths(pod_id).share)
@@ -97,6 +125,16 @@ def forget(ctx: Context, pod_id: str, container_id: str) -> None:
     """Leave nothing of the container. Idempotent."""
     at = ctx.paths(pod_id)
     share.forget(container_id, share=at.share, copies=at.rootfs)
+
+
+def _resolver(ctx: Context, pod: PodConfig, config: ContainerConfig) -> SharedMount | None:
+    """The pod's resolv.conf, for a container that has none mounted itself."""
+    network = ctx.store.pod(pod.id).network
+    own = {mount.destination.rstrip("/") for mount in config.mounts}
+    if network is None or not network.dns.nameservers or own & {"/etc", _RESOLV_CONF}:
+        return None
+    mount = Mount(source=RESOLVER, destination=_RESOLV_CONF)
+    return SharedMount(mount=mount, shared=RESOLVER)
 
 
 def _templates(ctx: Context) -> Mapping[str, Path]:

@@ -6,10 +6,13 @@ pod as JSON. Unlike the original, a hook that takes too long is killed with its 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -44,17 +47,29 @@ _STATUS: Final = {
 """OCI status of the pod when the hooks run."""
 
 
-async def run(ctx: Context, record: PodRecord, phase: Phase) -> None:
-    """Run the hooks of a phase, one after another.
+async def run(ctx: Context, record: PodRecord, phase: Phase, *, netns: Path | None = None) -> None:
+    """Run the hooks of a phase, one after another; in the pod's network namespace, if given.
 
     Raises:
         HookFailed: by the first that fails, before the start. Failures at the other turns become
             WARNING events, and the next hook runs.
     """
-    state = _state(ctx, record, phase)
+    with _occupant(netns) as pid:
+        await _run_all(ctx, record, phase, netns, _state(ctx, record, phase, pid))
+
+
+async def _run_all(
+    ctx: Context, record: PodRecord, phase: Phase, netns: Path | None, state: bytes
+) -> None:
     for number, hook in enumerate(_listed(record, phase)):
+        what = f"hook hooks.{phase}[{number}] of pod {record.id!r}"
         try:
-            await _run_one(hook, f"hook hooks.{phase}[{number}] of pod {record.id!r}", state)
+            if netns is None:
+                await _run_one(hook, what, state)
+            else:
+                from vctui.linux.netns import session
+
+                await session(netns, functools.partial(_run_one, hook, what, state))
         except HookFailed as error:
             if phase is Phase.PRE_START:
                 raise
@@ -66,9 +81,21 @@ def _listed(record: PodRecord, phase: Phase) -> Sequence[Hook]:
     return hooks
 
 
-def _state(ctx: Context, record: PodRecord, phase: Phase) -> bytes:
-    """OCI state. Its process is the machine; until there is one, ours, whose namespaces the
-    machine gets; none when the pod has stopped."""
+@contextlib.contextmanager
+def _occupant(netns: Path | None) -> Iterator[int]:
+    """A process in the namespace, which hooks are told of where the machine is to be."""
+    if netns is None:
+        yield os.getpid()
+        return
+    from vctui.linux.netns import occupied
+
+    with occupied(netns) as pid:
+        yield pid
+
+
+def _state(ctx: Context, record: PodRecord, phase: Phase, pid: int) -> bytes:
+    """OCI state. Its process is the machine; until there is one, `pid`, whose network the machine
+    gets; none when the pod has stopped."""
     state: dict[str, object] = {
         "ociVersion": OCI_VERSION,
         "id": record.id,
@@ -78,7 +105,7 @@ def _state(ctx: Context, record: PodRecord, phase: Phase) -> bytes:
     }
     if phase is not Phase.POST_STOP:
         machine = record.machine.pid if record.machine else 0
-        state["pid"] = machine or os.getpid()
+        state["pid"] = machine or pid
     return msgspec.json.encode(state)
 
 

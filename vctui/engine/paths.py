@@ -16,6 +16,8 @@ class PodPaths:
     """Exported to the guest."""
     logs: Path
     lock: Path
+    netns: Path
+    """Stands for the pod's network namespace, where it has one of its own."""
     rootfs: Path
     """Private copies of built-in root file systems; they outlive a stop."""
 
@@ -38,6 +40,7 @@ def of_pod(settings: Settings, pod_id: str) -> PodPaths:
         run=run,
         share=run / "share",
         logs=run / "logs",
+        netns=run / "netns",
         lock=locks_root(settings) / pod_id,
         rootfs=rootfs_root(settings) / pod_id,
     )

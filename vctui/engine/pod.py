@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import msgspec
 
@@ -14,6 +15,7 @@ from vctui.engine import (
     hooks,
     images,
     machine,
+    network,
     recovery,
     registry,
     templates,
@@ -53,6 +55,7 @@ async def create(ctx: Context, config: PodConfig) -> PodRecord:
         async with Rollback() as undo:
             undo.push(lambda: at.lock.unlink(missing_ok=True))
             plan = machine.plan(ctx, await assets.settle(config))
+            network.check(ctx, config)
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
             async with images.settled(ctx, config.containers) as settled:
                 for one in settled:
@@ -174,7 +177,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         plan = machine.plan(ctx, await assets.settle(record.config))
         hypervisor.check(plan)
     async with Rollback() as undo:
-        undo.push(_reclaim_keeping_logs, ctx, pod_id)
+        undo.push(recovery.reclaim_what_can_be, ctx, pod_id)
         with span("make the pod's folder"):
             await recovery.reclaim(ctx, pod_id, keep_logs=True)
             timeline.forget(ctx, pod_id)
@@ -184,11 +187,19 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 raise host_problem(error, f"make the pod's folder {at.logs}") from error
             files.make_share(ctx, pod_id)
             ctx.save(lambda tx: _begin(tx, record))
+        netns = await network.open_namespace(ctx, record)
         if record.config.hooks.pre_start:
             progress("running the pre-start hooks")
             before_boot = msgspec.structs.replace(record, machine=None)
             with span("pre-start hooks"):
-                await hooks.run(ctx, before_boot, hooks.Phase.PRE_START)
+                await hooks.run(ctx, before_boot, hooks.Phase.PRE_START, netns=netns)
+        connected = None
+        if netns is not None:
+            progress("connecting the network")
+            with span("connect the network"):
+                connected = await network.connect(ctx, pod_id, processors=plan.vcpus)
+            files.write_resolver(ctx, pod_id, connected.dns)
+            plan = replace(plan, netns=netns, endpoints=connected.endpoints)
         with span("start the machine"):
             started = await templates.boot(ctx, record.config, plan, progress)
         began = trace.clock() if started.template else 0.0
@@ -206,7 +217,8 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         progress("preparing the guest")
         async with ctx.agent(record) as agent:
             with span("prepare the guest"):
-                await agent.start_sandbox(pod_id=pod_id, hostname=record.config.hostname or pod_id)
+                hostname = record.config.hostname or pod_id
+                await agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected)
             for one in record.containers:
                 progress(f"starting container {one.id}")
                 with span(f"container {one.id}"):
@@ -241,10 +253,6 @@ def _begin(tx: Transaction, record: PodRecord) -> None:
     tx.emit(event(EventKind.POD_STARTING, record.id, "starting"))
 
 
-async def _reclaim_keeping_logs(ctx: Context, pod_id: str) -> None:
-    await recovery.reclaim(ctx, pod_id, keep_logs=True)
-
-
 async def _shut_down(
     ctx: Context,
     record: PodRecord,
@@ -277,7 +285,7 @@ async def _shut_down(
             pid_started=record.monitor_started,
             timeout=_AGENT_GOODBYE,
         )
-    await recovery.reclaim(ctx, pod_id, keep_logs=True)
+    await recovery.reclaim_what_can_be(ctx, pod_id)
     with ctx.store.transaction() as tx:
         current = tx.pod(pod_id)
         tx.save_pod(recovery.switched_off(current, operation=operation))

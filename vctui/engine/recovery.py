@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import devices, images, paths
+from vctui.engine import devices, images, network, paths
 from vctui.engine.context import Context, event, now
 from vctui.engine.shelf import Shelf
 from vctui.errors import NotFound, VctuiError
@@ -84,19 +84,36 @@ async def sweep(ctx: Context) -> None:
 
 
 async def reclaim(ctx: Context, pod_id: str, *, keep_logs: bool) -> None:
-    """End every process of the pod, undo its mounts, remove its sockets. Idempotent."""
+    """End every process of the pod, leave its networks, undo its mounts, remove its sockets.
+    Idempotent.
+
+    Raises:
+        NetworkError, HostProblem: a network cannot be left; all else was done.
+    """
     at = ctx.paths(pod_id)
     left = process.find_by_argument(at.run)
     await asyncio.gather(
         *(process.terminate(found.pid, found.started, timeout=2.0) for found in left)
     )
-    mounts.unmount_below(at.run)
-    if not keep_logs:
-        _remove(at.run)
-        return
-    for entry in sorted(at.run.glob("*")):
-        if entry != at.logs and entry.suffix != ".log":
-            _remove(entry)
+    try:
+        await network.close(ctx, pod_id)
+    finally:
+        mounts.unmount_below(at.run)
+        if keep_logs:
+            for entry in sorted(at.run.glob("*")):
+                if entry != at.logs and entry.suffix != ".log":
+                    _remove(entry)
+        else:
+            _remove(at.run)
+
+
+async def reclaim_what_can_be(ctx: Context, pod_id: str) -> None:
+    """As `reclaim`, keeping the logs. A network that cannot be left is noted, and stays in the
+    pod's record for the next time."""
+    try:
+        await reclaim(ctx, pod_id, keep_logs=True)
+    except VctuiError as error:
+        ctx.note(EventKind.WARNING, pod_id, f"something is left: {error}")
 
 
 async def _settle_if_free(ctx: Context, pod_id: str) -> None:
@@ -128,7 +145,7 @@ async def _finish_interrupted(ctx: Context, record: PodRecord) -> PodRecord:
         forget(ctx, record.id, "its deletion, which was interrupted, was completed")
         raise NotFound(f"there is no pod {record.id!r}; its interrupted deletion was completed")
     if verb in _WHOLE_POD:
-        await reclaim(ctx, record.id, keep_logs=True)
+        await reclaim_what_can_be(ctx, record.id)
         reason = f"its {verb} was interrupted; start it again"
         return _stopped(ctx, record, reason, EventKind.RECOVERED)
     if verb in _FROZEN and record.machine is not None:
@@ -183,7 +200,7 @@ async def _machine_is_gone(ctx: Context, record: PodRecord) -> PodRecord:
     reason = "the virtual machine ended while no monitor was watching"
     if words := tail(ctx.paths(record.id).run / "qemu.log", lines=1):
         reason += f"; QEMU's last line: {words[-1].decode(errors='replace')[:200]}"
-    await reclaim(ctx, record.id, keep_logs=True)
+    await reclaim_what_can_be(ctx, record.id)
     return _stopped(ctx, record, reason, EventKind.MACHINE_DIED)
 
 

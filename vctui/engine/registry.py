@@ -6,15 +6,26 @@ from typing import TYPE_CHECKING
 
 from vctui.errors import InvalidConfig
 from vctui.model import pairing
-from vctui.model.kinds import AgentType, HypervisorType, ProxyType, ShimType, SocketType
+from vctui.model.kinds import (
+    AgentType,
+    HypervisorType,
+    NetInterworkingModel,
+    NetworkModel,
+    ProxyType,
+    ShimType,
+    SocketType,
+)
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
     from vctui.drivers.agents.base import Agent
+    from vctui.drivers.endpoints.base import Wiring
     from vctui.drivers.hypervisors.base import Hypervisor
+    from vctui.drivers.networks.base import Network
     from vctui.drivers.proxies.base import Proxy
     from vctui.drivers.shims.base import Shim
+    from vctui.model.network import Endpoint
     from vctui.model.pod import PodConfig
     from vctui.settings import Settings
 
@@ -71,6 +82,42 @@ def shim(config: PodConfig) -> Shim:
             return NoopShim()
         case ShimType.KATA | ShimType.CC:
             raise _unsupported("shim_type", kind)
+
+
+def network(kind: NetworkModel, settings: Settings) -> Network:
+    match kind:
+        case NetworkModel.NOOP:
+            from vctui.drivers.networks.noop import NoopNetwork
+
+            return NoopNetwork()
+        case NetworkModel.CNI:
+            from vctui.drivers.networks.cni import CniNetwork
+
+            return CniNetwork(settings.network)
+        case NetworkModel.CNM:
+            from vctui.drivers.networks.cnm import CnmNetwork
+
+            return CnmNetwork()
+
+
+def wiring(endpoint: Endpoint) -> Wiring:
+    match endpoint.model:
+        case NetInterworkingModel.BRIDGED:
+            from vctui.drivers.endpoints.bridged import Bridged
+
+            return Bridged()
+        case NetInterworkingModel.MACVTAP:
+            from vctui.drivers.endpoints.macvtap import Macvtap
+
+            return Macvtap()
+        case NetInterworkingModel.ENLIGHTENED:
+            from vctui.drivers.endpoints.direct import Direct
+
+            return Direct()
+        case _:
+            from vctui.drivers.endpoints.tc_filter import TcFilter
+
+            return TcFilter()
 
 
 def check(config: PodConfig, settings: Settings) -> None:

@@ -59,6 +59,7 @@ def pod_status(record: PodRecord) -> PodStatus:
         start_time=record.started,
         machine=record.machine,
         monitor_pid=record.monitor_pid,
+        network=record.network,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model.kinds import refusal, words
+from vctui.model.kinds import words
 
 if TYPE_CHECKING:
     from msgspec import inspect
@@ -110,13 +110,7 @@ def _is_scalar(data: object, wanted: inspect.Type) -> bool:
 
 
 def _mismatch(data: object, wanted: inspect.Type, path: str) -> str:
-    from msgspec import inspect
-
-    kinds_of = wanted.types if isinstance(wanted, inspect.UnionType) else (wanted,)
-    about = (refusal(one.cls, data) for one in kinds_of if isinstance(one, inspect.EnumType))
-    return (
-        f"{path or 'the document'} must be {_describe(wanted)}, not {_shown(data)}{''.join(about)}"
-    )
+    return f"{path or 'the document'} must be {_describe(wanted)}, not {_shown(data)}"
 
 
 def _describe(wanted: inspect.Type, *, several: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum, StrEnum
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from vctui.errors import InvalidConfig
 
@@ -63,6 +63,10 @@ class NetworkModel(StrEnum):
     """API: NetworkModel. How the pod's network is made."""
 
     NOOP = "noop"
+    CNI = "CNI"
+    """Plugins fill the pod's network namespace (Container Network Interface)."""
+    CNM = "CNM"
+    """Somebody else fills the pod's network namespace."""
 
 
 class NetInterworkingModel(StrEnum):
@@ -152,12 +156,6 @@ class Signal(IntEnum):
     STOP = 19
 
 
-NOT_YET: Final[dict[type[Enum], tuple[str, ...]]] = {
-    NetworkModel: ("CNI", "CNM"),
-}
-"""Words of the API that nothing stands behind so far."""
-
-
 def parse(kind: type[K], word: str) -> K:
     """The value of an enumeration that is spelt `word`, to the letter.
 
@@ -167,17 +165,10 @@ def parse(kind: type[K], word: str) -> K:
     for member in kind:
         if member.value == word:
             return member
-    raise InvalidConfig(f"{word!r} is no {kind.__name__}; use {words(kind)}{refusal(kind, word)}")
+    raise InvalidConfig(f"{word!r} is no {kind.__name__}; use {words(kind)}")
 
 
 def words(kind: type[Enum]) -> str:
     """What is accepted, as a phrase."""
     values = [str(member.value) for member in kind]
     return values[0] if len(values) == 1 else "one of " + ", ".join(values)
-
-
-def refusal(kind: type[Enum], word: object) -> str:
-    """What is to be added about a word of the API that is not supported yet; "" for others."""
-    if word in NOT_YET.get(kind, ()):
-        return f" ({word} is a word of the API that vctui does not support yet)"
-    return ""

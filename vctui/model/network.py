@@ -99,9 +99,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     interface: Interface
     model: NetInterworkingModel
     """Never `default`."""
+    queues: int = 1
+    """Pairs of queues, for as many processors to work on at once."""
     tap: str = ""
-    """The device of the namespace that the machine has the other end of; "" where there is
-    none."""
+    """The tap or macvtap of the namespace that the machine has the other end of; "" where there
+    is none."""
     bridge: str = ""
     substitute_mac: str = ""
     """What the namespace's interface has for a MAC while the guest has its own."""
@@ -115,6 +117,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """What the hypervisor calls it."""
         return f"net{self.index}"
+
+    @property
+    def has_macvtap(self) -> bool:
+        """Whether `tap` is a macvtap."""
+        return NetInterworkingModel.MACVTAP is self.model or EndpointType.MACVTAP is self.type
 
 
 class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from vctui.model.container import ContainerConfig, ContainerRecord, ContainerSta
 from vctui.model.hook import Hooks
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import AgentType, HypervisorType, NetworkModel, ProxyType, ShimType
+from vctui.model.network import NetworkConfig, PodNetwork
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
 from vctui.model.state import State
@@ -52,7 +53,10 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shim_config: ShimConfig = ShimConfig()
     """Of a shim that is a program of its own."""
     network_model: NetworkModel = NetworkModel.NOOP
-    """`noop`: the guest has its loopback device only."""
+    """`noop`: the guest has its loopback device only; `CNM`: a network namespace that somebody else
+    fills, before the pod starts or in its pre-start hooks."""
+    network_config: NetworkConfig = NetworkConfig()
+    """How the network is made; without meaning where `network_model` is `noop`."""
     volumes: tuple[Volume, ...] = ()
     """Folders of the host that containers can mount by tag."""
     containers: tuple[ContainerConfig, ...] = ()
@@ -106,6 +110,8 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Its virtual machine; None where none runs."""
     monitor_pid: int
     """Host process that watches the machine; 0 where none does."""
+    network: PodNetwork | None = None
+    """While the pod runs, where it has one."""
 
 
 class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +125,8 @@ class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Set while an engine changes the pod; one that is left over tells recovery to clean up."""
     started: datetime | None = None
     machine: Machine | None = None
+    network: PodNetwork | None = None
+    """What was made of it or may have been made."""
     monitor_pid: int = 0
     monitor_started: float = 0.0
     containers: tuple[ContainerRecord, ...] = ()

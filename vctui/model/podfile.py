@@ -77,6 +77,9 @@ def make_pod(
         for hook in phase if isinstance(phase, list) else ():
             if isinstance(hook, dict):
                 _anchor(hook, "path", base_dir)
+    network = data.get("network_config")
+    if isinstance(network, dict):
+        _anchor(network, "net_ns_path", base_dir)
     volumes = data.get("volumes")
     for volume in volumes if isinstance(volumes, list) else ():
         if isinstance(volume, dict):

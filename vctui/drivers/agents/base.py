@@ -11,6 +11,7 @@ from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
+from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 
 
@@ -102,8 +103,15 @@ class Agent(ABC):
         await self.info()
 
     @abstractmethod
-    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
-        """Make the guest the pod's: share mounted, hostname, clock, entropy."""
+    async def start_sandbox(
+        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+    ) -> None:
+        """Make the guest the pod's: network, share mounted, hostname, clock, entropy."""
+
+    @abstractmethod
+    async def update_network(self, network: PodNetwork) -> None:
+        """Give the guest's interfaces the addresses, routes and neighbours that the network has
+        by now. Interfaces that were plugged in are waited for."""
 
     @abstractmethod
     async def stop_sandbox(self) -> None:

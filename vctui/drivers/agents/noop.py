@@ -9,6 +9,7 @@ from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, Container
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
+from vctui.model.network import PodNetwork
 
 
 class NoopAgent(Agent):
@@ -25,7 +26,12 @@ class NoopAgent(Agent):
     async def info(self) -> AgentInfo:
         return AgentInfo(version="noop")
 
-    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+    async def start_sandbox(
+        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+    ) -> None:
+        pass
+
+    async def update_network(self, network: PodNetwork) -> None:
         pass
 
     async def stop_sandbox(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import Accelerator, BlockDeviceDriver
+from vctui.model.network import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,10 @@ class MachinePlan:
     """Where the machine's memory lies, for a guest that is to be saved; as large as it."""
     restores: SavedGuest | None = None
     """The guest that the machine goes on as, instead of booting."""
+    netns: Path | None = None
+    """The network namespace that the machine is started in; None for the host's."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """Network cards it has from the start; their taps are in `netns`."""
 
 
 class Hypervisor(ABC):

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
-from vctui.drivers.agents.kata import answers, ports, requests
+from vctui.drivers.agents.kata import answers, interfaces, ports, requests
 from vctui.drivers.agents.kata.over_ttrpc import AGENT, GUEST, HEALTH, TtrpcCarrier
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import Signal
+from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
-from vctui.wire import ttrpc
-from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2
+from vctui.wire import resolver, ttrpc
+from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, types_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -91,7 +92,9 @@ class KataAgent(Agent):
             features=frozenset(answers.sentence(each)[:_VERSION_SHOWN] for each in features),
         )
 
-    async def start_sandbox(self, *, pod_id: str, hostname: str) -> None:
+    async def start_sandbox(
+        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+    ) -> None:
         # first of all: a guest that began as a template must not do as its siblings did
         await asyncio.gather(
             self._do(
@@ -99,7 +102,28 @@ class KataAgent(Agent):
             ),
             self.set_clock(),
         )
-        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname))
+        if network is not None:
+            await self.update_network(network)
+        dns = resolver.lines(network.dns) if network is not None else []
+        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname, dns))
+
+    async def update_network(self, network: PodNetwork) -> None:
+        for endpoint in network.endpoints:
+            await self._call(
+                "UpdateInterface",
+                agent_pb2.UpdateInterfaceRequest(interface=interfaces.interface(endpoint)),
+                types_pb2.Interface,
+            )
+        await self._call(
+            "UpdateRoutes",
+            agent_pb2.UpdateRoutesRequest(routes=interfaces.routes(network)),
+            agent_pb2.Routes,
+        )
+        if network.neighbors:
+            await self._do(
+                "AddARPNeighbors",
+                agent_pb2.AddARPNeighborsRequest(neighbors=interfaces.neighbors(network)),
+            )
 
     async def stop_sandbox(self) -> None:
         with suppress(AgentUnreachable):  # the guest may power off before it has answered

@@ -6,6 +6,7 @@ The OCI spec is complete enough for any agent of that protocol, not only for our
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDisk
@@ -88,10 +89,13 @@ _NOFILE: Final = "RLIMIT_NOFILE"
 _OPEN_FILES: Final = 1024
 
 
-def create_sandbox(pod_id: str, hostname: str) -> agent.CreateSandboxRequest:
+def create_sandbox(
+    pod_id: str, hostname: str, dns: Sequence[str] = ()
+) -> agent.CreateSandboxRequest:
+    """`dns`: lines of a resolv.conf."""
     share = _nine_p(SHARE_TAG, GUEST_SHARE)
     return agent.CreateSandboxRequest(
-        hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share]
+        hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share], dns=dns
     )
 
 

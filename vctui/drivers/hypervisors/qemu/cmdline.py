@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vctui.drivers.hypervisors.base import MachinePlan
+from vctui.drivers.hypervisors.qemu import nics
 from vctui.model.hypervisor import Param
 from vctui.model.kinds import BlockDeviceDriver, MachineType
 from vctui.wire.disk import Root
@@ -81,6 +82,7 @@ def build(
     image_size: int = 0,
     tsc_khz: int = 0,
     max_vcpus: int = 0,
+    queues: Mapping[str, nics.Queues] | None = None,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -96,6 +98,7 @@ def build(
         image_size: of `plan.image`, in bytes.
         tsc_khz: frequency of the processor's counter, for guests that cannot find it out.
         max_vcpus: how many processors there can be in the end, where they can be plugged in.
+        queues: of the endpoints' taps, by the endpoint's id.
     """
     has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
     virtio = _Virtio(legacy=nested, pci=has_pci)
@@ -111,6 +114,7 @@ def build(
         *_channels(plan, virtio, listening),
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
+        *_nics(plan, virtio, queues or {}),
         *_boot(plan, root, tsc_khz),
         *(("-incoming", "defer") if plan.restores else ()),
         *_additional(plan.config.hypervisor_params),
@@ -272,6 +276,17 @@ def _image(plan: MachinePlan, virtio: _Virtio, image_size: int) -> tuple[str, ..
     file = f"driver=file,filename={path},node-name=image-file,read-only=on"
     raw = "driver=raw,file=image-file,node-name=image,read-only=on"
     return ("-blockdev", file, "-blockdev", raw, *virtio.device("blk", "id=image-disk,drive=image"))
+
+
+def _nics(plan: MachinePlan, virtio: _Virtio, queues: Mapping[str, nics.Queues]) -> tuple[str, ...]:
+    arguments: list[str] = []
+    for endpoint in plan.endpoints:
+        if (mine := queues.get(endpoint.id)) is None:
+            continue
+        card = nics.card(endpoint, len(mine.tap), pci=virtio.pci)
+        arguments += ["-netdev", nics.backend(endpoint, mine)]
+        arguments += virtio.device("net", ",".join(f"{key}={card[key]}" for key in card))
+    return tuple(arguments)
 
 
 def _root_parameters(plan: MachinePlan, root: Root) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from vctui.drivers.hypervisors.base import (
     Place,
     TemplateFit,
 )
-from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, program, template
+from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, nics, program, template
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -27,7 +27,7 @@ from vctui.errors import (
     InvalidConfig,
     MachineDied,
 )
-from vctui.linux import files, probe, process, sockets, tsc
+from vctui.linux import files, netns, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Machine
 from vctui.model.kinds import MachineType
@@ -154,11 +154,19 @@ class Qemu(Hypervisor):
 
     async def _start(self, plan: MachinePlan) -> Machine:
         found = await self._look(plan)
-        with _listening(plan) as listening:
+        fast = found.choice.name == "kvm"
+        with (
+            _listening(plan) as listening,
+            nics.opened(plan.netns, plan.endpoints, vhost=fast) as queues,
+        ):
             descriptors = {name: server.fileno() for name, server in listening.items()}
-            argv = found.argv(plan, descriptors)
+            argv = found.argv(plan, descriptors, queues)
+            inherited = (*descriptors.values(), *(fd for one in queues.values() for fd in one.all))
             with span("execute QEMU"):
-                spawned = _spawn(argv, plan.run_dir, tuple(descriptors.values()))
+                if plan.netns is None:
+                    spawned = _spawn(argv, plan.run_dir, inherited)
+                else:
+                    spawned = netns.inside(plan.netns, _spawn, argv, plan.run_dir, inherited)
         try:
             with span("QEMU's greeting"):
                 await _greeting(plan, spawned)
@@ -224,7 +232,12 @@ class _Found:
     choice: accel.Choice
     tsc_khz: int
 
-    def argv(self, plan: MachinePlan, listening: Mapping[str, int]) -> tuple[str, ...]:
+    def argv(
+        self,
+        plan: MachinePlan,
+        listening: Mapping[str, int],
+        queues: Mapping[str, nics.Queues] | None = None,
+    ) -> tuple[str, ...]:
         return cmdline.build(
             plan,
             program=self.path,
@@ -237,6 +250,7 @@ class _Found:
             root=_find_root(plan),
             image_size=plan.image.stat().st_size if plan.image else 0,
             huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
+            queues=queues,
         )
 
 

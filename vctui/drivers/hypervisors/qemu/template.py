@@ -48,6 +48,7 @@ def why_cold(plan: MachinePlan, accelerator: str) -> str:
         "it has kernel parameters of its own": bool(config.kernel_params),
         "it has arguments for QEMU of its own": bool(config.hypervisor_params),
         "it is debugged": config.debug,
+        "it has a network": bool(plan.endpoints),
         "it has volumes": len(plan.shares) > 1,
         "nobody in its guest says when it is ready": not plan.ports,
     }

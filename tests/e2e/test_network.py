@@ -1,0 +1,138 @@
+"""Networks of real machines, all inside namespaces that the tests made."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import lan as lans
+from tests.e2e.conftest import Host
+from vctui.linux import netns
+
+pytestmark = [pytest.mark.vm, pytest.mark.root]
+
+SERVE = (
+    "mkdir -p /www; echo page of $(hostname) > /www/index.html;exec /bin/httpd -f -p 8080 -h /www"
+)
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lans.Lan]:
+    with lans.made(tmp_path_factory.mktemp("lan")) as made:
+        yield made
+
+
+def cnm(namespace: Path, **config: object) -> dict[str, object]:
+    return {
+        "network_model": "CNM",
+        "network_config": {"net_ns_path": str(namespace), **config},
+    }
+
+
+def sh(host: Host, pod: str, script: str) -> str:
+    return host.do("container", "exec", pod, "main", "--", "sh", "-c", script)
+
+
+def fetch(lan: lans.Lan, url: str) -> str:
+    def get() -> str:
+        with urllib.request.urlopen(url, timeout=20) as page:
+            return page.read().decode()
+
+    return lan.inside(get)
+
+
+@pytest.fixture(scope="module")
+def two(host: Host, lan: lans.Lan) -> tuple[dict[str, object], dict[str, object]]:
+    """Pods `one` (tc-filter) and `two` (bridged), each in a namespace that it was given; and
+    pictures of these before."""
+    pictures = []
+    for number, model in ((2, "default"), (3, "bridged")):
+        name = {2: "one", 3: "two"}[number]
+        namespace = lan.namespace(name)
+        lan.plug(
+            namespace,
+            addresses=(f"10.77.0.{number}/24", f"fd77::{number}/64"),
+            gateways=("10.77.0.1", "fd77::1"),
+            mtu=1400,
+            mac=f"02:00:00:00:77:{number:02x}",
+        )
+        pictures.append(lans.picture(namespace))
+        config = cnm(namespace, interworking_model=model)
+        host.do("pod", "run", host.pod(name, ("main", SERVE), **config))
+    return pictures[0], pictures[1]
+
+
+def test_a_guest_has_what_the_namespace_had(host: Host, two: object):
+    link = sh(host, "one", "ip addr show eth0")
+    assert "mtu 1400" in link
+    assert "02:00:00:00:77:02" in link
+    assert "inet 10.77.0.2/24" in link
+    assert "inet6 fd77::2/64" in link
+    assert "default via 10.77.0.1 dev eth0" in sh(host, "one", "ip route")
+    assert "default via fd77::1 dev eth0" in sh(host, "one", "ip -6 route")
+
+
+def test_pods_fetch_pages_from_each_other(host: Host, two: object):
+    assert sh(host, "one", "wget -qO- http://10.77.0.3:8080/") == "page of two\n"
+    assert sh(host, "two", "wget -qO- http://[fd77::2]:8080/") == "page of one\n"
+
+
+def test_the_host_and_pods_fetch_pages_from_each_other(host: Host, lan: lans.Lan, two: object):
+    assert fetch(lan, "http://10.77.0.2:8080/") == "page of one\n"
+    assert fetch(lan, "http://[fd77::3]:8080/") == "page of two\n"
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"x" * 300_000)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = lan.inside(http.server.HTTPServer, ("10.77.0.1", 8081), Page)
+    with server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            got = sh(host, "two", "wget -qO- http://10.77.0.1:8081/ | wc -c")
+        finally:
+            server.shutdown()
+            serving.join()
+    assert int(got) == 300_000
+
+
+def test_packets_of_the_whole_mtu_arrive_and_larger_ones_do_not(host: Host, two: object):
+    assert " 0% packet loss" in sh(host, "one", "ping -c 1 -s 1372 10.77.0.3")
+    assert "1400" in sh(host, "two", "cat /sys/class/net/eth0/mtu")
+
+
+def test_a_pod_on_another_network_reaches_neither(
+    host: Host, two: object, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    with lans.made(tmp_path, "other", "10.88.0.1/24") as other:
+        namespace = other.namespace("three")
+        other.plug(namespace, addresses=("10.88.0.2/24",), gateways=("10.88.0.1",))
+        host.do("pod", "run", host.pod("three", ("main", SERVE), **cnm(namespace)))
+        assert fetch(other, "http://10.88.0.2:8080/") == "page of three\n"
+        refused = sh(host, "three", "wget -T 3 -qO- http://10.77.0.2:8080/ || echo no")
+        assert refused == "no\n"
+        host.do("pod", "delete", "three")
+
+
+def test_a_namespace_that_was_given_is_as_before_when_the_pod_stops(
+    host: Host, lan: lans.Lan, two: tuple[dict[str, object], dict[str, object]]
+):
+    status = host.status("two")["network"]
+    assert (status["created"], status["endpoints"][0]["model"]) == (False, "bridged")
+    for name, before in zip(("one", "two"), two, strict=True):
+        host.do("pod", "stop", name)
+        assert lans.picture(lan.root / name) == before
+        assert host.status(name)["network"] is None
+        host.do("pod", "delete", name)
+        assert netns.is_namespace(lan.root / name)

@@ -1,0 +1,150 @@
+"""A network of the tests' own: a namespace with a bridge, and namespaces that are plugged into it.
+
+Nothing of it touches the machine's network, so tests can look whether everything is as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from pyroute2 import IPRoute
+
+from vctui.linux import netns
+
+P = ParamSpec("P")
+T = TypeVar("T")
+BRIDGE = "lan0"
+
+
+class Lan:
+    """Its bridge has the first address of each of its networks."""
+
+    def __init__(self, root: Path, name: str, addresses: tuple[str, ...]) -> None:
+        self.root = root
+        self.path = root / name
+        netns.create(self.path)
+        self.namespaces = [self.path]
+        self.inside(_make_bridge, addresses)
+
+    def inside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return netns.inside(self.path, work, *args, **kwargs)
+
+    def namespace(self, name: str) -> Path:
+        """A new namespace that nothing is in."""
+        path = self.root / name
+        netns.create(path)
+        self.namespaces.append(path)
+        return path
+
+    def plug(
+        self,
+        namespace: Path,
+        interface: str = "eth0",
+        *,
+        addresses: tuple[str, ...],
+        gateways: tuple[str, ...] = (),
+        mtu: int = 1500,
+        mac: str = "",
+    ) -> None:
+        """Give the namespace an interface whose other end is a port of the bridge."""
+        port = f"p{len(self.inside(link_names))}"
+        self.inside(_make_pair, port, namespace, interface, mtu)
+        netns.inside(namespace, _configure, interface, addresses, gateways, mtu, mac)
+
+    def close(self) -> None:
+        for path in self.namespaces:
+            netns.remove(path)
+
+
+@contextmanager
+def made(root: Path, name: str = "lan", *addresses: str) -> Iterator[Lan]:
+    lan = Lan(root, name, addresses or ("10.77.0.1/24", "fd77::1/64"))
+    try:
+        yield lan
+    finally:
+        lan.close()
+
+
+def link_names() -> list[str]:
+    """Of the current namespace."""
+    with IPRoute() as ip:
+        return [link.get_attr("IFLA_IFNAME") for link in ip.get_links()]
+
+
+def picture(namespace: Path) -> dict[str, object]:
+    """What a namespace looks like, to be compared with what it looks like later."""
+
+    def is_kernels_own(address: str | None) -> bool:
+        """Link-local: it comes a while after the link."""
+        return address is not None and address.startswith("fe80:")
+
+    def look() -> dict[str, object]:
+        with IPRoute() as ip:
+            links = {link["index"]: link for link in ip.get_links()}
+            return {
+                "links": [
+                    [link.get_attr(f"IFLA_{name}") for name in ("IFNAME", "ADDRESS", "MTU")]
+                    for link in links.values()
+                ],
+                "masters": [link.get_attr("IFLA_MASTER") for link in links.values()],
+                "addresses": sorted(
+                    str([one["index"], one["prefixlen"], one.get_attr("IFA_ADDRESS")])
+                    for one in ip.get_addr()
+                    if not is_kernels_own(one.get_attr("IFA_ADDRESS"))
+                ),
+                "routes": sorted(
+                    str([one["dst_len"], one.get_attr("RTA_DST"), one.get_attr("RTA_GATEWAY")])
+                    for one in ip.get_routes()
+                    if one["type"] == 1
+                    and one["table"] == 254
+                    and not is_kernels_own(one.get_attr("RTA_DST"))
+                ),
+                "queues": sorted(
+                    str([one["index"], one.get_attr("TCA_KIND")]) for one in ip.get_qdiscs()
+                ),
+            }
+
+    return netns.inside(namespace, look)
+
+
+def _make_bridge(addresses: tuple[str, ...]) -> None:
+    with IPRoute() as ip:
+        ip.link("add", ifname=BRIDGE, kind="bridge", br_forward_delay=0)
+        _address(ip, BRIDGE, addresses)
+
+
+def _make_pair(port: str, namespace: Path, interface: str, mtu: int) -> None:
+    target = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with IPRoute() as ip:
+            peer = {"ifname": interface, "net_ns_fd": target}
+            ip.link("add", ifname=port, kind="veth", peer=peer)
+            bridge = ip.link_lookup(ifname=BRIDGE)[0]
+            ip.link("set", ifname=port, master=bridge, mtu=mtu, state="up")
+    finally:
+        os.close(target)
+
+
+def _configure(
+    interface: str, addresses: tuple[str, ...], gateways: tuple[str, ...], mtu: int, mac: str
+) -> None:
+    with IPRoute() as ip:
+        ip.link("set", ifname=interface, mtu=mtu, **({"address": mac} if mac else {}))
+        _address(ip, interface, addresses)
+        for gateway in gateways:
+            ip.route("add", dst="::/0" if ":" in gateway else "0.0.0.0/0", gateway=gateway)
+
+
+def _address(ip: IPRoute, interface: str, addresses: tuple[str, ...]) -> None:
+    """Usable at once: duplicates are not looked for, which would take two seconds."""
+    index = ip.link_lookup(ifname=interface)[0]
+    for name in ("accept_dad", "dad_transmits"):
+        Path(f"/proc/sys/net/ipv6/conf/{interface}/{name}").write_text("0")
+    ip.link("set", index=index, state="up")
+    for address in addresses:
+        text, _, length = address.partition("/")
+        ip.addr("add", index=index, address=text, prefixlen=int(length))

@@ -1,0 +1,94 @@
+"""The machine's end of a pod's network: descriptors of taps, and the network cards on them.
+
+The taps are opened by us, in the pod's namespace, and inherited; so QEMU needs no right to open
+any, and nobody else can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vctui.linux import netns, taps
+from vctui.model.network import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Descriptors of one card's queues."""
+
+    tap: tuple[int, ...]
+    vhost: tuple[int, ...] = ()
+    """As many, where the host's kernel moves the packets; else none."""
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return (*self.tap, *self.vhost)
+
+
+@contextlib.contextmanager
+def opened(
+    namespace: Path | None, endpoints: Sequence[Endpoint], *, vhost: bool
+) -> Iterator[dict[str, Queues]]:
+    """The queues of the endpoints that have a tap, by the endpoint's id.
+
+    Raises:
+        OSError: one is missing, or in use.
+    """
+    with contextlib.ExitStack() as closing:
+        found = {}
+        for endpoint in endpoints:
+            if namespace is None or not endpoint.tap:
+                continue
+            tap = netns.inside(namespace, _open, endpoint)
+            closing.callback(taps.close, tap)
+            fast = taps.open_vhost(len(tap)) if vhost else []
+            closing.callback(taps.close, fast)
+            found[endpoint.id] = Queues(tuple(tap), tuple(fast))
+        yield found
+
+
+def backend(endpoint: Endpoint, queues: Queues) -> str:
+    """The value of `-netdev`."""
+    several = "s" if len(queues.tap) > 1 else ""
+    options = f"tap,id={endpoint.id},fd{several}={_joined(queues.tap)}"
+    if queues.vhost:
+        options += f",vhost=on,vhostfd{several}={_joined(queues.vhost)}"
+    return options
+
+
+def card(endpoint: Endpoint, queues: int, *, pci: bool) -> Mapping[str, str]:
+    """Properties of the virtio-net device.
+
+    It boots from no network; several queues need an interrupt each for both directions, and two
+    for changes of configuration and control.
+    """
+    options = {"id": card_id(endpoint.id), "netdev": endpoint.id, "mac": endpoint.interface.mac}
+    if queues > 1:
+        options["mq"] = "on"
+        if pci:
+            options["vectors"] = str(2 * queues + 2)
+    return options | ({"romfile": ""} if pci else {})
+
+
+def card_id(name: str) -> str:
+    """What the device on the network backend `name` is called."""
+    return f"virtio-{name}"
+
+
+def _joined(descriptors: tuple[int, ...]) -> str:
+    return ":".join(map(str, descriptors))
+
+
+def _open(endpoint: Endpoint) -> list[int]:
+    if not endpoint.has_macvtap:
+        return taps.open_tap(endpoint.tap, endpoint.queues)
+    for index, name in socket.if_nameindex():
+        if name == endpoint.tap:
+            return taps.open_macvtap(index, endpoint.queues)
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), endpoint.tap)

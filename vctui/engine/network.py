@@ -1,0 +1,275 @@
+"""A pod's network: namespace, networks joined, interfaces wired; and all of it taken away again.
+
+What is about to be made stands in the pod's record first (`PodNetwork`), so that whoever comes
+after a crash can take it away, whatever step it had come to. What lies in a namespace of the pod's
+own goes with that; in one that was given, each thing is undone by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from vctui.engine import registry
+from vctui.engine.context import Context
+from vctui.errors import InvalidConfig, NetworkError, PermissionProblem, VctuiError
+from vctui.linux import probe
+from vctui.linux.problems import host_problem
+from vctui.model.kinds import NetworkModel
+from vctui.model.network import Attachment, Dns, Endpoint, PodNetwork
+from vctui.model.pod import PodConfig, PodRecord
+from vctui.store.base import Transaction
+from vctui.wire import resolver
+
+if TYPE_CHECKING:
+    from vctui.drivers.endpoints.scan import View
+
+RESOLVER = Path("/etc/resolv.conf")
+"""Of the host: for pods whose networks name no name servers."""
+
+
+def check(ctx: Context, config: PodConfig) -> None:
+    """Look for what can be wrong before anything is made.
+
+    Raises:
+        PermissionProblem: networks need root.
+        InvalidConfig: the given namespace is none, or the host's own.
+        And what the network's driver finds.
+    """
+    if config.network_model is NetworkModel.NOOP:
+        return
+    if not probe.is_root():
+        raise PermissionProblem(
+            f"pod {config.id!r} wants a network ({config.network_model}), which needs root; run "
+            "vctui as root, or set network_model to noop"
+        )
+    registry.network(config.network_model, ctx.settings).plan(config.network_config)
+    if given := config.network_config.net_ns_path:
+        _check_given(config.id, Path(given))
+
+
+async def open_namespace(ctx: Context, record: PodRecord) -> Path | None:
+    """Make the pod's namespace, or claim the one that it was given. None for a pod without.
+
+    Raises:
+        HostProblem, InvalidConfig, NetworkError: `close` takes away what was made.
+    """
+    config = record.config
+    if config.network_model is NetworkModel.NOOP:
+        return None
+    from vctui.linux import netns
+
+    check(ctx, config)
+    given = config.network_config.net_ns_path
+    path = Path(given) if given else ctx.paths(record.id).netns
+    driver = registry.network(config.network_model, ctx.settings)
+    planned = PodNetwork(
+        namespace=str(path),
+        created=not given,
+        attachments=driver.plan(config.network_config),
+    )
+    ctx.save(lambda tx: _save(tx, record.id, planned))
+    _check_alone(ctx, record.id, path)
+    if not given:
+        try:
+            netns.create(path)
+        except OSError as error:
+            raise host_problem(error, f"make a network namespace for pod {record.id!r}") from error
+    return path
+
+
+async def connect(ctx: Context, pod_id: str, *, processors: int) -> PodNetwork:
+    """Join the networks, look what is in the namespace by now, and wire it.
+
+    Args:
+        processors: of the machine.
+
+    Raises:
+        NetworkError, HostProblem, InvalidConfig: `close` takes away what was made.
+    """
+    from vctui.drivers.endpoints import scan
+    from vctui.linux import netns
+
+    record = ctx.store.pod(pod_id)
+    network = record.network
+    if network is None:
+        raise RuntimeError("open_namespace comes first")
+    path = Path(network.namespace)
+    network = await _join(ctx, record, network)
+    with _refusals(f"look into the network namespace of pod {pod_id!r}"):
+        view = await netns.call(path, scan.look)
+    found = scan.endpoints(
+        view,
+        record.config.network_config,
+        processors=processors,
+        wire=lambda one, taken: registry.wiring(one).plan(one, taken),
+    )
+    network = _with_endpoints(network, view, found)
+    ctx.save(lambda tx: _save(tx, pod_id, network))
+    for endpoint in found:
+        with _refusals(f"connect interface {endpoint.interface.name!r} of pod {pod_id!r}"):
+            await netns.call(path, registry.wiring(endpoint).connect, endpoint)
+    return network
+
+
+async def _join(ctx: Context, record: PodRecord, network: PodNetwork) -> PodNetwork:
+    """One network after the other, so that what came of each is known when a later one fails."""
+    driver = registry.network(record.config.network_model, ctx.settings)
+    joined = list(network.attachments)
+    for number, planned in enumerate(network.attachments):
+        joined[number : number + 1] = await driver.prepare(
+            record.id, Path(network.namespace), (planned,)
+        )
+        network = msgspec.structs.replace(network, attachments=tuple(joined))
+        ctx.save(functools.partial(_save, pod_id=record.id, network=network))
+    return msgspec.structs.replace(network, dns=_dns(network.attachments))
+
+
+async def close(ctx: Context, pod_id: str) -> None:
+    """Leave the networks and take away everything that was made. Idempotent.
+
+    Nothing of the machine may run any more. The record keeps what could not be taken away.
+
+    Raises:
+        NetworkError, HostProblem: of the first thing that could not be.
+    """
+    if pod_id not in ctx.store.pod_ids():
+        return
+    record = ctx.store.pod(pod_id)
+    network = record.network
+    if network is None:
+        return
+    from vctui.linux import netns
+
+    path = Path(network.namespace)
+    there = _is_there(path)
+    failure: VctuiError | None = None
+    if there and not network.created:
+        failure = await _give_back(path, network, pod_id)
+    driver = registry.network(record.config.network_model, ctx.settings)
+    try:
+        await driver.remove(pod_id, path if there else None, network.attachments)
+    except VctuiError as error:
+        failure = failure or error
+    if network.created:
+        try:
+            netns.remove(path)
+        except OSError as error:
+            failure = failure or host_problem(error, f"remove the network namespace {path}")
+    if failure is not None:
+        raise failure
+    ctx.save(lambda tx: _save(tx, pod_id, None))
+
+
+async def _give_back(path: Path, network: PodNetwork, pod_id: str) -> VctuiError | None:
+    """Leave a namespace that was given as it was; the first thing that failed."""
+    from vctui.drivers.endpoints import scan
+    from vctui.linux import netns
+
+    failure: VctuiError | None = None
+    for endpoint in reversed(network.endpoints):
+        try:
+            await _disconnect(path, endpoint, pod_id)
+        except VctuiError as error:
+            failure = failure or error
+    try:
+        with _refusals(f"restore the routes of {path}"):
+            await netns.call(path, scan.restore, network.routes)
+    except VctuiError as error:
+        failure = failure or error
+    return failure
+
+
+async def _disconnect(path: Path, endpoint: Endpoint, pod_id: str) -> None:
+    from vctui.linux import netns
+
+    with _refusals(f"disconnect interface {endpoint.interface.name!r} of pod {pod_id!r}"):
+        await netns.call(path, registry.wiring(endpoint).disconnect, endpoint)
+
+
+def _with_endpoints(network: PodNetwork, view: View, found: tuple[Endpoint, ...]) -> PodNetwork:
+    from vctui.drivers.endpoints import scan
+
+    return msgspec.structs.replace(
+        network,
+        endpoints=found,
+        routes=scan.routes(view, found),
+        neighbors=scan.neighbors(view, found),
+    )
+
+
+def _check_given(pod_id: str, path: Path) -> None:
+    from vctui.linux import netns
+
+    key = f"network_config.net_ns_path of pod {pod_id!r}"
+    try:
+        is_one, is_own = netns.is_namespace(path), netns.is_own(path)
+    except OSError as error:
+        raise host_problem(error, f"use {path} ({key})", remedy="name one that is there") from error
+    if not is_one:
+        raise InvalidConfig(
+            f"{path} ({key}) is no network namespace; name one, as `ip netns add` makes them in "
+            "/run/netns"
+        )
+    if is_own:
+        raise InvalidConfig(
+            f"{path} ({key}) is the host's own network, whose interfaces the host needs itself; "
+            "name another namespace, or leave it out"
+        )
+
+
+def _check_alone(ctx: Context, pod_id: str, path: Path) -> None:
+    """One pod at a time uses a namespace: their interfaces would be each other's. Of two that
+    have claimed it at once, neither gets it."""
+    for other in ctx.store.pods():
+        if other.id != pod_id and other.network and _same(Path(other.network.namespace), path):
+            ctx.save(lambda tx: _save(tx, pod_id, None))
+            raise NetworkError(
+                f"the network namespace {path} is used by pod {other.id!r}; stop that first, or "
+                f"give pod {pod_id!r} another in network_config.net_ns_path"
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Not after the host's reboot."""
+    from vctui.linux import netns
+
+    try:
+        return netns.is_namespace(path)
+    except OSError:
+        return False
+
+
+def _dns(joined: tuple[Attachment, ...]) -> Dns:
+    """Of the first network that names servers; else the host's, which are not its own."""
+    for one in joined:
+        if one.dns.nameservers:
+            return one.dns
+    try:
+        return resolver.parse(RESOLVER.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return Dns()
+
+
+def _save(tx: Transaction, pod_id: str, network: PodNetwork | None) -> None:
+    tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), network=network))
+
+
+@contextlib.contextmanager
+def _refusals(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise host_problem(error, doing) from error
