@@ -73,15 +73,16 @@ async def channel(
 class Agents:
     """Our agent's 1.x face, a new program for each client, as after a restart of the guest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, face: str = "vctui.protocol=grpc") -> None:
         self._folder = folder
+        self._face = face
         self.running: list[subprocess.Popen[bytes]] = []
 
     async def serve(self, sock: socket.socket) -> None:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.guest.host_agent", str(sock.fileno())),
-                *(str(self._folder), "vctui.protocol=grpc"),
+                *(str(self._folder), self._face),
             ],
             cwd=ROOT,
             pass_fds=[sock.fileno()],

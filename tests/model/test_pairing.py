@@ -77,6 +77,10 @@ def test_every_combination_is_taken_or_refused_by_the_tables(agent, proxy, shim)
             "shim_config.path '' is not the absolute path of a program; name the shim",
         ),
         (
+            {"agent_type": "noop", "agent_config": {"protocol": "grpc"}},
+            "agent_config.protocol has no effect with the agent noop",
+        ),
+        (
             {"agent_type": "noop", "agent_config": {"debug": True}},
             "agent_config.debug has no effect with the agent noop",
         ),

@@ -60,6 +60,11 @@ class Session:
         session._folder = folder
         return session
 
+    async def ready(self, *, timeout: float) -> None:
+        """Return when there is a connection. Raises TimeoutError, which is an OSError."""
+        async with asyncio.timeout(timeout):
+            await self._channel.channel_ready()
+
     async def call(
         self, service: str, method: str, payload: bytes = b"", *, timeout: float | None = None
     ) -> bytes:

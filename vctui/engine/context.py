@@ -63,8 +63,8 @@ class Context:
         """
         agent = registry.agent(record.config.agent_type, self.settings)
         proxy, run_dir = self.proxy(record), self.paths(record.id).run
-        await proxy.wait_agent(run_dir, timeout=self.settings.timeouts.agent)
-        await agent.connect(proxy.url(run_dir), timeout=self.settings.timeouts.agent)
+        timeout = self.settings.timeouts.agent
+        await agent.connect(await proxy.wait_agent(run_dir, timeout=timeout), timeout=timeout)
         try:
             yield agent
         finally:

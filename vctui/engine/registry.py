@@ -61,7 +61,7 @@ def proxy(config: PodConfig, settings: Settings) -> Proxy:
         case ProxyType.BUILTIN:
             from vctui.drivers.proxies.builtin import BuiltinProxy
 
-            return BuiltinProxy(settings)
+            return BuiltinProxy(settings, pairing.agent_protocol(config))
         case ProxyType.NOOP:
             from vctui.drivers.proxies.noop import NoopProxy
 

@@ -21,8 +21,9 @@ from vctui.engine.context import Context, Progress, no_progress, now
 from vctui.engine.rollback import Rollback
 from vctui.engine.shelf import Shelf
 from vctui.errors import AgentUnreachable, HostProblem, NotFound, VctuiError, WrongState
+from vctui.model import pairing
 from vctui.model.hypervisor import Machine
-from vctui.model.kinds import AgentType
+from vctui.model.kinds import AgentProtocol, AgentType
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.template import Template
 
@@ -121,6 +122,8 @@ async def _fit(
         return "", "config.toml switches templates off"
     if config.agent_type is not AgentType.KATA:
         return "", f"its agent is {config.agent_type}"
+    if (protocol := pairing.agent_protocol(config)) is not AgentProtocol.TTRPC:
+        return "", f"its agent's protocol is {protocol}"
     return fit.key, ""
 
 

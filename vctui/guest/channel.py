@@ -32,6 +32,9 @@ the rest of the first one's frame never comes."""
 _LOOK_AGAIN = 0.004
 _FIRST = ttrpc.encode(1, ttrpc.REQUEST)[4:]
 """Stream, type and flags of a first request; behind it comes the service's name (field 1)."""
+_YAMUX_PING = bytes((0, 2, 0, 1, 0, 0, 0, 0))
+_PING_SIZE = 12
+"""Bytes. A host that does not know what is spoken here asks so (kata-agent gRPC sheet, §8.4)."""
 _SERVICES = (b"grpc.", b"vctui.")
 
 
@@ -160,6 +163,9 @@ class Channel(Port):
         super().__init__(loop, fd, receive=self._take, lost=lost)
 
     def _take(self, data: bytes) -> None:
+        if not self._decoder.pending and data.startswith(_YAMUX_PING):
+            self.send(ttrpc.NOT_YAMUX)
+            data = data[_PING_SIZE:]
         if self._decoder.pending and is_first_frame(data):
             self._decoder = Decoder()
         for frame in self._decoder.feed(data):

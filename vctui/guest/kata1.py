@@ -79,9 +79,14 @@ class Kata1Service(Service):
         if not request.exec_id:
             raise AgentError("the first process has no id", code=ttrpc.INVALID_ARGUMENT)
         self._must_be_started()
+        _ignore_string_user(request)
         await super().create_container(request, client)
         container = self._sandbox.container(request.container_id)
         container.processes[request.exec_id] = container.init
+
+    async def exec_process(self, request: agent.ExecProcessRequest, client: int) -> None:
+        _ignore_string_user(request)
+        await super().exec_process(request, client)
 
     async def wait_process(self, request: agent.WaitProcessRequest, client: int) -> Any:
         answer = await super().wait_process(request, client)
@@ -109,6 +114,10 @@ class Kata1Service(Service):
     def _must_be_started(self) -> None:
         if not self._started:
             raise AgentError("there is no sandbox yet", code=ttrpc.FAILED_PRECONDITION)
+
+
+def _ignore_string_user(request: Any) -> None:
+    request.string_user = message("StringUser")()
 
 
 def _check_mount_point(path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vctui.model.kinds import SocketType
+from vctui.model.kinds import AgentProtocol, SocketType
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -13,5 +13,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     socket_type: SocketType = SocketType.UNIX
     """How the host reaches the agent: `unix`, a serial port of the machine behind a unix socket,
     or `vsock`."""
+    protocol: AgentProtocol = AgentProtocol.AUTO
+    """For the agent `kata`: the generation of its protocol. Our own guest speaks either, and
+    `ttrpc` where nothing is said."""
     debug: bool = False
     """The agent's log says everything."""

@@ -33,6 +33,17 @@ class SocketType(StrEnum):
     """A serial port of the machine, which is a unix socket on the host."""
 
 
+class AgentProtocol(StrEnum):
+    """What the agent speaks on its channel."""
+
+    AUTO = "auto"
+    """Found out by asking, unless the guest is our own."""
+    TTRPC = "ttrpc"
+    """Kata 2.x and later, and our own guest."""
+    GRPC = "grpc"
+    """Kata 1.x; over a serial port, inside yamux."""
+
+
 class ProxyType(StrEnum):
     """API: ProxyType. What shares the agent's one channel among many."""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from vctui.errors import InvalidConfig
-from vctui.model.kinds import AgentType, ProxyType, ShimType, SocketType
+from vctui.model.agent import AgentConfig
+from vctui.model.kinds import AgentProtocol, AgentType, ProxyType, ShimType, SocketType
 
 if TYPE_CHECKING:
     from vctui.model.container import Cmd
@@ -44,6 +45,13 @@ def shim_type(config: PodConfig) -> ShimType:
     return config.shim_type or SHIMS[proxy_type(config)][0]
 
 
+def agent_protocol(config: PodConfig) -> AgentProtocol:
+    """What is known of the agent's protocol before anybody has asked it."""
+    asked, guest = config.agent_config.protocol, config.hypervisor_config
+    ours = not (guest.initrd_path or guest.image_path)
+    return AgentProtocol.TTRPC if asked is AgentProtocol.AUTO and ours else asked
+
+
 def check(config: PodConfig) -> None:
     """Refuse what has no meaning together. Raises InvalidConfig, naming the key."""
     agent, proxy, shim = config.agent_type, proxy_type(config), shim_type(config)
@@ -54,6 +62,11 @@ def check(config: PodConfig) -> None:
     if agent is AgentType.NOOP and config.agent_config.debug:
         raise InvalidConfig(
             "agent_config.debug has no effect with the agent noop, which is not there; "
+            "leave it out, or choose another agent_type"
+        )
+    if agent is not AgentType.KATA and config.agent_config.protocol is not AgentConfig().protocol:
+        raise InvalidConfig(
+            f"agent_config.protocol has no effect with the agent {agent}, which has one only; "
             "leave it out, or choose another agent_type"
         )
     if proxy is ProxyType.NO and config.agent_config.socket_type is not SocketType.VSOCK:

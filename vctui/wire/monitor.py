@@ -17,6 +17,12 @@ import msgspec
 
 SERVICE: Final = "vctui.Monitor"
 
+PROXY: Final = "proxy.sock"
+"""In the pod's folder, where the agent speaks gRPC: each connection is one to the agent itself."""
+TTRPC: Final = "ttrpc"
+GRPC: Final = "grpc"
+"""What an agent speaks."""
+
 # channels of Data frames
 STDIN: Final = 0
 """client → process: bytes."""
@@ -49,6 +55,9 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     pod_id: str
     agent_open: bool
     """The guest has opened the agent's channel."""
+    protocol: str = TTRPC
+    """What the agent speaks: with TTRPC the monitor passes calls on, with GRPC clients have
+    connections of their own at `PROXY`."""
 
 
 class AwaitAgent(msgspec.Struct, frozen=True, kw_only=True):

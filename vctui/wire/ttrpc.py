@@ -81,6 +81,11 @@ def encode(stream_id: int, type_: int, data: bytes = b"", flags: int = 0) -> byt
     return _HEADER.pack(len(data), stream_id, type_, flags) + data
 
 
+NOT_YAMUX: Final = encode(0, RESPONSE)
+"""What our agent answers to a yamux ping, from a host that does not know what it speaks. Streams
+of ttrpc begin with 1."""
+
+
 class Decoder:
     """Turns received bytes into frames; holds at most one frame's bytes."""
 

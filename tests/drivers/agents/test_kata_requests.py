@@ -217,10 +217,10 @@ def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
     request = requests.create_container(spec(mounts=mounts))
     (storage,) = request.storages
     assert (storage.driver, storage.fstype, storage.source) == ("9p", "9p", "site")
-    assert storage.mount_point == "/run/kata-containers/shared/volumes/site"
+    assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
     bound = [(one.type, one.source, list(one.options)) for one in request.OCI.Mounts[-2:]]
     assert bound == [
-        ("bind", storage.mount_point, ["rbind", "rprivate", access]) for access in ("rw", "ro")
+        ("bind", storage.mount_point[:-1], ["rbind", "rprivate", access]) for access in ("rw", "ro")
     ]
 
 

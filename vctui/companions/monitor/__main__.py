@@ -24,6 +24,7 @@ _OPTIONS = (
     "--state-dir",
     "--max-log-bytes",
     "--replay-bytes",
+    "--agent-protocol",
     "--listen-fd",
 )
 
@@ -50,6 +51,7 @@ async def _run(options: dict[str, str]) -> None:
     from vctui.companions.monitor.core import Config, Monitor
     from vctui.drivers.agents.kata.ports import CHANNEL
     from vctui.drivers.hypervisors.qemu import qmp
+    from vctui.model.kinds import AgentProtocol, parse
     from vctui.store.sqlite import SqliteStore
 
     monitor = Monitor(
@@ -59,6 +61,7 @@ async def _run(options: dict[str, str]) -> None:
             max_log_bytes=int(options["--max-log-bytes"]),
             replay_bytes=int(options["--replay-bytes"]),
             agent_chardev=CHANNEL,
+            agent_protocol=parse(AgentProtocol, options["--agent-protocol"]),
         ),
         lambda: SqliteStore(Path(options["--state-dir"])),
         qmp.connect,

@@ -12,7 +12,7 @@ from typing import Final
 from vctui.companions.monitor.resync import Resync
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive, Session, request
 from vctui.linux import sockets
-from vctui.wire import ttrpc
+from vctui.wire import monitor, ttrpc
 from vctui.wire.proto import message
 
 _PROBE_EVERY: Final = 3.0
@@ -33,6 +33,8 @@ class AgentLink:
     Bytes sent before the guest has opened its port are lost, so nothing is said before
     `port_opened` was called, and the agent counts as there when it answered a health check.
     """
+
+    protocol: Final = monitor.TTRPC
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path = path

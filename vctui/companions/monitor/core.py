@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from vctui.companions.monitor.agent_link import AgentLink
+from vctui.companions.monitor import link
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
 from vctui.companions.monitor.client import Client
@@ -29,6 +29,7 @@ from vctui.companions.monitor.verdict import Evidence, explain
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
 from vctui.model.events import EventKind
+from vctui.model.kinds import AgentProtocol
 from vctui.model.state import State
 from vctui.store.base import Store
 from vctui.wire import crilog, ttrpc
@@ -50,6 +51,7 @@ class Config:
     replay_bytes: int
     agent_chardev: str
     """QEMU's name for the chardev of the agent's channel."""
+    agent_protocol: AgentProtocol = AgentProtocol.TTRPC
 
 
 class Monitor:
@@ -80,7 +82,7 @@ class Monitor:
             run_dir / "agentlog.sock",
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
-        self._agent = AgentLink(run_dir / "agent.sock", self.warn)
+        self._agent = link.make(config.agent_protocol, run_dir, self.warn)
         self._processes = Processes(
             agent=self._agent,
             log_dir=logs / "containers",

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from vctui.companions.monitor import slimming
 from vctui.companions.monitor.yamux_link import Listener, Mux
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import sockets
-from vctui.wire import ttrpc
+from vctui.wire import monitor, ttrpc
 
 if TYPE_CHECKING:
     from vctui.drivers.grpc_client import Session
@@ -33,16 +34,26 @@ class GrpcLink:
     Args:
         path: QEMU's socket of the agent's channel.
         serve_at: where clients get a stream of it.
+        mux: a session with the agent that there is already.
     """
 
-    def __init__(self, path: Path, serve_at: Path, warn: Callable[[str], None]) -> None:
+    protocol: Final = monitor.GRPC
+
+    def __init__(
+        self,
+        path: Path,
+        serve_at: Path,
+        warn: Callable[[str], None],
+        *,
+        mux: Mux | None = None,
+    ) -> None:
         self._path = path
         self._serve_at = serve_at
         self._warn = warn
         self._port = asyncio.Event()
         self._ready = asyncio.Event()
         self._listener = Listener(serve_at)
-        self._mux: Mux | None = None
+        self._mux = mux
         self._session: Session | None = None
         self.given_up = ""
         """Why the agent will not be talked to any more; "" while it may."""
@@ -92,6 +103,7 @@ class GrpcLink:
 
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled or the guest has sent too much garbage."""
+        slimming.before_grpc()
         from vctui.drivers.grpc_client import Session
 
         await self._listener.open()
@@ -126,9 +138,11 @@ class GrpcLink:
 
     async def _converse(self, session: Session) -> str:
         """One connection to its end; gives what the guest did wrong. Raises OSError."""
-        sock = await sockets.connect(self._path)
-        _, mux = await asyncio.get_running_loop().create_connection(Mux, sock=sock)
-        self._mux = mux
+        mux = self._mux
+        if mux is None or mux.lost.done():
+            sock = await sockets.connect(self._path)
+            _, mux = await asyncio.get_running_loop().create_connection(Mux, sock=sock)
+            self._mux = mux
         greeting = asyncio.create_task(self._greet(mux, session))
         try:
             return await asyncio.shield(mux.lost)

@@ -14,9 +14,9 @@ from vctui.drivers.ttrpc_client import CallFailed
 from vctui.wire import monitor, ttrpc
 
 if TYPE_CHECKING:
-    from vctui.companions.monitor.agent_link import AgentLink
     from vctui.companions.monitor.client import Client
     from vctui.companions.monitor.fanout import Fanout
+    from vctui.companions.monitor.link import Link
     from vctui.companions.monitor.processes import Processes
 
 _Payload = TypeVar("_Payload", bound=msgspec.Struct)
@@ -27,7 +27,7 @@ class MonitorService:
         self,
         *,
         pod_id: str,
-        agent: AgentLink,
+        agent: Link,
         processes: Processes,
         console: Target,
         console_output: Fanout,
@@ -76,7 +76,10 @@ class MonitorService:
     def _hello(self, pid: int = 0) -> bytes:
         return msgspec.json.encode(
             monitor.Hello(
-                pid=pid or os.getpid(), pod_id=self._pod_id, agent_open=self._agent.is_ready
+                pid=pid or os.getpid(),
+                pod_id=self._pod_id,
+                agent_open=self._agent.is_ready,
+                protocol=self._agent.protocol,
             )
         )
 

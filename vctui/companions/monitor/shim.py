@@ -51,8 +51,7 @@ class Shim(StandIn):
     ) -> None:
         super().__init__(start, log=log, replay_bytes=replay_bytes, on_end=on_end)
         self._agent = agent
-        # the agent registers a first process under an empty exec id in every generation
-        self._exec_id = "" if start.token == start.container_id else start.token
+        self._exec_id = start.token
 
     @property
     def pid(self) -> int:

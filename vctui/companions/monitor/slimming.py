@@ -28,6 +28,13 @@ def after_asyncio() -> None:
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec does without
 
 
+def before_grpc() -> None:
+    """Before grpcio is imported, for the two names that it wants."""
+    from typing import Self
+
+    _stand_in("typing_extensions", Self=Self, override=lambda method: method)
+
+
 def _no_source(*_arguments: object, **_options: object) -> NoReturn:
     raise SyntaxError("the monitor does not parse sources")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from vctui.linux import sockets
-from vctui.wire import yamux
+from vctui.wire import ttrpc, yamux
 
 _PROBE_EVERY: Final = 1.0
 """Seconds after which an unanswered ping is repeated; the first may come before anybody reads."""
@@ -33,6 +33,8 @@ class Mux(asyncio.Protocol):
         self._awaited = yamux.pong(self._nonce)
         self._skipped = b""
         self._aligned = False
+        self.refused = False
+        """The agent's end says that it speaks ttrpc."""
         self.answered = asyncio.Event()
         """The agent's end is there and speaks yamux."""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -102,6 +104,9 @@ class Mux(asyncio.Protocol):
             seen = self._skipped + data
             at = seen.find(self._awaited)
             if at < 0:
+                if ttrpc.NOT_YAMUX in seen:
+                    self.refused = True
+                    self.abort("the agent speaks ttrpc")
                 self._skipped = seen[-len(self._awaited) + 1 :]
                 return
             self._aligned, self._skipped = True, b""

@@ -26,8 +26,10 @@ class Proxy(ABC):
         """Where a started proxy is reached; "" for none."""
 
     @abstractmethod
-    async def wait_agent(self, run_dir: Path, *, timeout: float) -> None:
-        """Return when the agent answers.
+    async def wait_agent(self, run_dir: Path, *, timeout: float) -> str:
+        """Return when the agent answers, with the address for `Agent.connect`: where the proxy
+        is reached, and how the agent speaks there. `unix://PATH` is ttrpc (or the proxy's own
+        protocol), `grpc+unix://PATH` is gRPC.
 
         Raises:
             AgentUnreachable: it did not within `timeout` seconds.

@@ -12,6 +12,7 @@ from vctui.drivers.proxies.base import Proxy, ProxyHandle
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentUnreachable, MachineDied, MonitorError
 from vctui.linux import process, sockets
+from vctui.model.kinds import AgentProtocol
 from vctui.settings import Settings
 from vctui.wire import monitor, ttrpc
 
@@ -23,8 +24,9 @@ _THRIFT: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 class BuiltinProxy(Proxy):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, protocol: AgentProtocol = AgentProtocol.TTRPC) -> None:
         self._settings = settings
+        self._protocol = protocol
 
     async def start(self, *, pod_id: str, run_dir: Path) -> ProxyHandle:
         spawned = self._spawn(pod_id, run_dir)
@@ -48,10 +50,10 @@ class BuiltinProxy(Proxy):
     def url(self, run_dir: Path) -> str:
         return f"unix://{run_dir / monitor_client.SOCKET}"
 
-    async def wait_agent(self, run_dir: Path, *, timeout: float) -> None:
+    async def wait_agent(self, run_dir: Path, *, timeout: float) -> str:
         async with monitor_client.connected(run_dir) as session:
             try:
-                await monitor_client.call(
+                hello = await monitor_client.call(
                     session,
                     run_dir,
                     "AwaitAgent",
@@ -72,6 +74,9 @@ class BuiltinProxy(Proxy):
                         code=error.code,
                     ) from error
                 raise monitor_client.refused(run_dir, error) from error
+        if hello.protocol == monitor.GRPC:
+            return f"grpc+unix://{run_dir / monitor.PROXY}"
+        return self.url(run_dir)
 
     async def stop(self, run_dir: Path, *, pid: int, pid_started: float, timeout: float) -> None:
         try:
@@ -102,6 +107,7 @@ class BuiltinProxy(Proxy):
             *("--state-dir", str(self._settings.state_dir)),
             *("--max-log-bytes", str(logs.max_bytes)),
             *("--replay-bytes", str(logs.replay_bytes)),
+            *("--agent-protocol", self._protocol),
             *("--listen-fd", str(listening.fileno())),
         )
         try:

@@ -14,8 +14,9 @@ class NoopProxy(Proxy):
     def url(self, run_dir: Path) -> str:
         return ""
 
-    async def wait_agent(self, run_dir: Path, *, timeout: float) -> None:
+    async def wait_agent(self, run_dir: Path, *, timeout: float) -> str:
         """Nobody has to answer."""
+        return ""
 
     async def stop(self, run_dir: Path, *, pid: int, pid_started: float, timeout: float) -> None:
         """Nothing runs."""

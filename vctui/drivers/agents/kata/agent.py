@@ -1,4 +1,4 @@
-"""The Kata agent of today (2.x and later), and our own, which speaks its protocol."""
+"""The Kata agent of either generation, and our own, which speaks both protocols."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from google.protobuf.empty_pb2 import Empty
 
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
 from vctui.drivers.agents.kata import answers, interfaces, ports, requests
-from vctui.drivers.agents.kata.over_ttrpc import AGENT, GUEST, HEALTH, TtrpcCarrier
+from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import Signal
+from vctui.model.kinds import AgentProtocol, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
 from vctui.wire import resolver, ttrpc
-from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, types_pb2
+from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, oci_pb2, types_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -50,56 +50,61 @@ class KataAgent(Agent):
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._carrier: TtrpcCarrier | None = None
+        self._carrier: Carrier | None = None
         self._created: dict[str, Cmd] = {}
 
     @staticmethod
     def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
         log = ("agent.log=debug",) if debug or config.debug else ()
+        face = ("vctui.protocol=grpc",) if config.protocol is AgentProtocol.GRPC else ()
         return GuestNeeds(
             ports=(
                 Port(name=ports.CHANNEL, socket=run_dir / "agent.sock"),
                 Port(name=ports.LOG, socket=run_dir / "agentlog.sock"),
             ),
             shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
-            kernel_params=(*log, *(("agent.debug_console",) if debug else ())),
+            kernel_params=(*face, *log, *(("agent.debug_console",) if debug else ())),
         )
 
     async def connect(self, url: str, *, timeout: float) -> None:
-        self._carrier = await TtrpcCarrier.connect(url, timeout=timeout)
+        self._carrier = await Carrier.connect(url, timeout=timeout)
 
     async def close(self) -> None:
         if self._carrier is not None:
             await self._carrier.close()
 
     async def info(self) -> AgentInfo:
-        version, details = await asyncio.gather(
+        version, features = await asyncio.gather(
             self._call(
                 "Version",
                 health_pb2.CheckRequest(),
                 health_pb2.VersionCheckResponse,
                 service=HEALTH,
             ),
-            self._call(
-                "GetGuestDetails",
-                agent_pb2.GuestDetailsRequest(),
-                agent_pb2.GuestDetailsResponse,
-            ),
+            self._features(),
         )
-        features = details.agent_details.extra_features[:_FEATURES_KEPT]
         return AgentInfo(
             version=answers.sentence(version.agent_version)[:_VERSION_SHOWN],
             features=frozenset(answers.sentence(each)[:_VERSION_SHOWN] for each in features),
         )
+
+    async def _features(self) -> Sequence[str]:
+        try:
+            details = await self._call(
+                "GetGuestDetails",
+                agent_pb2.GuestDetailsRequest(),
+                agent_pb2.GuestDetailsResponse,
+            )
+        except AgentUnsupported:  # before Kata 1.3
+            return ()
+        return details.agent_details.extra_features[:_FEATURES_KEPT]
 
     async def start_sandbox(
         self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
     ) -> None:
         # first of all: a guest that began as a template must not do as its siblings did
         await asyncio.gather(
-            self._do(
-                "ReseedRandomDev", agent_pb2.ReseedRandomDevRequest(data=os.urandom(_ENTROPY))
-            ),
+            self._reseed(),
             self.set_clock(),
         )
         if network is not None:
@@ -120,10 +125,14 @@ class KataAgent(Agent):
             agent_pb2.Routes,
         )
         if network.neighbors:
-            await self._do(
-                "AddARPNeighbors",
-                agent_pb2.AddARPNeighborsRequest(neighbors=interfaces.neighbors(network)),
-            )
+            request = agent_pb2.AddARPNeighborsRequest(neighbors=interfaces.neighbors(network))
+            with suppress(AgentUnsupported):  # before Kata 1.12: they are asked for instead
+                await self._do("AddARPNeighbors", request)
+
+    async def _reseed(self) -> None:
+        request = agent_pb2.ReseedRandomDevRequest(data=os.urandom(_ENTROPY))
+        with suppress(AgentUnsupported):  # before Kata 1.2
+            await self._do("ReseedRandomDev", request)
 
     async def stop_sandbox(self) -> None:
         with suppress(AgentUnreachable):  # the guest may power off before it has answered
@@ -133,7 +142,9 @@ class KataAgent(Agent):
         container_id, cmd = spec.config.id, spec.config.cmd
         self._created[container_id] = cmd
         try:
-            await self._do("CreateContainer", requests.create_container(spec))
+            request = requests.create_container(spec)
+            self._suit(request.OCI.process, cmd)
+            await self._do("CreateContainer", request)
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
 
@@ -148,9 +159,9 @@ class KataAgent(Agent):
                 raise
             raise answers.command_failed(cmd.args[0], container_id, error) from error
         if cmd is not None and not cmd.interactive and not cmd.console:
-            await self._close_stdin(container_id)
+            await self._close_stdin(container_id, container_id)
 
-    async def _close_stdin(self, container_id: str, token: str = "") -> None:
+    async def _close_stdin(self, container_id: str, token: str) -> None:
         with suppress(AgentError):  # it may have ended already
             await self._do(
                 "CloseStdin", agent_pb2.CloseStdinRequest(container_id=container_id, exec_id=token)
@@ -164,17 +175,19 @@ class KataAgent(Agent):
 
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
         try:
-            await self._do("ExecProcess", requests.exec_process(container_id, token, cmd))
+            request = requests.exec_process(container_id, token, cmd)
+            self._suit(request.process, cmd)
+            await self._do("ExecProcess", request)
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
         if cmd.detach and not cmd.interactive and not cmd.console:
             await self._close_stdin(container_id, token)
 
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
-        """An empty exec id means every process for SIGKILL, and the first one for any other
-        signal (sheet §7); so all others need our own agent's call."""
+        """An empty exec id means every process; since Kata 2.x only for SIGKILL, and the first one
+        for any other signal (sheet §7), so that all others need our own agent's call."""
         try:
-            if all and signal != Signal.KILL:
+            if all and signal != Signal.KILL and not self._is_first_generation:
                 await self._do(
                     "SignalContainer",
                     guest_pb2.SignalContainerRequest(container_id=container_id, signal=signal),
@@ -204,16 +217,23 @@ class KataAgent(Agent):
                 container_id=container_id, format=options.format.value, args=options.args
             ),
             guest_pb2.ListProcessesResponse,
-            service=GUEST,
+            service=AGENT if self._is_first_generation else GUEST,
         )
         return answer.process_list
 
     async def set_clock(self) -> None:
         seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
-        await self._do(
-            "SetGuestDateTime",
-            agent_pb2.SetGuestDateTimeRequest(Sec=seconds, Usec=fraction // 1000),
-        )
+        request = agent_pb2.SetGuestDateTimeRequest(Sec=seconds, Usec=fraction // 1000)
+        with suppress(AgentUnsupported):  # before Kata 1.5
+            await self._do("SetGuestDateTime", request)
+
+    def _suit(self, process: oci_pb2.Process, cmd: Cmd) -> None:
+        if self._is_first_generation:
+            process.user.Username = requests.user_of_first_generation(cmd)
+
+    @property
+    def _is_first_generation(self) -> bool:
+        return self._carrier is not None and self._carrier.is_first_generation
 
     async def timeline(self) -> tuple[Step, ...]:
         sent = trace.clock()

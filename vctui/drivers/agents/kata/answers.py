@@ -105,6 +105,7 @@ def timeline(answer: guest_pb2.GetTimelineResponse, *, asked: float) -> tuple[St
 
 def is_gone(error: AgentError) -> bool:
     """A process or container that was signalled is not there (any more)."""
-    return error.code in {ttrpc.NOT_FOUND, ttrpc.INVALID_ARGUMENT} or (
+    gone = {ttrpc.NOT_FOUND, ttrpc.INVALID_ARGUMENT, ttrpc.FAILED_PRECONDITION}
+    return error.code in gone or (
         re.search(r"ESRCH|no such process", str(error), re.IGNORECASE) is not None
     )

@@ -115,7 +115,7 @@ def storages(spec: ContainerSpec) -> list[agent.Storage]:
     """The disk of its root file system, and the volumes that it mounts, each once; the agent counts
     who uses them."""
     tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
-    volumes = [_nine_p(tag, GUEST_VOLUMES + tag) for tag in tags]
+    volumes = [_nine_p(tag, f"{GUEST_VOLUMES}{tag}/") for tag in tags]  # 1.x makes what ends so
     return volumes if spec.disk is None else [_root_disk(spec.config.id, spec.disk), *volumes]
 
 
@@ -274,6 +274,12 @@ def user(cmd: Cmd) -> oci.User:
         AdditionalGids=[int(each) for each in cmd.supplementary_groups if each.isdecimal()],
         Username=name,
     )
+
+
+def user_of_first_generation(cmd: Cmd) -> str:
+    """The `Username` for Kata 1.x, which reads no other field where there is one."""
+    name, group = identity(cmd)
+    return f"{name or 0}:{group}" if group else name
 
 
 def string_user(cmd: Cmd) -> agent.StringUser | None:

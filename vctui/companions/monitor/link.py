@@ -1,0 +1,75 @@
+"""Link: the way to the guest's agent, whatever it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from vctui.drivers.ttrpc_client import Receive
+from vctui.model.kinds import AgentProtocol
+from vctui.wire import monitor
+
+
+class Link(Protocol):
+    """Keeps the one connection to an agent for as long as the machine lives."""
+
+    given_up: str
+    """Why the agent will not be talked to any more; "" while it may."""
+
+    @property
+    def protocol(self) -> str:
+        """`wire.monitor.TTRPC` or `GRPC`, as far as it is known."""
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    def port_opened(self) -> None: ...
+
+    def port_closed(self) -> None:
+        """The agent has closed its end: whatever it was asked will not be answered."""
+
+    async def ready(self) -> None:
+        """Return when the agent answers (again)."""
+
+    async def call(self, service: str, method: str, payload: bytes) -> bytes:
+        """Raises CallFailed, ConnectionLost."""
+
+    async def remembers_ended(self) -> bool:
+        """Whether a process that was waited for can still be read from."""
+
+    @property
+    def is_writable(self) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+    def begin(self, body: bytes, flags: int, receive: Receive) -> int:
+        """Pass a ttrpc request on. Raises CallFailed, ConnectionLost."""
+
+    def send(self, stream_id: int, body: bytes, flags: int) -> None: ...
+
+    async def run(self, *, adopting: bool) -> None:
+        """Connect, and connect again, until cancelled or the guest has sent too much garbage.
+
+        With `adopting`, somebody has talked to the agent before us.
+        """
+
+    async def close(self) -> None: ...
+
+
+def make(protocol: AgentProtocol, run_dir: Path, warn: Callable[[str], None]) -> Link:
+    """The link of a pod whose agent speaks `protocol`."""
+    channel, proxy = run_dir / "agent.sock", run_dir / monitor.PROXY
+    match protocol:
+        case AgentProtocol.TTRPC:
+            from vctui.companions.monitor.agent_link import AgentLink
+
+            return AgentLink(channel, warn)
+        case AgentProtocol.GRPC:
+            from vctui.companions.monitor.grpc_link import GrpcLink
+
+            return GrpcLink(channel, proxy, warn)
+        case AgentProtocol.AUTO:
+            from vctui.companions.monitor.auto_link import AutoLink
+
+            return AutoLink(channel, proxy, warn)

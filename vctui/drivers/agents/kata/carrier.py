@@ -1,0 +1,118 @@
+"""How the Kata agent's calls are carried: ttrpc or gRPC, with the same errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from vctui.drivers.agents.kata import answers, over_grpc, over_ttrpc
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
+from vctui.errors import AgentError, AgentUnreachable
+from vctui.wire import ttrpc
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+AGENT = "grpc.AgentService"
+HEALTH = "grpc.Health"
+GUEST = "vctui.Guest"
+"""What our own agent offers beyond the protocol (wire/pb/guest.proto)."""
+
+_Answer = TypeVar("_Answer", bound="Message")
+
+
+class Session(Protocol):
+    """A connection, whatever its protocol (drivers/ttrpc_client, drivers/grpc_client)."""
+
+    async def call(
+        self, service: str, method: str, payload: bytes = b"", *, timeout: float | None = None
+    ) -> bytes:
+        """Raises CallFailed, ConnectionLost, TimeoutError."""
+
+    async def close(self) -> None: ...
+
+
+class Carrier:
+    """Calls with messages in and out, and our errors.
+
+    Args:
+        is_first_generation: Kata 1.x answers; its protocol differs in places (gRPC sheet, §3).
+    """
+
+    def __init__(self, session: Session, pod: str, *, is_first_generation: bool) -> None:
+        self._session = session
+        self._pod = pod
+        self.is_first_generation = is_first_generation
+
+    @classmethod
+    async def connect(cls, url: str, *, timeout: float) -> Carrier:
+        """`url` is `unix://PATH` for ttrpc, `grpc+unix://PATH` for gRPC.
+
+        Raises:
+            AgentUnreachable: nobody answers there.
+        """
+        scheme, _, place = url.partition("://")
+        path = Path(place)
+        pod = path.parent.name
+        way = over_grpc if scheme == "grpc+unix" else over_ttrpc
+        try:
+            session = await way.connect(path, timeout=timeout)
+            return cls(session, pod, is_first_generation=way is over_grpc)
+        except OSError as error:
+            raise AgentUnreachable(
+                f"nobody passes calls on to the agent in pod {pod!r}; try again, "
+                "its monitor is started anew",
+                code=ttrpc.UNAVAILABLE,
+            ) from error
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Message,
+        answer: type[_Answer],
+        *,
+        timeout: float,
+    ) -> _Answer:
+        """One call.
+
+        Raises:
+            AgentUnreachable: no answer came within `timeout` seconds, or none will come.
+            AgentUnsupported: the agent has no such call.
+            AgentError: any other answer that is an error.
+        """
+        from google.protobuf.message import DecodeError
+
+        try:
+            body = await self._session.call(
+                service, method, request.SerializeToString(), timeout=timeout
+            )
+            return answer.FromString(body)
+        except ConnectionLost as error:
+            raise self._unreachable(method, error.message) from error
+        except TimeoutError as error:
+            raise AgentUnreachable(
+                f"the agent in pod {self._pod!r} did not answer {method} within {timeout:g} s; "
+                "look at its log and console, or raise timeouts.agent",
+                code=ttrpc.DEADLINE_EXCEEDED,
+            ) from error
+        except CallFailed as error:
+            if error.code == ttrpc.UNAVAILABLE and method != "TtyWinResize":
+                raise self._unreachable(method, error.message) from error
+            raise answers.refused(method, self._pod, error) from error
+        except DecodeError as error:
+            raise AgentError(
+                f"the agent in pod {self._pod!r} answers {method} with something that cannot be "
+                "decoded; use a guest whose agent speaks the protocol",
+                code=ttrpc.INTERNAL,
+            ) from error
+
+    def _unreachable(self, method: str, why: str) -> AgentUnreachable:
+        return AgentUnreachable(
+            f"the agent in pod {self._pod!r} cannot be asked for {method}: "
+            f"{answers.sentence(why)}; see the pod's status",
+            code=ttrpc.UNAVAILABLE,
+        )
