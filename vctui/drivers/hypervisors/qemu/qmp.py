@@ -100,7 +100,7 @@ async def connect(path: Path, *, timeout: float = _PATIENCE) -> AsyncIterator[Se
         raise HypervisorError(
             f"QEMU did not greet on {path} within {timeout:g} s; stop the pod if it stays so"
         ) from error
-    except (OSError, QMPError) as error:
+    except _GONE as error:
         raise HypervisorError(
             f"cannot reach QEMU on {path}: {error}; look whether its machine still runs"
         ) from error
