@@ -12,7 +12,7 @@ PROTOS := $(wildcard vctui/wire/pb/*.proto)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run install test check bench gen picture clean host host-test
+.PHONY: help run install test check bench fuzz gen picture clean host host-test
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -37,6 +37,10 @@ check: $(VENV)/.dev ## formatting, lint, types, floors
 bench: install $(VENV)/.dev ## measure what the design promises
 	@$(BIN)/vctui guest build
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(VENV)/.dev ## fuzz every codec, a minute each (ARGS="--seconds 600")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || .ci/venv $(VENV) '.[dev,fuzz]'
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
 gen: $(VENV)/.dev ## make what is generated: protocol modules, tables of keys and names
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
