@@ -62,7 +62,15 @@ def test_commands_in_documents_exist(page: Path) -> None:
             group = command
 
 
-PLACES = {"pod": "web", "container": "main", "file": "f", "args": "ls", "signal": "TERM", "all": ""}
+PLACES = {
+    "pod": "web",
+    "container": "main",
+    "file": "f",
+    "args": "ls",
+    "signal": "TERM",
+    "all": "",
+    "ports": "8080:80",
+}
 
 
 @pytest.mark.parametrize("action", [one for one in ACTIONS if one.command], ids=lambda one: one.id)

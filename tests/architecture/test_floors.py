@@ -34,9 +34,11 @@ HOST_FACTS = {
     "vctui.drivers.endpoints.scan",
     "vctui.drivers.hypervisors.qemu.accel",
     "vctui.drivers.hypervisors.qemu.program",
+    "vctui.drivers.networks.catalog",
+    "vctui.drivers.networks.plugins",
 }
-"""What this host's QEMU can do, and what is in a network namespace, is asked by name, not for a
-pod."""
+"""What this host's QEMU can do, which networks it has, and what is in a network namespace, is asked
+by name, not for a pod."""
 
 PURE = ("vctui.errors", "vctui.model", "vctui.present", "vctui.wire")
 IMPURE_LIBRARIES = ("asyncio", "socket", "subprocess", "textual", "threading")

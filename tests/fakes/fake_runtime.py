@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -28,13 +29,23 @@ from vctui.model.container import (
 from vctui.model.doctor import Check
 from vctui.model.events import Event, EventKind
 from vctui.model.hypervisor import HypervisorConfig, Machine
-from vctui.model.kinds import AgentType, HypervisorType, ProxyType, ShimType
+from vctui.model.kinds import (
+    AgentType,
+    EndpointType,
+    HypervisorType,
+    NetInterworkingModel,
+    ProxyType,
+    ShimType,
+)
 from vctui.model.logs import LogLine, LogSource
+from vctui.model.network import Dns, Endpoint, Interface, PodNetwork, Route
 from vctui.model.pod import PodConfig, PodStatus, Resources
+from vctui.model.ports import BoundPort, PortPair
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
 from vctui.model.state import State
 from vctui.model.timeline import Timeline
+from vctui.model.traffic import Traffic
 
 BORN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -107,6 +118,34 @@ def make_pod(
     )
 
 
+def make_network(*names: str) -> PodNetwork:
+    """A network of these interfaces, each with addresses of both families."""
+    return PodNetwork(
+        namespace="/run/vctui/pods/web/netns",
+        created=True,
+        endpoints=tuple(
+            Endpoint(
+                type=EndpointType.VETH,
+                index=number,
+                interface=Interface(
+                    name=name,
+                    mac=f"02:00:00:00:00:0{number}",
+                    mtu=1500,
+                    addresses=(f"10.88.{number}.2/16", f"fd00:{number}::2/64"),
+                ),
+                model=NetInterworkingModel.TC_FILTER,
+                tap=f"tap{number}",
+            )
+            for number, name in enumerate(names)
+        ),
+        routes=(
+            Route(device=names[0], gateway="10.88.0.1"),
+            Route(device=names[0], dest="fd99::/64", gateway="fd00:0::1", family=6),
+        ),
+        dns=Dns(nameservers=("10.88.0.1",), search=("pods.example",)),
+    )
+
+
 class FakeAttachment(Attachment):
     """A terminal that shows `greeting` and what is typed; `exit` and Return ends it with 0."""
 
@@ -152,12 +191,34 @@ class FakeAttachment(Attachment):
             self._output.put_nowait(None)
 
 
+class FakeForward:
+    """Ports that lead nowhere, until `end`."""
+
+    def __init__(self, pairs: Sequence[PortPair], tell: Callable[[str], None]) -> None:
+        self.bound = tuple(
+            BoundPort("127.0.0.1", one.host_port or 40000, one.pod_port) for one in pairs
+        )
+        self.tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+
+    def end(self, error: BaseException) -> None:
+        """What the pod's end does. From any thread."""
+        self._loop.call_soon_threadsafe(self._ended.set_exception, error)
+
+    async def until_pod_ends(self) -> None:
+        await self._ended
+
+
 class FakeRuntime:
     def __init__(self, pods: Iterable[PodStatus] = (), *, read_only: bool = False) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.terminals: list[FakeAttachment] = []
         """What was attached to, the newest last."""
         self.consoles: list[FakeAttachment] = []
+        self.forwards: list[FakeForward] = []
+        """What was forwarded, the newest last."""
+        self._looks = 0
         self.checks: tuple[Check, ...] = ()
         self.timelines: dict[str, Timeline] = {}
         self.processes: bytes = msgspec.json.encode(
@@ -284,6 +345,32 @@ class FakeRuntime:
             if pod_id in self._pods:
                 self.update(pod_id, operation="")
         return self._find(pod_id)
+
+    def traffic(self, pod_id: str) -> tuple[Traffic, ...]:
+        """Each look finds more."""
+        network = self._find(pod_id).network
+        self._looks += 1
+        return tuple(
+            Traffic(
+                interface=one.interface.name,
+                received=self._looks * 4096,
+                sent=self._looks * 1024,
+                received_packets=self._looks,
+                sent_packets=self._looks,
+            )
+            for one in (network.endpoints if network else ())
+        )
+
+    @asynccontextmanager
+    async def port_forward(
+        self, pod_id: str, pairs: Sequence[PortPair], *, tell: Callable[[str], None]
+    ) -> AsyncIterator[FakeForward]:
+        await self._enter("port_forward", pod_id, *pairs)
+        self.forwards.append(FakeForward(pairs, tell))
+        try:
+            yield self.forwards[-1]
+        finally:
+            self.calls.append(("forward closed", pod_id))
 
     def timeline(self, pod_id: str) -> Timeline | None:
         return self.timelines.get(pod_id)

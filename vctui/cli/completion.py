@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from vctui.engine.runtime import Runtime
 
 
 def pod_ids(
@@ -28,6 +33,20 @@ def container_ids(
     return []
 
 
+def network_names(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The networks of this host that begin with what was typed."""
+    names: list[str] = []
+
+    async def collect(runtime: Runtime) -> None:
+        found, _problems = await runtime.list_networks()
+        names.extend(one.name for one in found)
+
+    _quietly(context, collect)
+    return _items(names, incomplete)
+
+
 def _items(names: object, incomplete: str) -> list[CompletionItem]:
     known = names if isinstance(names, list | dict) else []
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]
@@ -35,17 +54,22 @@ def _items(names: object, incomplete: str) -> list[CompletionItem]:
 
 def _pods(context: click.Context) -> dict[str, list[str]]:
     """Pod id → ids of its containers, from the store, without touching any pod."""
-    from vctui.cli.call import Call
-    from vctui.engine.runtime import Runtime
-
     found: dict[str, list[str]] = {}
 
     async def collect(runtime: Runtime) -> None:
         for pod in await runtime.list_pods():
             found[pod.id] = [container.id for container in pod.containers_status]
 
+    _quietly(context, collect)
+    return found
+
+
+def _quietly(
+    context: click.Context, collect: Callable[[Runtime], Coroutine[Any, Any, None]]
+) -> None:
+    from vctui.cli.call import Call
+
     with contextlib.suppress(Exception):
         call = context.find_object(Call) or Call()
         call.set("read_only", True)
         call.run(collect)
-    return found

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "guest": ("guest", "Build and list the guests that pods boot."),
     "image": ("images", "Import, list and remove container images."),
     "logs": ("logs", "Show a container's, agent's or console's log."),
+    "network": ("networks", "Make, list and describe networks for pods."),
     "pod": ("pods", "Create, run and change pods."),
 }
 """Word → module that has it, and what it is for."""

@@ -164,6 +164,90 @@ async def status(call: Call, runtime: Runtime, pod_id: str) -> None:
 
 
 @pod.command()
+@pod_id
+@click.option("-f", "--follow", is_flag=True, help="Go on, with the traffic of each second.")
+@with_engine
+async def network(call: Call, runtime: Runtime, pod_id: str, follow: bool) -> None:
+    """Show a pod's interfaces, addresses, routes and traffic."""
+    from vctui.present import details, traffic
+    from vctui.present.columns import TRAFFIC
+
+    pod_id = runtime.resolve_pod(pod_id)
+    if follow:
+        await _follow_traffic(call, runtime, pod_id)
+        return
+    status = await runtime.status_pod(pod_id)
+    counted = runtime.traffic(pod_id)
+    if call.output.json:
+        call.output.document({"network": status.network, "traffic": counted})
+    elif status.network is None:
+        call.diagnostics.note(traffic.no_network(status))
+    else:
+        call.output.details(details.pod_network(status.network))
+        if counted:
+            call.output.text("")
+            call.output.table(TRAFFIC, counted)
+
+
+async def _follow_traffic(call: Call, runtime: Runtime, pod_id: str) -> None:
+    """A line for each interface and second, until the pod ends."""
+    import asyncio
+    from time import monotonic
+
+    from vctui.present import traffic
+
+    meter = traffic.Meter()
+    while True:
+        status = await runtime.status_pod(pod_id)
+        if status.network is None:
+            call.diagnostics.note(traffic.no_network(status))
+            return
+        counted = runtime.traffic(pod_id)
+        meter.sample(monotonic(), counted)
+        for one in counted:
+            if call.output.json:
+                call.output.line(one)
+            elif line := traffic.line(one.interface, meter.rates(one.interface)):
+                call.output.text(line)
+        call.output.flush()
+        await asyncio.sleep(1.0)
+
+
+@pod.command("port-forward")
+@pod_id
+@click.argument("pairs", metavar="HOST:POD...", nargs=-1, required=True)
+@click.option(
+    "--address",
+    "addresses",
+    metavar="IP",
+    multiple=True,
+    help="Listen on this address of the host, instead of the loopback ones.",
+)
+@with_engine
+async def port_forward(
+    call: Call, runtime: Runtime, pod_id: str, pairs: tuple[str, ...], addresses: tuple[str, ...]
+) -> None:
+    """Lead ports of the host to ports of a pod, until Ctrl-C or the pod's end.
+
+    8080:80 leads port 8080 of the host to port 80 of the pod; 0:80 takes a free port of the host,
+    and 80 is short for 80:80. Only users of this host get there, unless --address says otherwise.
+    """
+    from vctui.model.ports import parse_pair
+
+    wanted = [parse_pair(one) for one in pairs]
+    pod_id = runtime.resolve_pod(pod_id)
+    tell = call.diagnostics.warning
+    async with runtime.port_forward(pod_id, wanted, addresses=addresses, tell=tell) as forward:
+        for one in forward.bound:
+            if call.output.json:
+                call.output.line(one)
+            else:
+                call.output.text(f"{one.where} -> {pod_id}:{one.pod_port}")
+        call.output.flush()
+        await forward.until_pod_ends()
+
+
+@pod.command()
 @click.pass_obj
 def schema(call: Call) -> None:
     """Print the JSON schema of pod files, for editors and other programs."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from vctui.drivers.hypervisors.qemu import accel, program
+from vctui.drivers.networks import catalog
+from vctui.drivers.networks.plugins import INSTALL
 from vctui.errors import VctuiError
 from vctui.image import current
 from vctui.linux import files, probe
@@ -38,7 +40,7 @@ async def _checks(settings: Settings) -> AsyncIterator[Check]:
     yield _guest_tools()
     yield _user()
     yield _namespaces()
-    yield _cni()
+    yield _cni(settings)
     for name, folder, needed in (
         ("run folder", settings.run_dir, _ROOM_TO_RUN),
         ("state folder", settings.state_dir, _ROOM_TO_RUN),
@@ -146,15 +148,33 @@ def _namespaces() -> Check:
     )
 
 
-def _cni() -> Check:
-    plugins = probe.cni_plugins()
-    if plugins:
-        return Check(name="CNI plugins", ok=True, detail=f"{len(plugins)} installed")
+def _cni(settings: Settings) -> Check:
+    """Plugins, and a network of them, for pods that want one."""
+    name, where = "networks", settings.network
+    plugins = probe.programs_in(Path(folder) for folder in where.plugin_dirs)
+    if not {"bridge", "host-local"} <= set(plugins):
+        return Check(
+            name=name,
+            ok=None,
+            detail="no CNI plugins in " + ", ".join(where.plugin_dirs),
+            remedy=f"run `{INSTALL}` for pods with networks; pods without run all the same",
+        )
+    try:
+        chosen = catalog.read(Path(where.config_dir)).choose(where.default)
+    except VctuiError as error:
+        return Check(name=name, ok=None, detail=str(error))
+    missing = sorted({*chosen.network.types, *chosen.network.ipam_types} - set(plugins))
+    if missing:
+        return Check(
+            name=name,
+            ok=None,
+            detail=f"network {chosen.network.name!r} lacks the plugins {', '.join(missing)}",
+            remedy=f"run `{INSTALL}`",
+        )
     return Check(
-        name="CNI plugins",
-        ok=None,
-        detail="none installed; this version gives pods no network",
-        remedy="nothing to do for pods without networks",
+        name=name,
+        ok=True,
+        detail=f"pods join {chosen.network.name!r} by default, {len(plugins)} CNI plugins",
     )
 
 

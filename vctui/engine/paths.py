@@ -48,3 +48,8 @@ def of_pod(settings: Settings, pod_id: str) -> PodPaths:
 
 def images_root(settings: Settings) -> Path:
     return settings.state_dir / "images"
+
+
+def leases_root(settings: Settings) -> Path:
+    """Addresses that are taken in the networks that `vctui network init` made."""
+    return settings.state_dir / "ipam"

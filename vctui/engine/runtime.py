@@ -6,7 +6,8 @@ operator typed into one. Calls may be made from any number of processes at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +29,15 @@ from vctui.model.container import (
     ProcessListOptions,
 )
 from vctui.model.events import Event
+from vctui.model.hostnetwork import HostNetwork, NetworkDetails
 from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
 from vctui.model.pod import PodConfig, PodStatus, Resources
+from vctui.model.ports import PortPair
 from vctui.model.template import Template
 from vctui.model.timeline import Timeline
+from vctui.model.traffic import Traffic
 from vctui.settings import Settings
 from vctui.store.sqlite import SqliteStore
 from vctui.telemetry import trace
@@ -41,6 +45,7 @@ from vctui.telemetry import trace
 if TYPE_CHECKING:
     from vctui.drivers.agents.base import ContainerStats
     from vctui.drivers.shims.base import Attachment
+    from vctui.engine.forward import Forward
     from vctui.model.doctor import Check
 
 
@@ -363,6 +368,68 @@ class Runtime:
         return logs.read(
             self._reading, pod_id, source, container_id, follow=follow, since=since, tail=tail
         )
+
+    # --- networks
+
+    def traffic(self, pod_id: str) -> tuple[Traffic, ...]:
+        """What went through the pod's interfaces so far. Raises NotFound."""
+        from vctui.engine import traffic
+
+        return traffic.traffic(self._reading, pod_id)
+
+    async def list_networks(self) -> tuple[tuple[HostNetwork, ...], tuple[str, ...]]:
+        """Networks that pods can join by name, and what is wrong with files that hold none."""
+        from vctui.engine import hostnetworks
+
+        return hostnetworks.networks(self._reading)
+
+    async def inspect_network(self, name: str) -> NetworkDetails:
+        """Raises NotFound."""
+        from vctui.engine import hostnetworks
+
+        return await hostnetworks.inspect(self._reading, name)
+
+    async def init_network(
+        self, name: str = "", *, subnets: Sequence[str] = (), bridge: str = ""
+    ) -> tuple[HostNetwork, tuple[str, ...]]:
+        """Make a network of a bridge, or leave it as it is where it was made before.
+
+        Returns the network and what is to be known of it. Raises AlreadyExists, InvalidInput,
+        MissingProgram, HostProblem.
+        """
+        from vctui.engine import hostnetworks
+
+        ctx = self._changing("make a network")
+        return await hostnetworks.init(ctx, name, subnets=subnets, link=bridge)
+
+    async def remove_network(self, name: str) -> HostNetwork:
+        """Raises NotFound, WrongState where a pod is on it, InvalidInput where another made it."""
+        from vctui.engine import hostnetworks
+
+        return await hostnetworks.remove(self._changing(f"remove network {name!r}"), name)
+
+    # --- ports
+
+    @contextlib.asynccontextmanager
+    async def port_forward(
+        self,
+        pod_id: str,
+        pairs: Sequence[PortPair],
+        *,
+        addresses: Sequence[str] = (),
+        tell: Callable[[str], None] = no_progress,
+    ) -> AsyncGenerator[Forward, None]:
+        """Lead ports of the host to ports of a running pod while the block runs.
+
+        `addresses` are the host's to listen on, else the loopback ones; `tell` is told why a
+        connection was not carried. Raises NotFound, WrongState, NetworkError, HostProblem.
+        """
+        from vctui.engine import forward
+
+        ctx = self._changing(f"forward ports to pod {pod_id!r}")
+        where = tuple(addresses) or forward.LOOPBACK
+        async with forward.forward(ctx, pod_id, pairs, addresses=where, tell=tell) as made:
+            yield made
 
     # --- watching
 

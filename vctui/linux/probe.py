@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-CNI_FOLDERS: Final = (Path("/opt/cni/bin"), Path("/usr/lib/cni"))
 _PROGRAM_FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin")
 
 
@@ -23,6 +23,15 @@ def find_program(name: str) -> Path | None:
     absolute = [folder for folder in folders if folder.startswith("/")]
     found = shutil.which(name, path=os.pathsep.join(absolute))
     return Path(found).absolute() if found else None
+
+
+def has_ipv6() -> bool:
+    """Whether the loopback device has an address of IPv6."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    return any(line.split()[-1] == "lo" for line in lines)
 
 
 @functools.cache
@@ -112,11 +121,11 @@ def can_mount() -> bool:
     return _has_capability(_CAP_SYS_ADMIN)
 
 
-def cni_plugins() -> tuple[str, ...]:
-    """Names of the CNI plugins that are installed."""
+def programs_in(folders: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the programs that lie in any of the folders."""
     names = {
         path.name
-        for folder in CNI_FOLDERS
+        for folder in folders
         if folder.is_dir()
         for path in folder.iterdir()
         if path.is_file() and os.access(path, os.X_OK)

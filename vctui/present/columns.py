@@ -9,9 +9,11 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from vctui.model.container import ContainerStatus
 from vctui.model.events import Event
+from vctui.model.hostnetwork import HostNetwork
 from vctui.model.image import Image
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
+from vctui.model.traffic import Traffic
 from vctui.present import condition
 from vctui.present.humanize import age, clock, duration, plain, size
 from vctui.present.processes import GuestProcess
@@ -284,6 +286,86 @@ IMAGES: Final[tuple[Column[Image], ...]] = (
         sort_key=lambda image: -image.size,
         width=9,
         align="right",
+    ),
+)
+
+TRAFFIC: Final[tuple[Column[Traffic], ...]] = (
+    Column(
+        id="interface",
+        title="INTERFACE",
+        cell=lambda one, now: Cell(plain(one.interface)),
+        sort_key=lambda one: one.interface,
+        width=9,
+        most=15,
+    ),
+    Column(
+        id="received",
+        title="RECEIVED",
+        cell=lambda one, now: Cell(size(one.received)),
+        sort_key=lambda one: -one.received,
+        width=9,
+        align="right",
+    ),
+    Column(
+        id="sent",
+        title="SENT",
+        cell=lambda one, now: Cell(size(one.sent)),
+        sort_key=lambda one: -one.sent,
+        width=9,
+        align="right",
+    ),
+)
+
+NETWORKS: Final[tuple[Column[HostNetwork], ...]] = (
+    Column(
+        id="name",
+        title="NAME",
+        cell=lambda network, now: Cell(network.name),
+        sort_key=lambda network: network.name,
+        width=12,
+        most=40,
+    ),
+    Column(
+        id="plugins",
+        title="PLUGINS",
+        cell=lambda network, now: Cell(",".join(network.plugins)),
+        sort_key=lambda network: network.plugins,
+        width=16,
+        most=40,
+        priority=2,
+    ),
+    Column(
+        id="subnets",
+        title="SUBNETS",
+        cell=lambda network, now: Cell(plain(",".join(network.subnets)) or "-"),
+        sort_key=lambda network: network.subnets,
+        width=14,
+        most=44,
+    ),
+    Column(
+        id="bridge",
+        title="BRIDGE",
+        cell=lambda network, now: Cell(plain(network.bridge) or "-"),
+        sort_key=lambda network: network.bridge,
+        width=8,
+        most=15,
+        priority=1,
+    ),
+    Column(
+        id="pods",
+        title="PODS",
+        cell=lambda network, now: Cell(str(len(network.pods))),
+        sort_key=lambda network: -len(network.pods),
+        width=4,
+        align="right",
+    ),
+    Column(
+        id="default",
+        title="DEFAULT",
+        cell=lambda network, now: Cell("yes" if network.default else ""),
+        sort_key=lambda network: not network.default,
+        width=7,
+        priority=3,
     ),
 )
 

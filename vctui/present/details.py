@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vctui.model.container import ContainerStatus
+from vctui.model.hostnetwork import HostPlugin, NetworkDetails
 from vctui.model.kinds import HypervisorType
+from vctui.model.network import PodNetwork, Route
 from vctui.model.pod import PodStatus
 from vctui.present import condition
 from vctui.present.humanize import age, moment, plain
@@ -81,7 +83,41 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
             Field("monitor", f"pid {status.monitor_pid}" if status.monitor_pid else ""),
         )
     )
-    return (*sections, *_annotations(status.annotations))
+    return (*sections, *pod_network(status.network), *_annotations(status.annotations))
+
+
+def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:
+    """A section for each interface of a pod that runs, then its routes and name servers."""
+    if it is None:
+        return ()
+    joined = {one.interface: one.network for one in it.attachments}
+    interfaces = (
+        _section(
+            f"Interface {plain(one.interface.name)}",
+            Field("network", joined.get(one.interface.name, "")),
+            Field("addresses", ", ".join(one.interface.addresses)),
+            Field("hardware address", one.interface.mac),
+            Field("MTU", str(one.interface.mtu)),
+            Field("connected by", f"{one.type.value}, {one.model.value}"),
+            Field("host's device", one.tap),
+        )
+        for one in it.endpoints
+    )
+    dns = it.dns
+    names = " ".join((*dns.nameservers, *(f"search {name}" for name in dns.search)))
+    rest = _section(
+        "Network",
+        Field("namespace", it.namespace),
+        *(Field("route" if n == 0 else "", _route(one)) for n, one in enumerate(it.routes)),
+        Field("name servers", plain(names)),
+    )
+    return (*interfaces, rest)
+
+
+def _route(one: Route) -> str:
+    dest = one.dest or ("default" if one.family == 4 else "default (IPv6)")
+    through = f" via {one.gateway}" if one.gateway else ""
+    return plain(f"{dest}{through} dev {one.device}")
 
 
 def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
@@ -103,6 +139,31 @@ def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
         ),
         *_annotations(status.annotations),
     )
+
+
+def network(details: NetworkDetails) -> tuple[Section, ...]:
+    """A network of the host, its programs, and who is on it."""
+    it = details.network
+    return (
+        _section(
+            "Network",
+            Field("name", it.name),
+            Field("file", plain(it.file)),
+            Field("made by", "vctui network init" if it.made_here else ""),
+            Field("default", "joined by pods that name no network" if it.default else ""),
+            Field("CNI version", it.cni_version),
+            Field("bridge", plain(it.bridge)),
+            Field("subnets", plain(", ".join(it.subnets))),
+            Field("pods", ", ".join(it.pods)),
+        ),
+        _section("Plugins", *(_plugin(one) for one in details.plugins)),
+    )
+
+
+def _plugin(one: HostPlugin) -> Field:
+    if one.problem:
+        return Field(one.name, plain(one.problem, 1000), "error")
+    return Field(one.name, plain(f"{one.path}  (CNI {', '.join(one.versions[-3:])})"))
 
 
 def _annotations(annotations: dict[str, str]) -> tuple[Section, ...]:

@@ -130,6 +130,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
         asks=True, command="vctui pod delete {pod}", **_POD,
     ),
     _action(
+        "pod.forward", "F", "ports", "Lead ports of this host to ports of the pod.",
+        group="Pod", target=Target.POD, states=_UP, changes=True,
+        command="vctui pod port-forward {pod} {ports}",
+    ),
+    _action(
         "container.start", "u", "start", "Start a container of a running pod.",
         states=_DOWN, pod_states=_RUNNING, changes=True,
         command="vctui container start {pod} {container}", **_CONTAINER,
@@ -185,6 +190,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _action("tab.details", "5", "details", "Show the details.", footer=False, **_VIEW),
     _action(
         "tab.timeline", "6", "timeline", "Show where the time of the pod's last start went.",
+        footer=False, **_VIEW,
+    ),
+    _action(
+        "tab.network", "7", "network", "Show interfaces, addresses, routes and live traffic.",
         footer=False, **_VIEW,
     ),
     _action("view.zoom", "z", "zoom", "Give the pane the whole screen, and back.", **_VIEW),

@@ -13,6 +13,7 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 
 from vctui.errors import InvalidConfig, VctuiError
+from vctui.present.humanize import plain
 from vctui.settings import Settings
 from vctui.tui import keymap, themes, workers
 from vctui.tui.actions import BY_ID, Action, Context, allowed, why_not
@@ -22,6 +23,7 @@ from vctui.tui.messages import (
     Changed,
     Connected,
     ConnectionFailed,
+    ForwardProblem,
     ProcessesSampled,
     Progressed,
 )
@@ -126,6 +128,14 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         self.main.connect(guest_built=message.guest_built)
         # A full collection over the program's own modules and styles would hold a log flood up.
         self.call_after_refresh(gc.freeze)
+
+    def on_forward_problem(self, message: ForwardProblem) -> None:
+        self.notify(
+            plain(message.sentence),
+            title=f"Ports of {message.pod_id}",
+            severity="warning",
+            markup=False,
+        )
 
     def on_connection_failed(self, message: ConnectionFailed) -> None:
         self.commands.report(message.error)

@@ -59,6 +59,7 @@ class Commands:
             "pod.resume": self._change_pods,
             "pod.restart": self._change_pods,
             "pod.delete": self._change_pods,
+            "pod.forward": self._forward,
             "container.start": self._change_container,
             "container.stop": self._change_container,
             "container.delete": self._change_container,
@@ -189,6 +190,26 @@ class Commands:
         self._tell_command(action, context, file=str(path))
         app.main.await_pod(config.id)
         await self._track(f"run {config.id}", lambda number: self._gateway.run_pod(number, config))
+
+    async def _forward(self, action: Action, context: Context) -> None:
+        from vctui.tui.screens.forward import AskPorts
+
+        if context.pod is None:
+            return
+        pod_id, gateway = context.pod.id, self._gateway
+        bound = [each for one in gateway.forwarded if one.pod_id == pod_id for each in one.bound]
+        pairs = await self._app.push_screen_wait(AskPorts(pod_id, bound))
+        if pairs is None:
+            return
+        if not pairs:
+            gateway.end_forwards(pod_id)
+            self._app.notify(f"no port leads to {pod_id} any more", timeout=4, markup=False)
+            return
+        ports = " ".join(f"{one.host_port}:{one.pod_port}" for one in pairs)
+        self._tell_command(action, context, ports=ports)
+        made = await gateway.forward(pod_id, pairs)
+        where = ", ".join(f"{one.where} → {one.pod_port}" for one in made)
+        self._app.notify(where, title=f"Ports of {pod_id}", timeout=6, markup=False)
 
     # --- containers
 

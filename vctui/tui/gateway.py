@@ -12,7 +12,7 @@ import concurrent.futures
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,14 @@ from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 from vctui.model.logs import LogSource
 from vctui.model.pod import PodConfig, PodStatus
+from vctui.model.ports import BoundPort, PortPair
 from vctui.present import processes
 from vctui.settings import Settings
 from vctui.tui.messages import (
     Changed,
     Connected,
     ConnectionFailed,
+    ForwardProblem,
     ProcessesSampled,
     Progressed,
     Snapshot,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from vctui.model.doctor import Check
     from vctui.model.events import Event
     from vctui.model.timeline import Timeline
+    from vctui.model.traffic import Traffic
 
 T = TypeVar("T")
 
@@ -64,6 +67,16 @@ class _Engine:
     """Set when the console is to end."""
     moved: asyncio.Event
     """Set when another container is to be sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """Ports of the host that lead to a pod."""
+
+    pod_id: str
+    bound: tuple[BoundPort, ...]
+    task: asyncio.Task[Any] | None
+    """In the engine's loop; its end is theirs."""
 
 
 OpenRuntime = Callable[[Settings, bool], "AbstractAsyncContextManager[Runtime]"]
@@ -96,6 +109,8 @@ class Gateway:
         self._grace = 0.0
         self._changes: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
+        self._forwards: tuple[Forwarded, ...] = ()
+        """Replaced in the engine's loop, read in the screen's."""
         self._watched: tuple[str, str] | None = None
 
     # --- the engine's thread
@@ -280,6 +295,62 @@ class Gateway:
             return runtime.timeline(pod_id)
 
         return await self._call(read)
+
+    async def traffic(self, pod_id: str) -> tuple[Traffic, ...]:
+        """Raises NotFound."""
+
+        async def read(runtime: Runtime) -> tuple[Traffic, ...]:
+            return runtime.traffic(pod_id)
+
+        return await self._call(read)
+
+    # --- forwarded ports
+
+    @property
+    def forwarded(self) -> tuple[Forwarded, ...]:
+        """What leads to pods at the moment, the oldest first."""
+        return tuple(self._forwards)
+
+    async def forward(self, pod_id: str, pairs: Sequence[PortPair]) -> tuple[BoundPort, ...]:
+        """Lead ports of the host to the pod until `end_forwards`, the pod's end or ours.
+
+        Raises what Runtime.port_forward raises.
+        """
+        opened: concurrent.futures.Future[tuple[BoundPort, ...]] = concurrent.futures.Future()
+
+        async def keep(runtime: Runtime) -> None:
+            try:
+                async with runtime.port_forward(
+                    pod_id, pairs, tell=lambda why: self._post(ForwardProblem(pod_id, why))
+                ) as forward:
+                    mine = Forwarded(pod_id, forward.bound, asyncio.current_task())
+                    self._forwards = (*self._forwards, mine)
+                    opened.set_result(forward.bound)
+                    try:
+                        await forward.until_pod_ends()
+                    finally:
+                        self._forwards = tuple(one for one in self._forwards if one is not mine)
+            except VctuiError as error:
+                if opened.done():
+                    self._post(ForwardProblem(pod_id, error.message))
+                else:
+                    opened.set_exception(error)
+            except BaseException as error:
+                if not opened.done():
+                    opened.set_exception(error)
+                raise
+
+        async def begin(runtime: Runtime) -> None:
+            self._keep_streaming(keep(runtime))
+
+        await self._call(begin)
+        return await asyncio.wrap_future(opened)
+
+    def end_forwards(self, pod_id: str) -> None:
+        for one in self._forwards:
+            if one.pod_id == pod_id and one.task is not None:
+                end = one.task.cancel
+                self._in_engine(lambda _engine, end=end: end())  # type: ignore[misc]
 
     async def doctor(self) -> tuple[Check, ...]:
         return await self._call(lambda it: it.doctor())

@@ -72,3 +72,15 @@ class Progressed(Message):
         super().__init__()
         self.number = number
         self.phase = phase
+
+
+class ForwardProblem(Message):
+    """A connection to a pod was not carried, or no port leads to it any more."""
+
+    def __init__(self, pod_id: str, sentence: str) -> None:
+        super().__init__()
+        self.pod_id = pod_id
+        self.sentence = sentence
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, ForwardProblem) and message.sentence == self.sentence

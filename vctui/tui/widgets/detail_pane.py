@@ -1,4 +1,4 @@
-"""What is to be seen of the selection, on six tabs."""
+"""What is to be seen of the selection, on seven tabs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vctui.tui.widgets.console_tab import ConsoleTab
 from vctui.tui.widgets.details_tab import DetailsTab
 from vctui.tui.widgets.events_tab import EventsTab
 from vctui.tui.widgets.log_tab import LogTab
+from vctui.tui.widgets.network_tab import NetworkTab
 from vctui.tui.widgets.tabs import TabStrip
 from vctui.tui.widgets.timeline_tab import TimelineTab
 
@@ -50,6 +51,7 @@ class DetailPane(Vertical):
         self._events_tab = EventsTab(id="events")
         self._details_tab = DetailsTab(id="details")
         self._timeline_tab = TimelineTab(gateway, id="timeline")
+        self._network_tab = NetworkTab(gateway, id="network")
         self._pod: PodStatus | None = None
         self._container: ContainerStatus | None = None
 
@@ -61,6 +63,7 @@ class DetailPane(Vertical):
             yield self._events_tab
             yield self._details_tab
             yield self._timeline_tab
+            yield self._network_tab
 
     @property
     def inner(self) -> Widget:
@@ -74,6 +77,8 @@ class DetailPane(Vertical):
                 return self._events_tab.table
             case "timeline":
                 return self._timeline_tab
+            case "network":
+                return self._network_tab
         return self._details_tab
 
     @property
@@ -99,7 +104,7 @@ class DetailPane(Vertical):
     def _show(self) -> None:
         pod, container = self._pod, self._container
         names = [pod.id if pod else "", container.id if container else ""]
-        if self.active in ("console", "agent", "timeline"):
+        if self.active in ("console", "agent", "timeline", "network"):
             names = names[:1]
         self.border_title = "/".join(filter(None, names)) if self.active != "events" else "Events"
         for name, tab in self._log_tabs.items():
@@ -115,6 +120,10 @@ class DetailPane(Vertical):
             self._details_tab.show(pod, container)
         elif self.active == "timeline":
             self._timeline_tab.show(pod)
+        if self.active == "network":
+            self._network_tab.show(pod)
+        else:
+            self._network_tab.release()
 
     def tick(self) -> None:
         """A second has passed: ages are older."""

@@ -17,6 +17,7 @@ TABS: Final[tuple[tuple[str, str], ...]] = (
     ("events", "Events"),
     ("details", "Details"),
     ("timeline", "Timeline"),
+    ("network", "Network"),
 )
 
 

@@ -70,7 +70,7 @@ def parse_network(raw: bytes, *, source: str) -> NetworkList:
     if not isinstance(data, dict):
         raise FileProblem(f"{source} must hold one JSON object; put the keys into {{}}")
     name = data.get("name")
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not is_name(name):
         raise FileProblem(
             f"{source}: name must be letters, digits, '_', '.' and '-', beginning with a letter "
             f"or digit, not {shown(name)}"
@@ -127,7 +127,7 @@ def environment(
     Raises:
         ValueError: `ifname` is no name of an interface.
     """
-    if not INTERFACE.match(ifname) or ifname in {".", ".."}:
+    if not is_interface(ifname):
         raise ValueError(f"{ifname!r} is no name of an interface")
     return {
         "CNI_COMMAND": command,
@@ -137,6 +137,16 @@ def environment(
         "CNI_ARGS": ";".join(f"{key}={value}" for key, value in (args or {}).items()),
         "CNI_PATH": path,
     }
+
+
+def is_name(name: str) -> bool:
+    """Whether a network can be called so."""
+    return bool(_NAME.match(name))
+
+
+def is_interface(name: str) -> bool:
+    """Whether a link can be called so."""
+    return bool(INTERFACE.match(name)) and name not in {".", ".."}
 
 
 def request(
