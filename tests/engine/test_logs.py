@@ -142,3 +142,43 @@ def test_a_ps_table_becomes_rows():
 @given(st.text())
 def test_any_table_of_a_guest_is_survived(text: str):
     assert all(isinstance(row["pid"], int) for row in ps.parse_table(text))
+
+
+async def test_a_screen_gets_the_newest_of_a_flood_and_the_number_of_the_others(
+    runtime: Runtime, log: Path
+):
+    log.write_bytes(records(1, 3))
+    seen: list[LogLine] = []
+    flood = 50_000
+    following = runtime.logs("web", LogSource.CONTAINER, "main", follow=True, live=True)
+    async with asyncio.timeout(10):
+        seen += [await anext(following) for _ in range(3)]
+        asked = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)  # until it waits for more than there is
+        with log.open("ab") as file:  # and half a line more
+            file.write(records(4, flood) + records(flood + 1, flood + 1)[:20])
+        seen.append(await asked)
+        while numbers(seen[-1:]) != [flood]:
+            seen.append(await anext(following))
+        with log.open("ab") as file:
+            file.write(records(flood + 1, flood + 1)[20:])
+        seen.append(await anext(following))
+    await following.aclose()
+    shown = seen[3:]
+    assert 100 < len(shown) < 3000
+    assert numbers(shown) == list(range(flood + 2 - len(shown), flood + 2))
+    assert [line.skipped for line in shown] == [flood - 2 - len(shown), *[0] * (len(shown) - 1)]
+
+
+async def test_a_program_that_follows_gets_all_of_a_flood(runtime: Runtime, log: Path):
+    log.write_bytes(records(1, 1))
+    seen: list[LogLine] = []
+    async with asyncio.timeout(10):
+        async for line in runtime.logs("web", LogSource.CONTAINER, "main", follow=True):
+            seen.append(line)
+            if len(seen) == 1:
+                with log.open("ab") as file:
+                    file.write(records(2, 20_000))
+            if len(seen) == 20_000:
+                break
+    assert numbers(seen) == list(range(1, 20_001))

@@ -494,6 +494,7 @@ class FakeRuntime:
         follow: bool = False,
         since: datetime | None = None,
         tail: int | None = None,
+        live: bool = False,
     ) -> AsyncIterator[LogLine]:
         self.calls.append(("logs", pod_id, source, container_id))
         for line in self.log_lines:

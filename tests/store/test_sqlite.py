@@ -282,3 +282,26 @@ def test_a_hundred_pods_are_listed_quickly(store):
     begun = time.perf_counter()
     assert len(store.pods()) == 100
     assert time.perf_counter() - begun < 0.1
+
+
+def test_a_pod_that_nobody_has_changed_is_read_once(store, state):
+    with store.transaction() as tx:
+        for name in ("web", "db"):
+            container = ContainerConfig(id="main", rootfs="busybox", cmd=Cmd(args=("true",)))
+            tx.add_pod(
+                PodRecord(
+                    config=PodConfig(id=name),
+                    created=NOW,
+                    containers=(ContainerRecord(config=container),),
+                )
+            )
+    web, db = store.pods()
+    with closing(SqliteStore(state)) as other, other.transaction() as tx:
+        tx.save_container("db", replace(tx.container("db", "main"), exit_code=7))
+    again, changed = store.pods()
+    assert again is web
+    assert changed is not db
+    assert changed.containers[0].exit_code == 7
+    with store.transaction() as tx:
+        tx.drop_pod("web")
+    assert store.pods() == (changed,)

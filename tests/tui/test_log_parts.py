@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vctui.model.logs import LogLine
 from vctui.tui.terminal.cells import PLAIN, Run, Style
-from vctui.tui.widgets import log_line
+from vctui.tui.widgets import log_line, log_tab, log_view
 from vctui.tui.widgets.log_layout import Layout
 from vctui.tui.widgets.log_ring import MAX_LINE, LogRing
 from vctui.tui.widgets.log_search import Match, Search
@@ -165,3 +165,16 @@ def test_a_single_match_is_found_again() -> None:
 )
 def test_what_a_search_finds(pattern: str, text: str, spans: list[tuple[int, int]]) -> None:
     assert Search(pattern).spans(LogLine(text=text.encode())) == spans
+
+
+def test_lines_that_were_left_out_are_told_where_they_were() -> None:
+    batch = [LogLine(text=b"one"), LogLine(text=b"nine", skipped=1234), LogLine(text=b"ten")]
+    shown = log_tab._with_gaps(batch)
+    assert [line.text for line in shown] == [
+        b"one",
+        b"1,234 lines came too fast to be shown here; the log has them",
+        b"nine",
+        b"ten",
+    ]
+    assert shown[1].stream == log_view.NOTE
+    assert log_tab._with_gaps(batch[:1]) == batch[:1]

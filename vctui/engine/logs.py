@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime
@@ -21,6 +23,10 @@ from vctui.wire import crilog
 _BLOCK = 256 * 1024
 _LONGEST_LINE = 64 * 1024
 """Bytes after which a line that does not end is given out in pieces."""
+_FRAME = 1 / 20
+"""Seconds between two looks of a screen, which shows no more pictures."""
+_SCREENFULS = 64 * 1024
+"""Bytes for one such look: some dozen screens full."""
 
 
 async def read(
@@ -32,8 +38,12 @@ async def read(
     follow: bool = False,
     since: datetime | None = None,
     tail: int | None = None,
+    live: bool = False,
 ) -> AsyncGenerator[LogLine, None]:
     """Lines from the oldest kept one on; with `follow` until the pod is deleted.
+
+    With `live`, for a screen, followed lines that come faster than anybody reads are left out;
+    the next line says how many.
 
     Raises:
         NotFound: there is no such pod or container.
@@ -68,11 +78,16 @@ async def read(
             private_dir(path.parent)
             async with aclosing(notify.changes(path.parent)) as rings:
                 async for _ring in rings:
-                    for line in file.news():
+                    for line in file.news(_SCREENFULS if live else None):
+                        if skipped := file.skipped:
+                            joiner.skip(skipped)
+                            file.skipped = 0
                         for whole in joiner.feed(line):
                             yield whole
                     if not path.exists() and pod_id not in ctx.store.pod_ids():
                         return
+                    if live:  # what is written meanwhile rings once
+                        await asyncio.sleep(_FRAME)
         for whole in joiner.rest():
             yield whole
     finally:
@@ -86,6 +101,8 @@ class _LogFile:
         self._path = path
         self._file: BinaryIO | None = None
         self._half = b""
+        self.skipped = 0
+        """Lines that `news` has left out, until somebody sets it back."""
 
     def history(self, tail: int | None) -> Iterator[bytes]:
         """Complete lines that are there, the last `tail` where that is given."""
@@ -107,21 +124,22 @@ class _LogFile:
         if current:
             yield from self._lines(current)
 
-    def news(self) -> Iterator[bytes]:
-        """Complete lines that came since."""
+    def news(self, most: int | None = None) -> Iterator[bytes]:
+        """Complete lines that came since; of more than `most` bytes the last, and not what
+        comes while they are read."""
         if self._file:
-            yield from self._lines(self._file)
+            yield from self._news(self._file, most)
             try:
                 same = os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
             except FileNotFoundError:
                 return
             if same:
                 return
-            yield from self._lines(self._file)
+            yield from self._news(self._file, most)
         self.close()
         self._open()
         if self._file:
-            yield from self._lines(self._file)
+            yield from self._news(self._file, most)
 
     def close(self) -> None:
         if self._file:
@@ -134,8 +152,25 @@ class _LogFile:
         except FileNotFoundError:
             self._file = None
 
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        while block := file.read(_BLOCK):
+    def _news(self, file: BinaryIO, most: int | None) -> Iterator[bytes]:
+        if most is None:
+            yield from self._lines(file)
+            return
+        excess = os.fstat(file.fileno()).st_size - file.tell() - most
+        self._skip(file, excess)
+        yield from self._lines(file, most + min(excess, 0))
+
+    def _skip(self, file: BinaryIO, excess: int) -> None:
+        """Pass over the whole lines of so many bytes."""
+        while excess > 0 and (block := file.read(min(excess, _BLOCK))):
+            excess -= len(block)
+            ended, newline, self._half = (self._half + block).rpartition(b"\n")
+            self.skipped += ended.count(b"\n") + len(newline)
+            self._half = self._half[:_LONGEST_LINE]
+
+    def _lines(self, file: BinaryIO, most: int = sys.maxsize) -> Iterator[bytes]:
+        while block := file.read(min(_BLOCK, most)):
+            most -= len(block)
             *lines, self._half = (self._half + block).split(b"\n")
             yield from lines
             if len(self._half) > _LONGEST_LINE:
@@ -150,6 +185,12 @@ class _Joiner:
         self._parse = parse
         self._since = since
         self._parts: dict[str, LogLine] = {}
+        self._skipped = 0
+
+    def skip(self, lines: int) -> None:
+        """So many lines are left out here."""
+        self._parts.clear()
+        self._skipped += lines
 
     def feed(self, raw: bytes) -> Iterator[LogLine]:
         line = self._parse(raw)
@@ -159,6 +200,9 @@ class _Joiner:
             line = msgspec.structs.replace(line, text=part.text + line.text, time=part.time)
         if line.partial and len(line.text) < _LONGEST_LINE:
             self._parts[line.stream] = line
+        elif self._skipped:
+            yield msgspec.structs.replace(line, skipped=self._skipped)
+            self._skipped = 0
         else:
             yield line
 

@@ -33,7 +33,7 @@ from vctui.model.hostnetwork import HostNetwork, NetworkDetails
 from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
 from vctui.model.logs import LogLine, LogSource
-from vctui.model.pod import PodConfig, PodStatus, Resources
+from vctui.model.pod import PodConfig, PodRecord, PodStatus, Resources
 from vctui.model.ports import PortPair
 from vctui.model.template import Template
 from vctui.model.timeline import Timeline
@@ -60,6 +60,8 @@ class Runtime:
         self.settings = settings
         self._read_only = read_only
         self._opened: Context | None = None
+        self._listed: dict[str, tuple[PodRecord, PodStatus]] = {}
+        """Of the last list: a pod that has not changed keeps its status."""
 
     async def __aenter__(self) -> Self:
         for folder in (paths.locks_root(self.settings), self.settings.state_dir):
@@ -175,7 +177,14 @@ class Runtime:
 
     async def list_pods(self) -> tuple[PodStatus, ...]:
         """In the order of their creation (API: ListPod)."""
-        return tuple(status.pod_status(record) for record in self._reading.store.pods())
+        before, found = self._listed, {}
+        for record in self._reading.store.pods():
+            known = before.get(record.id)
+            if known is None or known[0] is not record:
+                known = (record, status.pod_status(record))
+            found[record.id] = known
+        self._listed = found
+        return tuple(shown for _, shown in found.values())
 
     async def status_pod(self, pod_id: str) -> PodStatus:
         """API: StatusPod. Raises NotFound."""
@@ -361,12 +370,23 @@ class Runtime:
         follow: bool = False,
         since: datetime | None = None,
         tail: int | None = None,
+        live: bool = False,
     ) -> AsyncGenerator[LogLine, None]:
-        """Lines of one of the pod's logs; with `follow` until the pod is deleted."""
+        """Lines of one of the pod's logs; with `follow` until the pod is deleted.
+
+        `live` is for a screen: what comes faster than anybody reads is left out, and counted.
+        """
         from vctui.engine import logs
 
         return logs.read(
-            self._reading, pod_id, source, container_id, follow=follow, since=since, tail=tail
+            self._reading,
+            pod_id,
+            source,
+            container_id,
+            follow=follow,
+            since=since,
+            tail=tail,
+            live=live,
         )
 
     # --- networks

@@ -27,3 +27,5 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`stdout` or `stderr` of a container; "" for the other sources."""
     partial: bool = False
     """The line goes on in the next one (it was too long, or has not ended yet)."""
+    skipped: int = 0
+    """So many lines before it were left out, because they came too fast for a screen."""

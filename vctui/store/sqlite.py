@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ _BUSY_SECONDS: Final = 10.0
 _PRUNE_EVERY: Final = 1024
 _KINDS: Final = frozenset(EventKind)
 _LITTLE_ROOM: Final = 1024 * 1024
+_Rows = tuple[str, tuple[tuple[str, str], ...]]
+"""The texts of a pod and of its containers, those with their ids."""
 _EVENT_COLUMNS: Final = "seq, time, kind, pod_id, container_id, token, message"
 
 
@@ -48,6 +50,7 @@ class SqliteStore(base.Store):
         self._bell = state_dir / "doorbell"
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._read: dict[str, tuple[_Rows, PodRecord]] = {}
         try:
             with _explained(self._path):
                 files.private_dir(state_dir)
@@ -71,13 +74,23 @@ class SqliteStore(base.Store):
         self._ring()
 
     def pods(self) -> tuple[PodRecord, ...]:
+        """A record that has not changed since the last call is the same object: of a thousand
+        pods, those are decoded that somebody has changed."""
         with self._snapshot() as connection:
             pods = connection.execute("SELECT id, record FROM pods ORDER BY position").fetchall()
             rows = connection.execute("SELECT pod_id, id, record FROM containers ORDER BY position")
-            containers: dict[str, list[ContainerRecord]] = {}
+            containers: dict[str, list[tuple[str, str]]] = {}
             for pod_id, container_id, text in rows:
-                containers.setdefault(pod_id, []).append(_container(pod_id, container_id, text))
-        return tuple(_pod(pod_id, text, containers.get(pod_id, ())) for pod_id, text in pods)
+                containers.setdefault(pod_id, []).append((container_id, text))
+        before, found = self._read, {}
+        for pod_id, text in pods:
+            of_pod = (text, tuple(containers.get(pod_id, ())))
+            known = before.get(pod_id)
+            if known is None or known[0] != of_pod:
+                known = (of_pod, _decoded(pod_id, *of_pod))
+            found[pod_id] = known
+        self._read = found
+        return tuple(record for _, record in found.values())
 
     def pod(self, pod_id: str) -> PodRecord:
         with self._snapshot() as connection:
@@ -311,7 +324,7 @@ def _read_pod(connection: sqlite3.Connection, pod_id: str) -> PodRecord:
     containers = connection.execute(
         "SELECT id, record FROM containers WHERE pod_id = ? ORDER BY position", (pod_id,)
     )
-    return _pod(pod_id, row[0], [_container(pod_id, *each) for each in containers])
+    return _decoded(pod_id, row[0], containers)
 
 
 def _read_execs(connection: sqlite3.Connection, pod_id: str) -> tuple[ExecRecord, ...]:
@@ -321,9 +334,11 @@ def _read_execs(connection: sqlite3.Connection, pod_id: str) -> tuple[ExecRecord
     return tuple(decode(text, ExecRecord, f"process {token!r}") for token, text in rows)
 
 
-def _pod(pod_id: str, text: str, containers: Sequence[ContainerRecord]) -> PodRecord:
+def _decoded(pod_id: str, text: str, containers: Iterable[tuple[str, str]]) -> PodRecord:
+    """Args: containers: id and text of each."""
     record = decode(text, PodRecord, f"pod {pod_id!r}")
-    return replace(record, containers=tuple(containers)) if containers else record
+    decoded = tuple(_container(pod_id, container_id, each) for container_id, each in containers)
+    return replace(record, containers=decoded) if decoded else record
 
 
 def _container(pod_id: str, container_id: str, text: str) -> ContainerRecord:

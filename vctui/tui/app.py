@@ -37,6 +37,9 @@ GRACE: Final = 5.0
 """Seconds that a change under way gets to complete when the console is closed."""
 LIMIT: Final = 60.0
 """Seconds for everything after that: undoing the change, closing the engine."""
+_TURN: Final = 0.001
+"""Seconds after which the engine's thread lets go of the interpreter when the screen's wants it:
+a key takes several turns."""
 
 
 def _actions() -> type[Provider]:
@@ -238,6 +241,7 @@ def run(
     Raises:
         InvalidConfig: `[keys]` cannot be used.
     """
+    sys.setswitchinterval(_TURN)
     app = ConsoleApp(
         settings,
         read_only=read_only or settings.console.read_only,

@@ -422,7 +422,7 @@ class Gateway:
         stream = LogStream()
 
         async def opened(runtime: Runtime) -> None:
-            lines = runtime.logs(pod_id, source, container_id, follow=follow, tail=tail)
+            lines = runtime.logs(pod_id, source, container_id, follow=follow, tail=tail, live=True)
             self._keep_streaming(stream.pump(aiter(lines)))
 
         await self._call(opened)
@@ -470,4 +470,4 @@ def _same(known: dict[str, PodStatus], pod: PodStatus) -> PodStatus:
     """The object that stood for this pod before, if nothing has changed: panes compare by
     identity."""
     old = known.get(pod.id)
-    return old if old is not None and old == pod else pod
+    return old if old is not None and (old is pod or old == pod) else pod

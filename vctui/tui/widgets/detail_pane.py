@@ -54,6 +54,7 @@ class DetailPane(Vertical):
         self._network_tab = NetworkTab(gateway, id="network")
         self._pod: PodStatus | None = None
         self._container: ContainerStatus | None = None
+        self._events: tuple[Event, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield self._tabs
@@ -120,6 +121,8 @@ class DetailPane(Vertical):
             self._details_tab.show(pod, container)
         elif self.active == "timeline":
             self._timeline_tab.show(pod)
+        elif self.active == "events":
+            self._events_tab.show(self._events)
         if self.active == "network":
             self._network_tab.show(pod)
         else:
@@ -131,7 +134,9 @@ class DetailPane(Vertical):
             self._details_tab.show(self._pod, self._container)
 
     def show_events(self, events: tuple[Event, ...]) -> None:
-        self._events_tab.show(events)
+        self._events = events
+        if self.active == "events":
+            self._events_tab.show(events)
 
     def add_event(self, event: Event) -> None:
         self._events_tab.add(event)

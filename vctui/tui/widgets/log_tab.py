@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from vctui.errors import VctuiError
-from vctui.model.logs import LogSource
+from vctui.model.logs import LogLine, LogSource
 from vctui.tui import workers
-from vctui.tui.widgets.log_view import LogView
+from vctui.tui.widgets.log_view import NOTE, LogView
 
 if TYPE_CHECKING:
     from vctui.model.container import ContainerStatus
@@ -72,8 +72,21 @@ class LogTab(Vertical):
             )
             try:
                 async for batch in stream.batches():
-                    self.view.append(batch)
+                    self.view.append(_with_gaps(batch))
             finally:
                 stream.stop()
         except VctuiError as error:
             self.view.note(error.message)
+
+
+def _with_gaps(batch: list[LogLine]) -> list[LogLine]:
+    """The lines, and a note wherever some were left out."""
+    if not any(line.skipped for line in batch):
+        return batch
+    shown: list[LogLine] = []
+    for line in batch:
+        if line.skipped:
+            words = f"{line.skipped:,} lines came too fast to be shown here; the log has them"
+            shown.append(LogLine(text=words.encode(), stream=NOTE))
+        shown.append(line)
+    return shown

@@ -36,6 +36,9 @@ NOTE: Final = "note"
 
 _FRAME: Final = 1 / 20
 """Seconds between two looks at what has come in."""
+_FLOOD: Final = 100
+_FLOOD_FRAME: Final = 1 / 8
+"""Where so many lines wait at once nobody can read them: fewer pictures leave time for keys."""
 _BUSY: Final = 0.01
 """Seconds of a frame for taking it in, and how many lines are taken between two looks at the
 clock."""
@@ -137,7 +140,8 @@ class LogView(ScrollView, can_focus=True):
             del self._incoming[:excess]
             self._lay_out()
         if self._frame is None and self._incoming and self.is_attached:
-            self._frame = self.set_timer(_FRAME, self._show_incoming)
+            wait = _FRAME if len(self._incoming) < _FLOOD else _FLOOD_FRAME
+            self._frame = self.set_timer(wait, self._show_incoming)
 
     def note(self, text: str) -> None:
         """Say something between the lines, such as why no more come."""

@@ -86,7 +86,7 @@ def test_the_whole_of_it():
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-machine",
         "q35,accel=tcg,usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off",
-        *("-cpu", "max", "-rtc", "base=utc,driftfix=slew", "-smp", "2", "-m", "300M"),
+        *("-cpu", "max,-erms", "-rtc", "base=utc,driftfix=slew", "-smp", "2", "-m", "300M"),
         *("-device", "pcie-root-port,id=bridge-port-0,bus=pcie.0,chassis=1"),
         *("-device", "pcie-pci-bridge,id=pci-bridge-0,bus=bridge-port-0"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),

@@ -33,7 +33,7 @@ _BOARDS: Final = {
 }
 """A microvm tells the guest of its devices by ACPI; its serial port is added as on the others."""
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-_CPU: Final = {"kvm": "host", "tcg": "max"}
+_CPU: Final = {"kvm": "host", "tcg": "max,-erms"}
 _MIB: Final = 1024 * 1024
 DEFAULT_BRIDGES: Final = 1
 MAX_KERNEL_COMMAND_LINE: Final = 2047
