@@ -135,3 +135,52 @@ def test_block_devices_can_be_kept_from_the_machine(
     )
     assert "disable_block_device_use is set" in error["message"]
     host.do("pod", "delete", "kept")
+
+
+def open_in(pid: int, device: str) -> bool:
+    """Whether a process has the device open."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(str(link.readlink()))
+        except OSError:
+            continue
+    return device in links
+
+
+def test_an_engine_killed_while_it_plugs_or_unplugs_leaves_no_disk(
+    host: Host, disk: Callable[[str], str]
+):
+    device = disk("main")
+    document = {"id": "cut", "containers": [container("other", "busybox")]}
+    host.do("pod", "run", host.file("cut.json", json.dumps(document)))
+    pid = host.status("cut")["machine"]["pid"]
+    host.do("container", "create", "cut", host.file("c.json", json.dumps(container("c1", device))))
+
+    starting = host.start("container", "start", "cut", "c1")
+    wait_until(lambda: open_in(pid, device), "QEMU to open the disk")
+    starting.kill()
+    starting.communicate(timeout=20)
+    assert host.status("cut")["operation"] == ""
+    told = host.container("cut", "c1")
+    assert (told["state"], told["devices"]) == ("stopped", [])
+    assert not open_in(pid, device)
+
+    host.do("container", "start", "cut", "c1")
+    sh(host, "cut", "c1", "echo kept > /file")
+    stopping = host.start("container", "stop", "cut", "c1")
+    wait_until(
+        lambda: host.ask("pod", "list")[0]["operation"] or stopping.poll() is not None,
+        "the stop to begin",
+    )
+    stopping.kill()
+    stopping.communicate(timeout=20)
+    told = host.container("cut", "c1")
+    assert (told["state"], told["devices"]) == ("stopped", [])
+    assert not open_in(pid, device)
+    assert host.status("cut")["state"] == "running"
+    subprocess.run(["e2fsck", "-fn", device], check=True, capture_output=True)
+
+    host.do("container", "start", "cut", "c1")
+    assert sh(host, "cut", "c1", "cat /file") == "kept\n"
+    host.do("pod", "delete", "cut")

@@ -9,7 +9,7 @@ import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
 from vctui.drivers.shims.base import ShimParams
-from vctui.engine import devices, files, images, ps, status
+from vctui.engine import devices, files, images, ps, resources, status
 from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
@@ -90,12 +90,15 @@ async def start(ctx: Context, pod_id: str, container_id: str) -> None:
             with ctx.store.transaction() as tx:
                 tx.save_container(pod_id, ContainerRecord(config=one.config))
             try:
+                with span("size of the machine"):
+                    await resources.fit(ctx, pod_id, agent, starting=(container_id,))
                 await launch(ctx, record, one, agent)
             except BaseException:
                 await _remove_from_guest(agent, container_id)
                 files.release(ctx, pod_id, container_id)
                 with contextlib.suppress(HypervisorError):
                     await devices.detach(ctx, pod_id, container_id)
+                await resources.give_back(ctx, pod_id)
                 raise
         with ctx.store.transaction() as tx:
             _done(tx, pod_id)
@@ -170,6 +173,8 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
                     pod_id, msgspec.structs.replace(current, state=State.STOPPED, finished=now())
                 )
                 tx.emit(event(EventKind.CONTAINER_STOPPED, pod_id, "stopped", container_id))
+        await resources.give_back(ctx, pod_id)
+        with ctx.store.transaction() as tx:
             _done(tx, pod_id)
 
 
@@ -221,8 +226,10 @@ async def delete(ctx: Context, pod_id: str, container_id: str) -> None:
         files.forget(ctx, pod_id, container_id)
         with ctx.store.transaction() as tx:
             tx.drop_container(pod_id, container_id)
-            _done(tx, pod_id)
             tx.emit(event(EventKind.CONTAINER_DELETED, pod_id, "deleted", container_id))
+        await resources.give_back(ctx, pod_id)
+        with ctx.store.transaction() as tx:
+            _done(tx, pod_id)
 
 
 async def set_pid(ctx: Context, pod_id: str, container_id: str, pid: int) -> None:

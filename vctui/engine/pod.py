@@ -18,6 +18,7 @@ from vctui.engine import (
     network,
     recovery,
     registry,
+    resources,
     templates,
     timeline,
 )
@@ -219,6 +220,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             with span("prepare the guest"):
                 hostname = record.config.hostname or pod_id
                 await agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected)
+            with span("size of the machine"):
+                everyone = tuple(one.id for one in record.containers)
+                await resources.fit(ctx, pod_id, agent, starting=everyone)
             for one in record.containers:
                 progress(f"starting container {one.id}")
                 with span(f"container {one.id}"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import devices, images, network, paths
+from vctui.engine import devices, images, network, paths, resources
 from vctui.engine.context import Context, event, now
 from vctui.engine.shelf import Shelf
 from vctui.errors import NotFound, VctuiError
@@ -171,11 +171,12 @@ async def _finish_interrupted(ctx: Context, record: PodRecord) -> PodRecord:
 async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord:
     """A change of one container was interrupted: the pod goes on, the container is stopped."""
     verb, _, container_id = record.operation.partition(" ")
-    if (
+    alive = (
         record.state is State.RUNNING
-        and record.machine
+        and record.machine is not None
         and ctx.hypervisor(record).alive(record.machine)
-    ):
+    )
+    if alive:
         try:
             async with ctx.agent(record) as agent:
                 await agent.remove_container(container_id, timeout=5.0)
@@ -193,6 +194,8 @@ async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord
                 reason = f"its {verb} was interrupted; start it again"
                 tx.save_container(record.id, _ended(container, reason))
         tx.emit(event(EventKind.RECOVERED, record.id, f"{verb} was interrupted", container_id))
+    if alive:
+        await resources.give_back(ctx, record.id, certain=True)
     return ctx.store.pod(record.id)
 
 

@@ -203,7 +203,7 @@ def set_clock(seconds: int, microseconds: int) -> None:
         raise AgentError(f"the clock cannot be set: {error.strerror}") from error
 
 
-async def online(loop: Loop, sys: str, cpus: int, *, memory: bool, patience: float = 3.0) -> None:
+async def online(loop: Loop, sys: str, cpus: int, *, memory: bool, patience: float = 10.0) -> None:
     """Set processors, until `cpus` are, and memory blocks online (sheet §7: OnlineCPUMem).
 
     Raises:

@@ -112,7 +112,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     device_infos: tuple[DeviceInfo, ...] = ()
     """Devices that it has besides the usual ones."""
     resources: ContainerResources = ContainerResources()
-    """Limits of the container in the machine; its size is the pod's `vm_config`."""
+    """Its limits. A machine grows for a container that is added to a running pod."""
     linux: Linux = Linux()
     """What it sees and may change of the guest's kernel."""
     start_hooks: tuple[Hook, ...] = ()

@@ -16,6 +16,8 @@ class EventKind(StrEnum):
     POD_STOPPED = "pod-stopped"
     POD_PAUSED = "pod-paused"
     POD_RESUMED = "pod-resumed"
+    POD_RESIZED = "pod-resized"
+    """Its machine was given processors or memory, or gave processors back."""
     POD_DELETED = "pod-deleted"
     CONTAINER_CREATED = "container-created"
     CONTAINER_STARTED = "container-started"

@@ -92,6 +92,20 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     """The disk image that the guest has as its root."""
     vcpus: int = 1
-    """At its start."""
+    """Those that it has now; 0 where that is to be looked up."""
     memory: int = 0
-    """MiB."""
+    """MiB that it has now."""
+    boot_vcpus: int = 0
+    """Those that it was started with."""
+    boot_memory: int = 0
+    """MiB that it was started with."""
+    max_vcpus: int = 0
+    """What it can have while it runs; 0 for a machine whose size is fixed."""
+    max_memory: int = 0
+    """MiB, likewise."""
+
+    @property
+    def keeps_vcpus(self) -> bool:
+        """Whether processors that it was given stay: QEMU's emulation ends with a failed assertion
+        (tcg_register_thread) when it is given one again after it has taken one away."""
+        return self.accelerator == "tcg"

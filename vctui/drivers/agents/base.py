@@ -146,6 +146,14 @@ class Agent(ABC):
         """Raises AgentUnsupported where the agent has no such call."""
 
     @abstractmethod
+    async def online(self, *, vcpus: int) -> None:
+        """Have the guest use processors, until `vcpus` are there, and memory that was plugged in.
+
+        Raises:
+            AgentError: there are not so many after a while.
+        """
+
+    @abstractmethod
     async def set_clock(self) -> None:
         """Give the guest the host's time (after a pause)."""
 

@@ -71,6 +71,15 @@ class TemplateFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Of a machine."""
+
+    vcpus: int
+    memory: int
+    """MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachinePlan:
     """Everything a virtual machine is started from; nothing is looked up later."""
 
@@ -174,6 +183,31 @@ class Hypervisor(ABC):
 
         Raises:
             HypervisorError: the guest does not let go of it.
+        """
+
+    @abstractmethod
+    async def size(self, plan_dir: Path, machine: Machine) -> Size:
+        """What the running machine has, whatever its record says. Raises HypervisorError."""
+
+    @abstractmethod
+    async def resize(
+        self, plan_dir: Path, machine: Machine, config: HypervisorConfig, wanted: Size
+    ) -> Size:
+        """Give the running machine processors and memory, or take processors away.
+
+        Processors that it booted with stay, and so do all of a machine that `keeps_vcpus`. Memory
+        is never taken away: guests seldom let go of it. The guest uses what it was given once its
+        agent is told. Idempotent, also where an earlier call was cut off at any point.
+
+        Args:
+            config: of the pod, for the kind of memory.
+            wanted: within the machine's `max_vcpus` and `max_memory`.
+
+        Returns:
+            What the machine has now: memory comes in blocks.
+
+        Raises:
+            HypervisorError: it cannot be, or only in part; what was plugged in stays.
         """
 
     @abstractmethod

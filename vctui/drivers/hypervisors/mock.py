@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from vctui.drivers.hypervisors.base import (
     BlockDevice,
     Hypervisor,
     MachinePlan,
     Place,
+    Size,
     TemplateFit,
 )
-from vctui.model.hypervisor import Machine
+from vctui.model.hypervisor import HypervisorConfig, Machine
+
+_MAX_VCPUS: Final = 16
+_MAX_MEMORY: Final = 1024 * 1024
+"""MiB."""
 
 
 class MockHypervisor(Hypervisor):
@@ -39,6 +45,10 @@ class MockHypervisor(Hypervisor):
             image=str(plan.image or ""),
             vcpus=plan.vcpus,
             memory=plan.memory,
+            boot_vcpus=plan.vcpus,
+            boot_memory=plan.memory,
+            max_vcpus=_MAX_VCPUS,
+            max_memory=_MAX_MEMORY,
         )
 
     async def template_fit(self, plan: MachinePlan) -> TemplateFit:
@@ -64,6 +74,14 @@ class MockHypervisor(Hypervisor):
 
     async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:
         """Nothing was plugged in."""
+
+    async def size(self, plan_dir: Path, machine: Machine) -> Size:
+        return Size(vcpus=machine.vcpus, memory=machine.memory)
+
+    async def resize(
+        self, plan_dir: Path, machine: Machine, config: HypervisorConfig, wanted: Size
+    ) -> Size:
+        return Size(vcpus=wanted.vcpus, memory=max(wanted.memory, machine.memory))
 
     def alive(self, machine: Machine) -> bool:
         return machine.uuid not in self._stopped

@@ -55,6 +55,7 @@ def build(
     image_size: int = 0,
     tsc_khz: int = 0,
     max_vcpus: int = 0,
+    max_memory: int = 0,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -68,6 +69,7 @@ def build(
         image_size=image_size,
         tsc_khz=tsc_khz,
         max_vcpus=max_vcpus,
+        max_memory=max_memory,
     )
     return list(argv)
 
@@ -231,6 +233,22 @@ def test_there_is_room_for_processors_that_come_later():
     assert values(build(plan(vcpus=9), max_vcpus=8), "-smp") == ["9"]
     config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
     assert values(build(plan(config), max_vcpus=8), "-smp") == ["2"]
+
+
+def test_there_is_room_for_memory_that_comes_later():
+    """And the guest's kernel sets none of it aside for devices that cannot reach so far."""
+    argv = build(plan(), max_memory=4096)
+    assert values(argv, "-m") == ["300M,slots=16,maxmem=4096M"]
+    assert values(argv, "-append")[0].endswith(" iommu=off memhp_default_state=online")
+    for size in (299, 300):
+        argv = build(plan(), max_memory=size)
+        assert values(argv, "-m") == ["300M"]
+        assert "iommu=off" not in values(argv, "-append")[0]
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    assert values(build(plan(config), max_memory=4096), "-m") == ["300M"]
+    config = HypervisorConfig(machine_accelerators="nvdimm")
+    argv = build(plan(config, image=Path("/i")), image_size=3 * 2**20, max_memory=4096)
+    assert values(argv, "-m") == ["300M,slots=17,maxmem=4099M"]
 
 
 def test_what_the_plan_does_not_have_is_left_out():

@@ -108,6 +108,7 @@ def machine() -> Machine:
     return Machine(uuid="u", pid=os.getpid(), pid_started=process.start_time(os.getpid()))
 
 
+PERIPHERAL = ("qom-list", {"path": "/machine/peripheral"})
 BLK = {"name": "virtio-drive-1", "type": "child<virtio-blk-pci>"}
 DISK = BlockDevice(name="drive-1", path=Path("/dev/loop7"))
 NODE = (
@@ -173,9 +174,9 @@ async def test_unplugging_what_is_not_there_is_no_error(tmp_path, control, machi
 async def test_a_guest_that_keeps_its_device_is_told(tmp_path, control, machine, monkeypatch):
     monkeypatch.setattr("vctui.drivers.hypervisors.qemu.hotplug._UNPLUG", 0.1)
     control.answers["qom-list"] = [BLK]
-    with pytest.raises(HypervisorError, match="does not let go of the device 'drive-1'"):
+    with pytest.raises(HypervisorError, match="does not let go of the device 'virtio-drive-1'"):
         await Qemu(tmp_path).unplug(tmp_path, machine, "drive-1")
-    assert control.asked[-1][0] == "device_del"
+    assert control.asked[-2:] == [("device_del", {"id": "virtio-drive-1"}), PERIPHERAL]
 
 
 async def test_a_disk_of_the_scsi_controller_takes_the_lowest_free_lun(tmp_path, control, machine):

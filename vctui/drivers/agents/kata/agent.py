@@ -221,6 +221,11 @@ class KataAgent(Agent):
         )
         return answer.process_list
 
+    async def online(self, *, vcpus: int) -> None:
+        await self._do(
+            "OnlineCPUMem", agent_pb2.OnlineCPUMemRequest(wait=True, nb_cpus=vcpus, cpu_only=False)
+        )
+
     async def set_clock(self) -> None:
         seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
         request = agent_pb2.SetGuestDateTimeRequest(Sec=seconds, Usec=fraction // 1000)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vctui.drivers.hypervisors.base import MachinePlan
+from vctui.drivers.hypervisors.base import MachinePlan, Size
 from vctui.drivers.hypervisors.qemu import nics
 from vctui.model.hypervisor import Param
 from vctui.model.kinds import BlockDeviceDriver, MachineType
@@ -36,6 +36,11 @@ _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourceco
 _CPU: Final = {"kvm": "host", "tcg": "max,-erms"}
 _MIB: Final = 1024 * 1024
 DEFAULT_BRIDGES: Final = 1
+DIMMS: Final = 16
+"""How many times a machine can be given memory."""
+_MORE_MEMORY: Final = ("iommu=off", "memhp_default_state=online")
+"""For a machine that can be given memory. A kernel that expects some above 4 GiB would set 64 MiB
+aside for devices that cannot reach it, of which there are none."""
 MAX_KERNEL_COMMAND_LINE: Final = 2047
 """Bytes that a Linux kernel on x86 takes (COMMAND_LINE_SIZE less its NUL)."""
 
@@ -59,14 +64,17 @@ def has_nvdimm(plan: MachinePlan) -> bool:
     return plan.image is not None and "nvdimm=on" in _accelerators(plan)
 
 
-def kernel_command_line(plan: MachinePlan, root: Root | None = None, *, tsc_khz: int = 0) -> str:
+def kernel_command_line(
+    plan: MachinePlan, root: Root | None = None, *, tsc_khz: int = 0, grows: bool = False
+) -> str:
     """Where the image's root is, parameters of guest and agent, then the pod's own, which win by
     being last."""
+    memory = _MORE_MEMORY if grows else ()
     clock = (f"tsc_early_khz={tsc_khz}",) if tsc_khz else ()
     place = _root_parameters(plan, root) if root is not None else ()
     debug = ("debug",) if plan.config.debug else ()
     own = (str(param) for param in plan.config.kernel_params)
-    return " ".join((*place, *plan.kernel_params, *clock, *debug, *own))
+    return " ".join((*place, *plan.kernel_params, *memory, *clock, *debug, *own))
 
 
 def build(
@@ -82,6 +90,7 @@ def build(
     image_size: int = 0,
     tsc_khz: int = 0,
     max_vcpus: int = 0,
+    max_memory: int = 0,
     queues: Mapping[str, nics.Queues] | None = None,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
@@ -97,17 +106,19 @@ def build(
         root: where in `plan.image` the root file system is.
         image_size: of `plan.image`, in bytes.
         tsc_khz: frequency of the processor's counter, for guests that cannot find it out.
-        max_vcpus: how many processors there can be in the end, where they can be plugged in.
+        max_vcpus: how many processors there can be in the end; 0: no more.
+        max_memory: MiB that there can be in the end; 0: no more.
         queues: of the endpoints' taps, by the endpoint's id.
     """
     has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
     virtio = _Virtio(legacy=nested, pci=has_pci)
+    most = Size(vcpus=max_vcpus, memory=max_memory) if has_pci else Size(vcpus=0, memory=0)
     return (
         str(program),
         *_identity(plan),
         *(("-sandbox", _SANDBOX) if sandbox else ()),
         *_board(plan, accelerator, nested, huge_pages),
-        *_size(plan, max_vcpus if has_pci else 0, image_size),
+        *_size(plan, most, image_size),
         *(_bridges(plan) if has_pci else ()),
         *_scsi(plan, virtio),
         *_entropy(virtio),
@@ -115,7 +126,7 @@ def build(
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
         *_nics(plan, virtio, queues or {}),
-        *_boot(plan, root, tsc_khz),
+        *_boot(plan, root, tsc_khz, grows=most.memory > plan.memory),
         *(("-incoming", "defer") if plan.restores else ()),
         *_additional(plan.config.hypervisor_params),
     )
@@ -171,17 +182,16 @@ def _board(
     return ("-machine", machine, *arguments)
 
 
-def _size(plan: MachinePlan, max_vcpus: int, image_size: int) -> tuple[str, ...]:
-    """Processors and memory.
-
-    There is no room for more memory: a kernel that expects memory above 4 GiB sets 64 MiB aside
-    for devices that cannot reach it.
-    """
+def _size(plan: MachinePlan, most: Size, image_size: int) -> tuple[str, ...]:
+    """Processors and memory, with room for more of both."""
     vcpus, memory = str(plan.vcpus), f"{plan.memory}M"
-    if max_vcpus > plan.vcpus:
-        vcpus += f",maxcpus={max_vcpus}"
+    if most.vcpus > plan.vcpus:
+        vcpus += f",maxcpus={most.vcpus}"
+    end, slots = max(most.memory, plan.memory), DIMMS if most.memory > plan.memory else 0
     if has_nvdimm(plan):
-        memory += f",slots=1,maxmem={plan.memory + -(-image_size // _MIB)}M"
+        end, slots = end + -(-image_size // _MIB), slots + 1
+    if slots:
+        memory += f",slots={slots},maxmem={end}M"
     return ("-smp", vcpus, "-m", memory)
 
 
@@ -299,7 +309,7 @@ def _root_parameters(plan: MachinePlan, root: Root) -> tuple[str, ...]:
     return (place, kind, *dax, "ro")
 
 
-def _boot(plan: MachinePlan, root: Root | None, tsc_khz: int) -> tuple[str, ...]:
+def _boot(plan: MachinePlan, root: Root | None, tsc_khz: int, *, grows: bool) -> tuple[str, ...]:
     arguments: list[str] = []
     if plan.config.firmware_path:
         arguments += ["-bios", plan.config.firmware_path]
@@ -307,7 +317,7 @@ def _boot(plan: MachinePlan, root: Root | None, tsc_khz: int) -> tuple[str, ...]
         arguments += ["-kernel", str(plan.kernel)]
         if plan.initrd is not None:
             arguments += ["-initrd", str(plan.initrd)]
-        if command_line := kernel_command_line(plan, root, tsc_khz=tsc_khz):
+        if command_line := kernel_command_line(plan, root, tsc_khz=tsc_khz, grows=grows):
             arguments += ["-append", command_line]
     return tuple(arguments)
 

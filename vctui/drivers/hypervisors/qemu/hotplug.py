@@ -15,7 +15,7 @@ from vctui.model.kinds import BlockDeviceDriver
 if TYPE_CHECKING:
     from vctui.drivers.hypervisors.qemu.qmp import Session
 
-_PERIPHERAL: Final = "/machine/peripheral"
+PERIPHERAL: Final = "/machine/peripheral"
 """Where QEMU keeps the devices that were given an id."""
 _SCSI_DISK: Final = "child<scsi-hd>"
 _PENDING: Final = "already in the process of unplug"
@@ -52,8 +52,8 @@ async def plug(session: Session, device: BlockDevice) -> Place:
 
 async def unplug(session: Session, name: str) -> None:
     """See Hypervisor.unplug."""
-    if await _is_there(session, name):
-        await _remove_device(session, name)
+    if await _is_there(session, device_id(name)):
+        await take_out(session, device_id(name))
     nodes = await session.execute("query-named-block-nodes", {"flat": True})
     if any(node.get("node-name") == name for node in nodes):
         await session.execute(*remove_node(name))
@@ -79,55 +79,66 @@ def add_block(name: str, place: slots.Slot | slots.Lun) -> Command:
     return "device_add", {"driver": "virtio-blk-pci", **common, **where}
 
 
-def remove_device(name: str) -> Command:
-    return "device_del", {"id": device_id(name)}
-
-
 def remove_node(name: str) -> Command:
     return "blockdev-del", {"node-name": name}
 
 
-def is_gone(event: Mapping[str, Any], name: str) -> bool:
+def is_gone(event: Mapping[str, Any], device: str) -> bool:
     """Whether the event tells that the guest has let go of the device."""
-    return event.get("event") == "DEVICE_DELETED" and event.get("data", {}).get(
-        "device"
-    ) == device_id(name)
+    about = event.get("data", {}).get("device")
+    return event.get("event") == "DEVICE_DELETED" and about == device
 
 
-async def _remove_device(session: Session, name: str) -> None:
+def is_kept(event: Mapping[str, Any], device: str) -> bool:
+    """Whether the event tells that the guest will not let go of it."""
+    about = event.get("data", {}).get("device")
+    return event.get("event") == "DEVICE_UNPLUG_GUEST_ERROR" and about == device
+
+
+async def take_out(session: Session, device: str) -> None:
+    """Unplug a device by QEMU's own id for it, and wait until the guest has let go of it.
+
+    Raises:
+        HypervisorError: the guest does not.
+    """
     try:
-        await session.execute(*remove_device(name))
+        await session.execute("device_del", {"id": device})
     except HypervisorError as error:
-        if not await _is_there(session, name):
+        if not await _is_there(session, device):
             return  # the guest let go of it meanwhile
         if _PENDING not in str(error):
             raise
     try:
         async with asyncio.timeout(_UNPLUG):
-            await _gone(session, name)
+            await _gone(session, device)
     except TimeoutError as error:
-        raise HypervisorError(
-            f"the guest does not let go of the device {name!r} within {_UNPLUG:g} s; "
-            "try again, or stop the pod"
-        ) from error
+        if await _is_there(session, device):
+            raise HypervisorError(
+                f"the guest does not let go of the device {device!r} within {_UNPLUG:g} s; "
+                "try again, or stop the pod"
+            ) from error
 
 
-async def _gone(session: Session, name: str) -> None:
+async def _gone(session: Session, device: str) -> None:
     async for event in session.events():
-        if is_gone(event, name):
+        if is_gone(event, device):
             return
+        if is_kept(event, device):
+            raise HypervisorError(
+                f"the guest does not let go of the device {device!r}; try again, or stop the pod"
+            )
     raise HypervisorError("QEMU went away before the device was unplugged; look at the pod")
 
 
-async def _is_there(session: Session, name: str) -> bool:
-    return any(one["name"] == device_id(name) for one in await _peripherals(session))
+async def _is_there(session: Session, device: str) -> bool:
+    return any(one["name"] == device for one in await _peripherals(session))
 
 
 async def _used_luns(session: Session) -> list[slots.Lun]:
     used = []
     for one in await _peripherals(session):
         if one["type"] == _SCSI_DISK:
-            path = f"{_PERIPHERAL}/{one['name']}"
+            path = f"{PERIPHERAL}/{one['name']}"
             target, lun = [
                 await session.execute("qom-get", {"path": path, "property": key})
                 for key in ("scsi-id", "lun")
@@ -137,5 +148,5 @@ async def _used_luns(session: Session) -> list[slots.Lun]:
 
 
 async def _peripherals(session: Session) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = await session.execute("qom-list", {"path": _PERIPHERAL})
+    found: list[dict[str, Any]] = await session.execute("qom-list", {"path": PERIPHERAL})
     return found

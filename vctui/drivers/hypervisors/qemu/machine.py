@@ -16,9 +16,18 @@ from vctui.drivers.hypervisors.base import (
     Hypervisor,
     MachinePlan,
     Place,
+    Size,
     TemplateFit,
 )
-from vctui.drivers.hypervisors.qemu import accel, cmdline, hotplug, nics, program, template
+from vctui.drivers.hypervisors.qemu import (
+    accel,
+    cmdline,
+    hotplug,
+    nics,
+    program,
+    resizing,
+    template,
+)
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -29,7 +38,7 @@ from vctui.errors import (
 )
 from vctui.linux import files, netns, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
-from vctui.model.hypervisor import Machine
+from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import MachineType
 from vctui.telemetry.trace import span
 from vctui.wire import disk
@@ -74,7 +83,7 @@ class Qemu(Hypervisor):
         ):
             if path is not None:
                 _check_readable(plan, key, Path(path))
-        length = len(os.fsencode(cmdline.kernel_command_line(plan, _find_root(plan))))
+        length = len(os.fsencode(cmdline.kernel_command_line(plan, _find_root(plan), grows=True)))
         if length > cmdline.MAX_KERNEL_COMMAND_LINE:
             raise InvalidConfig(
                 f"the kernel parameters of pod {plan.pod_id!r} take {length} bytes, but a kernel "
@@ -149,6 +158,17 @@ class Qemu(Hypervisor):
         async with self._session(plan_dir, machine) as session:
             await hotplug.unplug(session, name)
 
+    async def size(self, plan_dir: Path, machine: Machine) -> Size:
+        async with self._session(plan_dir, machine) as session:
+            return await resizing.size(session, machine)
+
+    async def resize(
+        self, plan_dir: Path, machine: Machine, config: HypervisorConfig, wanted: Size
+    ) -> Size:
+        huge_pages = probe.huge_pages().folder if config.huge_pages else None
+        async with self._session(plan_dir, machine) as session:
+            return await resizing.resize(session, machine, config, wanted, huge_pages=huge_pages)
+
     def alive(self, machine: Machine) -> bool:
         return process.is_alive(machine.pid, machine.pid_started)
 
@@ -184,6 +204,10 @@ class Qemu(Hypervisor):
             image=str(plan.image or ""),
             vcpus=plan.vcpus,
             memory=plan.memory,
+            boot_vcpus=plan.vcpus,
+            boot_memory=plan.memory,
+            max_vcpus=_most(plan).vcpus,
+            max_memory=_most(plan).memory,
         )
 
     async def _look(self, plan: MachinePlan) -> _Found:
@@ -246,7 +270,8 @@ class _Found:
             sandbox=self.built.sandbox,
             nested=_is_nested(plan, self.choice),
             tsc_khz=self.tsc_khz,
-            max_vcpus=min(os.cpu_count() or 1, _MOST_VCPUS),
+            max_vcpus=_most(plan).vcpus,
+            max_memory=_most(plan).memory,
             root=_find_root(plan),
             image_size=plan.image.stat().st_size if plan.image else 0,
             huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
@@ -263,6 +288,14 @@ async def _is_open(session: Session, port: str) -> bool:
 
 def _control(run_dir: Path) -> Path:
     return run_dir / f"{cmdline.CONTROL}.sock"
+
+
+def _most(plan: MachinePlan) -> Size:
+    """What the machine can grow to on this host; zeros for one that cannot."""
+    if plan.config.hypervisor_machine_type is MachineType.MICROVM:
+        return Size(vcpus=0, memory=0)
+    vcpus = max(plan.vcpus, min(os.cpu_count() or 1, _MOST_VCPUS))
+    return Size(vcpus=vcpus, memory=probe.memory_mib()[0])
 
 
 def _check_resources(plan: MachinePlan) -> None:
