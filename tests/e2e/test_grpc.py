@@ -25,15 +25,21 @@ TICKS = (
 def pod(host: Host) -> str:
     """Told only where kernel and initrd are, as for a guest that others have built."""
     (guest, *_) = host.ask("guest", "list")
-    parameters = [word.partition("=") for word in (*guest["kernel_params"], FACE)]
-    config = {
-        "kernel_path": guest["kernel"],
-        "initrd_path": guest["initrd"],
-        "kernel_params": [{"key": key, "value": value} for key, _, value in parameters],
-    }
+    parameters = [f"--kernel-param={word}" for word in (*guest["kernel_params"], FACE)]
+    files = ("--kernel", guest["kernel"], "--initrd", guest["initrd"])
+    host.do("guest", "add", "old", *files, *parameters)
     containers = (("clock", TICKS), ("idle", "sleep 100000"))
-    host.do("pod", "run", host.pod("first", *containers, hypervisor_config=config))
+    host.do("pod", "run", host.pod("first", *containers, guest="old"))
     return "first"
+
+
+def test_a_guest_is_checked_by_asking_its_agent(host: Host):
+    host.do("guest", "build", "--flavour", "grpc")
+    report = host.ask("guest", "check", "grpc")
+    assert (report["agent"], report["protocol"]) == ("1.12.1", "grpc")
+    assert "9p" in report["storage_handlers"]
+    assert report["features"] == []
+    assert host.ask("pod", "list") == []
 
 
 def monitor(host: Host, pod: str) -> psutil.Process:

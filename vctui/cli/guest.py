@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vctui.cli import own_guests
 from vctui.cli.call import Call, Group
 from vctui.cli.templates import template
 
@@ -17,24 +18,40 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def guest() -> None:
-    """Build the guest from Debian packages, and list what was built."""
+    """Build the guest from Debian packages, name guests of your own, and list them."""
 
 
 @guest.command()
 @click.option("--force", is_flag=True, help="Build again what is there.")
+@click.option(
+    "--flavour",
+    type=click.Choice(["ttrpc", "grpc"]),
+    default="ttrpc",
+    show_default=True,
+    help="With grpc, also add the guest `grpc`, whose agent speaks as that of Kata 1.x does.",
+)
 @click.pass_obj
-def build(call: Call, force: bool) -> None:
+def build(call: Call, force: bool, flavour: str) -> None:
     """Build the guest; what is there and up to date is kept."""
+    from vctui.model.kinds import AgentProtocol, parse
+
+    protocol = parse(AgentProtocol, flavour)
     manifest = build_guest(call, force=force)
+    if protocol is not AgentProtocol.TTRPC:
+        own_guests.add_flavour(call, protocol)
     call.output.done(f"guest {manifest.key} is built", manifest)
 
 
 @guest.command("list")
+@click.option("--added", is_flag=True, help="List those that were added with `guest add`.")
 @click.pass_obj
-def list_(call: Call) -> None:
+def list_(call: Call, added: bool) -> None:
     """List the guests that were built."""
     from vctui.image.current import list_guests
 
+    if added:
+        own_guests.show(call)
+        return
     found = list_guests(call.settings)
     if call.output.json:
         call.output.document(found)
@@ -45,6 +62,8 @@ def list_(call: Call) -> None:
 
 
 guest.add_command(template)
+for command in (own_guests.add, own_guests.remove, own_guests.check):
+    guest.add_command(command)
 
 
 def build_guest(call: Call, *, force: bool = False) -> Manifest:

@@ -46,6 +46,10 @@ def of_pod(settings: Settings, pod_id: str) -> PodPaths:
     )
 
 
+def guests_root(settings: Settings) -> Path:
+    return settings.state_dir / "guests"
+
+
 def images_root(settings: Settings) -> Path:
     return settings.state_dir / "images"
 

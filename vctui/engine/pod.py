@@ -12,6 +12,7 @@ from vctui.drivers.agents.base import Agent
 from vctui.engine import (
     assets,
     files,
+    guests,
     hooks,
     images,
     machine,
@@ -45,7 +46,7 @@ _AGENT_GOODBYE = 5.0
 
 async def create(ctx: Context, config: PodConfig) -> PodRecord:
     """Record a pod and prepare it; nothing boots."""
-    config = check_pod(config)
+    config = check_pod(guests.settled(ctx, config))
     registry.check(config, ctx.settings)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):

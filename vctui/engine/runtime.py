@@ -29,6 +29,7 @@ from vctui.model.container import (
     ProcessListOptions,
 )
 from vctui.model.events import Event
+from vctui.model.guest import Guest, GuestReport
 from vctui.model.hostnetwork import HostNetwork, NetworkDetails
 from vctui.model.image import Image
 from vctui.model.kinds import Accelerator
@@ -306,6 +307,35 @@ class Runtime:
         from vctui.engine import images
 
         return await images.remove(self._changing(f"remove image {name!r}"), name)
+
+    # --- guests
+
+    async def add_guest(self, guest: Guest, *, replace: bool = False) -> Guest:
+        """Remember a kernel and an image by a name that pods may give.
+
+        Raises AlreadyExists, FileProblem, InvalidId, InvalidConfig.
+        """
+        from vctui.engine import guests
+
+        return guests.add(self._changing(f"add guest {guest.name!r}"), guest, replace=replace)
+
+    async def remove_guest(self, name: str) -> Guest:
+        """Forget a guest; pods that were made with it are as before. Raises NotFound."""
+        from vctui.engine import guests
+
+        return guests.remove(self._changing(f"remove guest {name!r}"), name)
+
+    async def list_guests(self) -> tuple[Guest, ...]:
+        """Those that were added, sorted by name."""
+        from vctui.engine import guests
+
+        return guests.added(self._reading)
+
+    async def check_guest(self, name: str, *, progress: Progress = no_progress) -> GuestReport:
+        """Boot a guest in a pod of its own, ask its agent, and delete the pod."""
+        from vctui.engine import guests
+
+        return await guests.check(self._changing(f"check guest {name!r}"), name, progress)
 
     # --- templates
 

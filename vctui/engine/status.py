@@ -58,6 +58,7 @@ def pod_status(record: PodRecord) -> PodStatus:
         created_time=record.created,
         start_time=record.started,
         machine=record.machine,
+        guest=config.guest,
         monitor_pid=record.monitor_pid,
         network=record.network,
     )

@@ -36,6 +36,9 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Of the guest and its containers; empty means the id."""
     vm_config: Resources = Resources()
     """The size of the virtual machine."""
+    guest: str = ""
+    """A guest that was added to this host; empty: what `hypervisor_config` names, else the built
+    one."""
     hypervisor_type: HypervisorType = HypervisorType.QEMU
     """`mock` boots nothing."""
     hypervisor_config: HypervisorConfig = HypervisorConfig()
@@ -108,6 +111,8 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of its last start; None before the first."""
     machine: Machine | None
     """Its virtual machine; None where none runs."""
+    guest: str = ""
+    """The added guest that it was made with."""
     monitor_pid: int
     """Host process that watches the machine; 0 where none does."""
     network: PodNetwork | None = None

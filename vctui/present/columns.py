@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from vctui.model.container import ContainerStatus
 from vctui.model.events import Event
+from vctui.model.guest import Guest
 from vctui.model.hostnetwork import HostNetwork
 from vctui.model.image import Image
 from vctui.model.pod import PodStatus
@@ -253,6 +254,39 @@ def _cpu_time(milliseconds: int) -> str:
     seconds = milliseconds / 1000
     return f"{seconds:.1f}s" if seconds < 100 else duration(seconds)
 
+
+GUESTS: Final[tuple[Column[Guest], ...]] = (
+    Column(
+        id="name",
+        title="NAME",
+        cell=lambda guest, now: Cell(guest.name),
+        sort_key=lambda guest: guest.name,
+        width=12,
+        most=-1,
+    ),
+    Column(
+        id="agent",
+        title="AGENT",
+        cell=lambda guest, now: Cell(f"{guest.agent_type} ({guest.agent_config.protocol})"),
+        sort_key=lambda guest: guest.agent_type.value,
+        width=14,
+        priority=1,
+    ),
+    Column(
+        id="files",
+        title="BOOTS",
+        cell=lambda guest, now: Cell(
+            " ".join(
+                path for path in (guest.kernel_path, guest.initrd_path or guest.image_path) if path
+            )
+            or "the built guest",
+            "muted",
+        ),
+        sort_key=lambda guest: guest.kernel_path,
+        width=20,
+        priority=2,
+    ),
+)
 
 IMAGES: Final[tuple[Column[Image], ...]] = (
     Column(

@@ -74,6 +74,12 @@ class AgentInfo:
 
     version: str
     features: frozenset[str] = field(default_factory=frozenset)
+    protocol: str = ""
+    """What it speaks."""
+    storage_handlers: tuple[str, ...] = ()
+    device_handlers: tuple[str, ...] = ()
+    """What it says that it can mount and find; nothing where it does not say."""
+    supports_seccomp: bool = False
 
 
 class Agent(ABC):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
-from vctui.drivers.agents.kata import answers, interfaces, ports, requests
-from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier
+from vctui.drivers.agents.kata import answers, first_generation, interfaces, ports, requests
+from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier, Request
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
@@ -24,8 +24,8 @@ from vctui.model.kinds import AgentProtocol, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
-from vctui.wire import resolver, ttrpc
-from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, oci_pb2, types_pb2
+from vctui.wire import monitor, resolver, ttrpc
+from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, types_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -74,30 +74,34 @@ class KataAgent(Agent):
             await self._carrier.close()
 
     async def info(self) -> AgentInfo:
-        version, features = await asyncio.gather(
+        version, details = await asyncio.gather(
             self._call(
                 "Version",
                 health_pb2.CheckRequest(),
                 health_pb2.VersionCheckResponse,
                 service=HEALTH,
             ),
-            self._features(),
+            self._details(),
         )
         return AgentInfo(
             version=answers.sentence(version.agent_version)[:_VERSION_SHOWN],
-            features=frozenset(answers.sentence(each)[:_VERSION_SHOWN] for each in features),
+            features=frozenset(_words(details.extra_features)),
+            protocol=monitor.GRPC if self._is_first_generation else monitor.TTRPC,
+            storage_handlers=_words(details.storage_handlers),
+            device_handlers=_words(details.device_handlers),
+            supports_seccomp=details.supports_seccomp,
         )
 
-    async def _features(self) -> Sequence[str]:
+    async def _details(self) -> agent_pb2.AgentDetails:
         try:
-            details = await self._call(
+            answer = await self._call(
                 "GetGuestDetails",
                 agent_pb2.GuestDetailsRequest(),
                 agent_pb2.GuestDetailsResponse,
             )
         except AgentUnsupported:  # before Kata 1.3
-            return ()
-        return details.agent_details.extra_features[:_FEATURES_KEPT]
+            return agent_pb2.AgentDetails()
+        return answer.agent_details
 
     async def start_sandbox(
         self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
@@ -143,8 +147,11 @@ class KataAgent(Agent):
         self._created[container_id] = cmd
         try:
             request = requests.create_container(spec)
-            self._suit(request.OCI.process, cmd)
-            await self._do("CreateContainer", request)
+            if self._is_first_generation:
+                first_generation.suit(request.OCI.process, cmd)
+                await self._do("CreateContainer", first_generation.CreateContainer(request))
+            else:
+                await self._do("CreateContainer", request)
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
 
@@ -176,7 +183,8 @@ class KataAgent(Agent):
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
         try:
             request = requests.exec_process(container_id, token, cmd)
-            self._suit(request.process, cmd)
+            if self._is_first_generation:
+                first_generation.suit(request.process, cmd)
             await self._do("ExecProcess", request)
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
@@ -232,10 +240,6 @@ class KataAgent(Agent):
         with suppress(AgentUnsupported):  # before Kata 1.5
             await self._do("SetGuestDateTime", request)
 
-    def _suit(self, process: oci_pb2.Process, cmd: Cmd) -> None:
-        if self._is_first_generation:
-            process.user.Username = requests.user_of_first_generation(cmd)
-
     @property
     def _is_first_generation(self) -> bool:
         return self._carrier is not None and self._carrier.is_first_generation
@@ -283,7 +287,7 @@ class KataAgent(Agent):
     async def _do(
         self,
         method: str,
-        request: Message,
+        request: Request,
         *,
         service: str = AGENT,
         timeout: float | None = None,
@@ -293,7 +297,7 @@ class KataAgent(Agent):
     async def _call(
         self,
         method: str,
-        request: Message,
+        request: Request,
         answer: type[_Answer],
         *,
         service: str = AGENT,
@@ -304,3 +308,7 @@ class KataAgent(Agent):
         return await self._carrier.call(
             service, method, request, answer, timeout=timeout or self._timeout
         )
+
+
+def _words(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(answers.sentence(each)[:_VERSION_SHOWN] for each in said[:_FEATURES_KEPT]))

@@ -21,6 +21,12 @@ GUEST = "vctui.Guest"
 _Answer = TypeVar("_Answer", bound="Message")
 
 
+class Request(Protocol):
+    """A message of protobuf, or what is like one."""
+
+    def SerializeToString(self) -> bytes: ...  # noqa: N802 - as messages have it
+
+
 class Session(Protocol):
     """A connection, whatever its protocol (drivers/ttrpc_client, drivers/grpc_client)."""
 
@@ -72,7 +78,7 @@ class Carrier:
         self,
         service: str,
         method: str,
-        request: Message,
+        request: Request,
         answer: type[_Answer],
         *,
         timeout: float,

@@ -276,12 +276,6 @@ def user(cmd: Cmd) -> oci.User:
     )
 
 
-def user_of_first_generation(cmd: Cmd) -> str:
-    """The `Username` for Kata 1.x, which reads no other field where there is one."""
-    name, group = identity(cmd)
-    return f"{name or 0}:{group}" if group else name
-
-
 def string_user(cmd: Cmd) -> agent.StringUser | None:
     """None where the command asks for nobody in particular."""
     name, group = identity(cmd)

@@ -1,0 +1,109 @@
+"""What goes to an agent of Kata 1.x, decoded with the messages as they were then."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from vctui.drivers.agents.kata import first_generation
+from vctui.errors import AgentUnsupported
+from vctui.model.container import Cmd
+from vctui.wire.pb import agent_pb2, oci_pb2
+
+STRING, MESSAGE, UINT64 = 9, 11, 4
+ONE, MANY = 1, 3
+
+
+def old_messages():
+    """CreateContainerRequest of 1.x, as far as a seccomp filter is in it."""
+    file = descriptor_pb2.FileDescriptorProto(name="old.proto", package="old", syntax="proto3")
+    for name, *fields in (
+        ("Request", (1, "container_id", STRING, ONE, ""), (6, "OCI", MESSAGE, ONE, "Spec")),
+        ("Spec", (4, "Hostname", STRING, ONE, ""), (8, "Linux", MESSAGE, ONE, "Linux")),
+        ("Linux", (5, "CgroupsPath", STRING, ONE, ""), (8, "Seccomp", MESSAGE, ONE, "Seccomp")),
+        (
+            "Seccomp",
+            (1, "DefaultAction", STRING, ONE, ""),
+            (2, "Architectures", STRING, MANY, ""),
+            (3, "Syscalls", MESSAGE, MANY, "Syscall"),
+        ),
+        (
+            "Syscall",
+            (1, "Names", STRING, MANY, ""),
+            (2, "Action", STRING, ONE, ""),
+            (3, "Args", MESSAGE, MANY, "Arg"),
+        ),
+        ("Arg", (1, "Index", UINT64, ONE, ""), (2, "Value", UINT64, ONE, "")),
+    ):
+        message = file.message_type.add(name=name)
+        for number, field, kind, label, of in fields:
+            added = message.field.add(name=field, number=number, type=kind, label=label)
+            if of:
+                added.type_name = f".old.{of}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("old.Request"))
+
+
+def request(**seccomp: object) -> agent_pb2.CreateContainerRequest:
+    linux = oci_pb2.Linux(CgroupsPath="/vctui/c1")
+    if seccomp:
+        linux.Seccomp.CopyFrom(oci_pb2.LinuxSeccomp(**seccomp))
+    return agent_pb2.CreateContainerRequest(
+        container_id="c1", OCI=oci_pb2.Spec(Hostname="web", linux=linux)
+    )
+
+
+def test_a_seccomp_filter_has_the_numbers_of_then_and_the_rest_is_untouched():
+    call = oci_pb2.LinuxSyscall(
+        Names=["mkdir" * 30, "rmdir"],
+        Action="SCMP_ACT_ERRNO",
+        Args=[oci_pb2.LinuxSeccompArg(Index=1, Value=7)],
+    )
+    made = first_generation.CreateContainer(
+        request(DefaultAction="SCMP_ACT_ALLOW", Architectures=["SCMP_ARCH_X86_64"], Syscalls=[call])
+    )
+    old = old_messages().FromString(made.SerializeToString())
+    assert (old.container_id, old.OCI.Hostname) == ("c1", "web")
+    assert old.OCI.Linux.CgroupsPath == "/vctui/c1"
+    seccomp = old.OCI.Linux.Seccomp
+    assert (seccomp.DefaultAction, list(seccomp.Architectures)) == (
+        "SCMP_ACT_ALLOW",
+        ["SCMP_ARCH_X86_64"],
+    )
+    (found,) = seccomp.Syscalls
+    assert list(found.Names) == ["mkdir" * 30, "rmdir"]
+    assert found.Action == "SCMP_ACT_ERRNO"
+    assert [(one.Index, one.Value) for one in found.Args] == [(1, 7)]
+
+
+def test_without_a_filter_nothing_is_changed():
+    wanted = request().SerializeToString()
+    assert first_generation.CreateContainer(request()).SerializeToString() == wanted
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Flags": ["SECCOMP_FILTER_FLAG_LOG"]},
+        {"Syscalls": [oci_pb2.LinuxSyscall(Names=["mkdir"], errnoret=1)]},
+    ],
+)
+def test_what_could_not_be_said_then_is_refused(said: dict[str, object]):
+    with pytest.raises(AgentUnsupported, match="seccomp"):
+        first_generation.CreateContainer(request(**said))
+
+
+@pytest.mark.parametrize(
+    ("cmd", "name"),
+    [
+        (Cmd(args=("a",)), ""),
+        (Cmd(args=("a",), user="www"), "www"),
+        (Cmd(args=("a",), user="www:web"), "www:web"),
+        (Cmd(args=("a",), primary_group="web"), "0:web"),
+    ],
+)
+def test_a_user_names_its_group_as_well(cmd: Cmd, name: str):
+    process = oci_pb2.Process()
+    first_generation.suit(process, cmd)
+    assert process.user.Username == name

@@ -1,0 +1,87 @@
+"""What Kata 1.x reads otherwise than its successors (kata-agent gRPC sheet, §3, §5). Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vctui.drivers.agents.kata import requests
+from vctui.errors import AgentUnsupported
+from vctui.model.container import Cmd
+from vctui.wire import ttrpc
+from vctui.wire.pb import agent_pb2 as agent
+from vctui.wire.pb import oci_pb2 as oci
+
+_OCI: Final = 6
+_LINUX: Final = 8
+_SECCOMP: Final = 8
+"""Numbers of CreateContainerRequest.OCI, Spec.Linux and Linux.Seccomp in every release."""
+_BYTES: Final = 2
+
+
+def suit(process: oci.Process, cmd: Cmd) -> None:
+    """Where there is a `Username`, 1.x reads no other field of the user: it may name the group."""
+    name, group = requests.identity(cmd)
+    process.user.Username = f"{name or 0}:{group}" if group else name
+
+
+class CreateContainer:
+    """The request as 1.x decodes it: the fields of a seccomp filter had other numbers.
+
+    The filter is apart from the rest, as a second OCI message that protobuf merges with the first.
+    """
+
+    def __init__(self, request: agent.CreateContainerRequest) -> None:
+        """
+        Raises:
+            AgentUnsupported: the filter says what could not be said then.
+        """
+        linux = request.OCI.linux
+        self._filter = b""
+        if linux.HasField("Seccomp"):
+            inner = _field(_SECCOMP, _seccomp(linux.Seccomp))
+            self._filter = _field(_OCI, _field(_LINUX, inner))
+            linux.ClearField("Seccomp")
+        self._request = request
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as messages have it
+        return self._request.SerializeToString() + self._filter
+
+
+def _seccomp(seccomp: oci.LinuxSeccomp) -> bytes:
+    if seccomp.Flags or any(call.HasField("errnoret") for call in seccomp.Syscalls):
+        raise AgentUnsupported(
+            "the agent of Kata 1.x takes neither flags nor error numbers in a seccomp filter; "
+            "leave them out, or use a guest with a newer agent",
+            code=ttrpc.UNIMPLEMENTED,
+        )
+    return b"".join(
+        (
+            _field(1, seccomp.DefaultAction.encode()),
+            *(_field(2, name.encode()) for name in seccomp.Architectures),
+            *(_field(3, _syscall(call)) for call in seccomp.Syscalls),
+        )
+    )
+
+
+def _syscall(call: oci.LinuxSyscall) -> bytes:
+    return b"".join(
+        (
+            *(_field(1, name.encode()) for name in call.Names),
+            _field(2, call.Action.encode()),
+            *(_field(3, argument.SerializeToString()) for argument in call.Args),
+        )
+    )
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of bytes as protobuf has it on the wire."""
+    return bytes((number << 3 | _BYTES,)) + _length(len(data)) + data
+
+
+def _length(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
