@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vctui.errors import AgentError
 from vctui.guest import blocks, devices
-from vctui.wire.pb import oci_pb2
+from vctui.guest.config import Config
+from vctui.wire.pb import agent_pb2, oci_pb2
 
 ROOT = "devices/pci0000:00"
 
@@ -125,3 +126,37 @@ def test_numbers_of_the_guest_stand_in_for_those_of_the_host() -> None:
 def test_a_device_that_the_specification_lacks_is_refused() -> None:
     with pytest.raises(AgentError, match="'/dev/b' is not in the container's specification"):
         devices.renumber(linux(("/dev/a", 7, 0)), {"/dev/b": (254, 0)})
+
+
+class Clock:
+    """A loop whose sleeps take no time."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def passed(path: str) -> agent_pb2.Device:
+    options = [f"0000:03:00.0={path}"]
+    return agent_pb2.Device(type="vfio-pci-gk", id="v", container_path="/d", options=options)
+
+
+async def test_a_device_that_was_passed_through_is_waited_for(sys: Path) -> None:
+    config = Config(sys=str(sys))
+    spec = linux()
+    await devices.bind(Clock(), None, config, [passed("01/00/05")], spec)  # type: ignore[arg-type]
+    assert spec == linux()
+    clock = Clock()
+    with pytest.raises(AgentError, match="no device came at 01/00/06 within 10 s"):
+        await devices.bind(clock, None, config, [passed("01/00/06")], spec)  # type: ignore[arg-type]
+    assert clock.slept >= 10
+    with pytest.raises(AgentError, match="is no PCI path"):
+        await devices.bind(clock, None, config, [passed("../..")], spec)  # type: ignore[arg-type]
+
+
+async def test_other_types_are_refused_by_name() -> None:
+    device = agent_pb2.Device(type="vfio-ap", id="x", container_path="/d")
+    with pytest.raises(AgentError, match="'vfio-ap' here; there are blk, scsi, vfio-pci-gk"):
+        await devices.bind(Clock(), None, Config(), [device], linux())  # type: ignore[arg-type]

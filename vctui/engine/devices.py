@@ -6,6 +6,7 @@ comes after a crash knows what to take away.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Final
 import msgspec
 
 from vctui.drivers.agents.base import GuestDevice, GuestDisk
-from vctui.drivers.devices import host
-from vctui.drivers.hypervisors.base import BlockDevice
+from vctui.drivers.devices import host, vfio
+from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice
 from vctui.drivers.storage import rootdisk
 from vctui.engine.context import Context
 from vctui.errors import WrongState
@@ -32,7 +33,10 @@ ROOT: Final = "/"
 def check(config: ContainerConfig) -> None:
     """Raises FileProblem, HostProblem where a device cannot be given to a container."""
     for info in config.device_infos:
-        host.check(host.resolve(info))
+        if vfio.is_group(info):
+            vfio.functions(info)
+        else:
+            host.check(host.resolve(info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ async def attach(ctx: Context, record: PodRecord, config: ContainerConfig) -> At
     root = await _plug_root(ctx, record, config)
     devices = []
     for wanted in config.device_infos:
+        if vfio.is_group(wanted):
+            devices += await _pass_through(ctx, record, config.id, wanted)
+            continue
         info = host.resolve(wanted)
         host.check(info)
         if info.dev_type is DeviceType.BLOCK:
@@ -101,18 +108,43 @@ async def _plug_root(ctx: Context, record: PodRecord, config: ContainerConfig) -
 async def _plug(
     ctx: Context, pod_id: str, container_id: str, info: DeviceInfo, *, read_only: bool = False
 ) -> GuestDevice:
-    info = msgspec.structs.replace(info, id=f"drive-{os.urandom(8).hex()}")
-    _remember(ctx, pod_id, container_id, info)
     record = ctx.store.pod(pod_id)
+    device = BlockDevice(
+        name=f"drive-{os.urandom(8).hex()}",
+        path=Path(info.host_path),
+        driver=record.config.hypervisor_config.block_device_driver,
+        read_only=read_only,
+    )
+    return await _give(ctx, record, container_id, info, device)
+
+
+async def _pass_through(
+    ctx: Context, record: PodRecord, container_id: str, info: DeviceInfo
+) -> list[GuestDevice]:
+    """Everything of an IOMMU group."""
+    given = []
+    for address in vfio.functions(info):
+        device = PassedDevice(name=f"vfio-{os.urandom(8).hex()}", address=address)
+        one = await _give(ctx, record, container_id, info, device)
+        given.append(dataclasses.replace(one, passed=address))
+    return given
+
+
+async def _give(
+    ctx: Context,
+    record: PodRecord,
+    container_id: str,
+    info: DeviceInfo,
+    device: BlockDevice | PassedDevice,
+) -> GuestDevice:
+    """Remember, plug in, and remember that it is in."""
+    pod_id = record.id
+    info = msgspec.structs.replace(info, id=device.name)
+    _remember(ctx, pod_id, container_id, info)
     place = None
-    if record.machine is not None:
-        device = BlockDevice(
-            name=info.id,
-            path=Path(info.host_path),
-            driver=record.config.hypervisor_config.block_device_driver,
-            read_only=read_only,
-        )
-        place = await ctx.hypervisor(record).plug(ctx.paths(pod_id).run, record.machine, device)
+    machine = ctx.store.pod(pod_id).machine
+    if machine is not None:
+        place = await ctx.hypervisor(record).plug(ctx.paths(pod_id).run, machine, device)
     info = msgspec.structs.replace(info, hotplugged=True)
     _remember(ctx, pod_id, container_id, info)
     return GuestDevice(info=info, place=place)

@@ -60,6 +60,20 @@ async def wait(loop: Loop, children: Children, config: Config, kind: str, place:
     return disk
 
 
+async def wait_pci(loop: Loop, sys: str, path: str) -> None:
+    """Until the kernel has a device at a PCI path.
+
+    Raises:
+        AgentError: it is no PCI path, or none comes there in time.
+    """
+    waited = 0.0
+    while not pci_device(sys, path):
+        if waited >= _PATIENCE:
+            raise AgentError(f"no device came at {path} within {_PATIENCE:g} s")
+        await loop.sleep(_LOOK_AGAIN)
+        waited += _LOOK_AGAIN
+
+
 async def wait_unused(loop: Loop, name: str) -> None:
     """Until no file system is on the disk any more, so that all is written.
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from vctui.wire.pb import oci_pb2 as oci
 
 
+PASSED = "vfio-pci-gk"
+"""A device of the host that was passed through, for the guest's kernel; its options are
+`address on the host=PCI path` each."""
+TYPES = (*blocks.DRIVERS, PASSED)
+
+
 async def bind(
     loop: Loop,
     children: Children,
@@ -34,14 +40,17 @@ async def bind(
     """
     wanted = list(devices)
     for device in wanted:
-        if device.type not in blocks.DRIVERS:
+        if device.type not in TYPES:
             raise AgentError(
-                f"there is no device type {device.type!r} here; "
-                f"there are {', '.join(blocks.DRIVERS)}",
+                f"there is no device type {device.type!r} here; there are {', '.join(TYPES)}",
                 code=ttrpc.INVALID_ARGUMENT,
             )
     places = {}
     for device in wanted:
+        if device.type == PASSED:
+            for option in device.options:
+                await blocks.wait_pci(loop, config.sys, option.partition("=")[2])
+            continue
         disk = await blocks.wait(loop, children, config, device.type, device.id)
         places[device.container_path] = disk.numbers
     renumber(linux, places)

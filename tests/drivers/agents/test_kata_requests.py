@@ -247,6 +247,19 @@ def test_devices_are_made_and_allowed():
     assert allowed == [(True, "c", 10, 229, "rwm"), (True, "c", 1, 5, "rwm")]
 
 
+def test_a_device_that_was_passed_through_is_the_guests_kernels():
+    info = DeviceInfo(container_path="/dev/vfio/7", host_path="/dev/vfio/7", major=240, id="vfio-1")
+    passed = GuestDevice(info=info, place=PLACE, passed="0000:03:00.0")
+    request = requests.create_container(with_devices(spec(), passed))
+    (device,) = request.devices
+    assert (device.type, device.id, device.container_path) == (
+        *("vfio-pci-gk", "vfio-1", "/dev/vfio/7"),
+    )
+    assert device.options == ["0000:03:00.0=01/00/01"]
+    plain = requests.create_container(spec())
+    assert request.OCI.linux == plain.OCI.linux
+
+
 @pytest.mark.parametrize(
     ("disk", "options", "folder"),
     [

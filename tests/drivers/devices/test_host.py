@@ -77,16 +77,6 @@ def test_a_path_of_something_else_is_refused(tmp_path):
         )
 
 
-def test_a_device_of_vfio_needs_its_iommu_group(tmp_path):
-    info = DeviceInfo(container_path="/dev/vfio/7", host_path="/dev/vfio/7", major=240)
-    with pytest.raises(HostProblem, match="needs the IOMMU group '7', which this host does not"):
-        host.check(info, sys=tmp_path)
-    (tmp_path / "kernel/iommu_groups/7").mkdir(parents=True)
-    with pytest.raises(HostProblem, match="which machines are not given"):
-        host.check(info, sys=tmp_path)
-    host.check(msgspec.structs.replace(info, host_path="/dev/vfio/vfio"), sys=tmp_path)
-
-
 def test_a_disk_must_be_one(tmp_path):
     (tmp_path / "file").touch()
     for path, words in ((tmp_path / "no", "No such file"), (tmp_path / "file", "no block device")):

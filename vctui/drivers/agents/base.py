@@ -40,6 +40,9 @@ class GuestDevice:
     """With its numbers."""
     place: Place | None = None
     """Where one is that was plugged into the machine."""
+    passed: str = ""
+    """Address on the host's PCI bus of one that was passed through: the guest's kernel drives it,
+    and the container has no node of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

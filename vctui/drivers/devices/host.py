@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from vctui.errors import FileProblem, HostProblem
+from vctui.errors import FileProblem
 from vctui.linux.problems import host_problem
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType
@@ -20,8 +20,6 @@ _CLASSES: Final = {
     DeviceType.BLOCK: "block",
 }
 """Folders of /sys/dev."""
-_VFIO: Final = "/dev/vfio/"
-_VFIO_CONTROL: Final = "/dev/vfio/vfio"
 _IS: Final = {
     DeviceType.CHARACTER: (stat.S_ISCHR, "character device"),
     DeviceType.UNBUFFERED: (stat.S_ISCHR, "character device"),
@@ -55,26 +53,13 @@ def resolve(info: DeviceInfo, *, sys: Path = Path("/sys")) -> DeviceInfo:
     )
 
 
-def check(info: DeviceInfo, *, sys: Path = Path("/sys")) -> None:
+def check(info: DeviceInfo) -> None:
     """Whether a device that was resolved can be given to a machine, if it is to be plugged in.
 
     Raises:
         FileProblem: it is no block device of this host.
         PermissionProblem: we may not open it.
-        HostProblem: it is one of VFIO, and the host has no such IOMMU group.
     """
-    if info.host_path.startswith(_VFIO) and not info.host_path.startswith(_VFIO_CONTROL):
-        group = info.host_path.removeprefix(_VFIO)
-        if not (sys / "kernel/iommu_groups" / group).is_dir():
-            raise HostProblem(
-                f"the device {info.host_path!r} needs the IOMMU group {group!r}, which this host "
-                "does not have; switch the IOMMU on (intel_iommu=on or amd_iommu=on) and bind the "
-                "group's devices to vfio-pci"
-            )
-        raise HostProblem(
-            f"the device {info.host_path!r} is one of VFIO, which machines are not given; "
-            "leave it out"
-        )
     if info.dev_type is not DeviceType.BLOCK:
         return
     try:

@@ -39,6 +39,16 @@ class BlockDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedDevice:
+    """A PCI device of the host that a running machine is given as it is (VFIO)."""
+
+    name: str
+    """What it is called from now on; begins with `vfio-`."""
+    address: str
+    """On the host's bus, `0000:01:00.0`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where the guest finds a device that was plugged in: one of these."""
 
@@ -169,7 +179,9 @@ class Hypervisor(ABC):
     async def resume(self, plan_dir: Path, machine: Machine) -> None: ...
 
     @abstractmethod
-    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
+    async def plug(
+        self, plan_dir: Path, machine: Machine, device: BlockDevice | PassedDevice
+    ) -> Place:
         """Give the running machine a device. The caller holds the pod alone.
 
         Raises:

@@ -9,6 +9,7 @@ from vctui.drivers.hypervisors.base import (
     BlockDevice,
     Hypervisor,
     MachinePlan,
+    PassedDevice,
     Place,
     Size,
     TemplateFit,
@@ -69,7 +70,9 @@ class MockHypervisor(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         """Nothing was frozen."""
 
-    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
+    async def plug(
+        self, plan_dir: Path, machine: Machine, device: BlockDevice | PassedDevice
+    ) -> Place:
         return Place(pci_path="01/01")
 
     async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.fake_qemu import GREETING, FakeSocket
-from vctui.drivers.hypervisors.base import BlockDevice, Place
+from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place
 from vctui.drivers.hypervisors.qemu import slots
 from vctui.drivers.hypervisors.qemu.machine import Qemu
 from vctui.errors import HypervisorError
@@ -240,3 +240,36 @@ async def test_a_device_that_qemu_does_not_take_away_is_told(tmp_path, control, 
     control.refused.add("device_del")
     with pytest.raises(HypervisorError, match="it does not fit"):
         await Qemu(tmp_path).unplug(tmp_path, machine, "drive-1")
+
+
+async def test_a_device_of_the_host_is_passed_through_and_taken_back(tmp_path, control, machine):
+    passed = PassedDevice(name="vfio-1", address="0000:01:00.0")
+    place = await Qemu(tmp_path).plug(tmp_path, machine, passed)
+    assert place == Place(pci_path="01/00/01")
+    assert control.asked == [
+        ("query-pci", {}),
+        (
+            "device_add",
+            {
+                "driver": "vfio-pci",
+                "id": "vfio-1",
+                "host": "0000:01:00.0",
+                "bus": "pci-bridge-0",
+                "addr": "0x1",
+            },
+        ),
+    ]
+    control.asked.clear()
+    control.answers["qom-list"] = [{"name": "vfio-1", "type": "child<vfio-pci>"}]
+    gone = {"event": "DEVICE_DELETED", "data": {"device": "vfio-1", "path": "/x"}}
+    control.after["device_del"] = gone
+    await Qemu(tmp_path).unplug(tmp_path, machine, "vfio-1")
+    assert control.asked[1] == ("device_del", {"id": "vfio-1"})
+
+
+async def test_a_device_that_qemu_cannot_open_is_told(tmp_path, control, machine):
+    control.refused.add("device_add")
+    control.refusal = "vfio 0000:01:00.0: no iommu_group found: No such file or directory"
+    passed = PassedDevice(name="vfio-1", address="0000:01:00.0")
+    with pytest.raises(HypervisorError, match="no iommu_group found"):
+        await Qemu(tmp_path).plug(tmp_path, machine, passed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from vctui.drivers.agents.base import ContainerSpec, GuestDisk
+from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk
 from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, Mount
@@ -86,6 +86,8 @@ _DEVICE_RULES: Final = (
 _FILE_MODE: Final = 0o666
 _Message = TypeVar("_Message", oci.LinuxMemory, oci.LinuxCPU, oci.LinuxPids)
 _NOFILE: Final = "RLIMIT_NOFILE"
+_PASSED: Final = "vfio-pci-gk"
+"""The agents' word for a device that was passed through and that the guest's kernel drives."""
 _OPEN_FILES: Final = 1024
 
 
@@ -106,7 +108,7 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
         exec_id=container_id,
         string_user=string_user(spec.config.cmd),
         storages=storages(spec),
-        devices=[_plugged(device.info, device.place) for device in spec.devices if device.place],
+        devices=[_plugged(device, device.place) for device in spec.devices if device.place],
         OCI=oci_spec(spec),
     )
 
@@ -148,7 +150,7 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
         hooks=hooks(config),
         linux=oci.Linux(
             Resources=resources(spec),
-            Devices=[_device(device.info) for device in spec.devices],
+            Devices=[_device(device.info) for device in spec.devices if not device.passed],
             CgroupsPath=f"/vctui/{config.id}",
             Namespaces=[oci.LinuxNamespace(Type=kind) for kind in _NAMESPACES],
             MaskedPaths=_MASKED if hidden is None else hidden,
@@ -345,9 +347,13 @@ def _driver(place: Place) -> tuple[str, str]:
     return ("scsi", place.scsi_address) if place.scsi_address else ("blk", place.pci_path)
 
 
-def _plugged(info: DeviceInfo, place: Place) -> agent.Device:
+def _plugged(device: GuestDevice, place: Place) -> agent.Device:
+    path = device.info.container_path
+    if device.passed:
+        options = [f"{device.passed}={place.pci_path}"]
+        return agent.Device(id=device.info.id, type=_PASSED, container_path=path, options=options)
     kind, where = _driver(place)
-    return agent.Device(id=where, type=kind, container_path=info.container_path)
+    return agent.Device(id=where, type=kind, container_path=path)
 
 
 def _device(info: DeviceInfo) -> oci.LinuxDevice:
@@ -368,7 +374,7 @@ def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
     return [
         (True, kinds[device.info.dev_type], device.info.major, device.info.minor, "rwm")
         for device in spec.devices
-        if device.info.dev_type in kinds
+        if device.info.dev_type in kinds and not device.passed
     ]
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from vctui.drivers.hypervisors.base import BlockDevice, Place
+from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place
 from vctui.drivers.hypervisors.qemu import cmdline, slots
 from vctui.errors import HypervisorError
 from vctui.model.kinds import BlockDeviceDriver
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PERIPHERAL: Final = "/machine/peripheral"
 """Where QEMU keeps the devices that were given an id."""
 _SCSI_DISK: Final = "child<scsi-hd>"
+_PASSED: Final = "vfio-"
 _PENDING: Final = "already in the process of unplug"
 """QEMU's word for a device that somebody before us asked the guest for."""
 _UNPLUG: Final = 20.0
@@ -27,12 +28,20 @@ Command = tuple[str, dict[str, object]]
 
 
 def device_id(name: str) -> str:
-    """What the device is called in QEMU; `name` stays for its block node."""
-    return f"virtio-{name}"
+    """What the device is called in QEMU; a disk's `name` stays for its block node."""
+    return name if name.startswith(_PASSED) else f"virtio-{name}"
 
 
-async def plug(session: Session, device: BlockDevice) -> Place:
+async def plug(session: Session, device: BlockDevice | PassedDevice) -> Place:
     """See Hypervisor.plug."""
+    if isinstance(device, PassedDevice):
+        place = slots.free_slot(await session.execute("query-pci"))
+        await session.execute(*add_passed(device, place))
+        return Place(pci_path=place.path)
+    return await _plug_block(session, device)
+
+
+async def _plug_block(session: Session, device: BlockDevice) -> Place:
     slot: slots.Slot | slots.Lun
     if device.driver is BlockDeviceDriver.VIRTIO_SCSI:
         slot = slots.free_lun(await _used_luns(session))
@@ -77,6 +86,13 @@ def add_block(name: str, place: slots.Slot | slots.Lun) -> Command:
         return "device_add", {"driver": "scsi-hd", **common, **where}
     where = {"bus": place.bus, "addr": f"{place.number:#x}"}
     return "device_add", {"driver": "virtio-blk-pci", **common, **where}
+
+
+def add_passed(device: PassedDevice, slot: slots.Slot) -> Command:
+    """Give the machine a device of the host as it is."""
+    where = {"bus": slot.bus, "addr": f"{slot.number:#x}"}
+    about = {"id": device_id(device.name), "host": device.address}
+    return "device_add", {"driver": "vfio-pci", **about, **where}
 
 
 def remove_node(name: str) -> Command:

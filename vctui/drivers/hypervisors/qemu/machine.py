@@ -15,6 +15,7 @@ from vctui.drivers.hypervisors.base import (
     BlockDevice,
     Hypervisor,
     MachinePlan,
+    PassedDevice,
     Place,
     Size,
     TemplateFit,
@@ -150,7 +151,9 @@ class Qemu(Hypervisor):
     async def resume(self, plan_dir: Path, machine: Machine) -> None:
         await self._switch(plan_dir, machine, "cont", "running")
 
-    async def plug(self, plan_dir: Path, machine: Machine, device: BlockDevice) -> Place:
+    async def plug(
+        self, plan_dir: Path, machine: Machine, device: BlockDevice | PassedDevice
+    ) -> Place:
         async with self._session(plan_dir, machine) as session:
             return await hotplug.plug(session, device)
 
