@@ -32,10 +32,10 @@ def context(state: State, pane: Pane = Pane.PODS, **rest: object) -> Context:
         (State.READY, {"pod.start", "pod.delete"}),
         (
             State.RUNNING,
-            {"pod.stop", "pod.pause", "pod.restart", "pod.delete", "container.shell",
+            {"pod.stop", "pod.pause", "pod.restart", "pod.delete", "pod.forward", "container.shell",
              "container.exec", "container.attach", "container.kill"},
         ),
-        (State.PAUSED, {"pod.stop", "pod.resume", "pod.restart", "pod.delete"}),
+        (State.PAUSED, {"pod.stop", "pod.resume", "pod.restart", "pod.delete", "pod.forward"}),
         (State.STOPPED, {"pod.start", "pod.restart", "pod.delete"}),
     ],
 )  # fmt: skip
