@@ -170,12 +170,54 @@ def test_a_volume_of_another_kind_is_not_mounted_and_named() -> None:
     ]
 
 
-def test_a_shared_volume_in_memory_is_one_on_the_disk_and_named() -> None:
-    document = changed("spec.volumes.1.emptyDir", {"medium": "Memory"})
+def test_a_volume_in_memory_that_several_mount_is_in_the_machines() -> None:
+    document = changed("spec.volumes.1.emptyDir", {"medium": "Memory", "sizeLimit": "2Mi"})
     pod, warnings = translate(document)
-    assert pod.containers[0].mounts[1].type == "empty-dir"
-    assert len(warnings) == 2
-    assert "not in memory" in warnings[0]
+    assert warnings == []
+    mount = pod.containers[0].mounts[1]
+    assert (mount.type, mount.source, mount.options) == ("memory-dir", "cache", ("size=2097152",))
+
+
+def test_variables_may_name_fields_of_the_pod() -> None:
+    document = changed(
+        f"{MAIN}.env",
+        [
+            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+            for name, path in (
+                ("NAME", "metadata.name"),
+                ("SPACE", "metadata.namespace"),
+                ("LABEL", "metadata.labels['app']"),
+                ("NODE", "spec.nodeName"),
+            )
+        ],
+    )
+    document["metadata"] = {"name": "shop", "labels": {"app": "x"}}
+    pod, (warning,) = translate(document)
+    assert [str(one) for one in pod.containers[0].cmd.envs] == [
+        "NAME=shop",
+        "SPACE=default",
+        "LABEL=x",
+    ]
+    assert warning == (
+        "spec.containers[0].env[3].valueFrom is not supported; the variable NODE is not set"
+    )
+
+
+def test_kernel_parameters_and_hidden_paths_are_the_containers() -> None:
+    document = changed(
+        "spec.securityContext.sysctls", [{"name": "net.core.somaxconn", "value": "9"}]
+    )
+    document["spec"]["securityContext"]["seccompProfile"] = {"type": "Unconfined"}
+    container = document["spec"]["containers"][0]
+    container["securityContext"]["procMount"] = "Unmasked"
+    container |= {"stdin": True, "tty": False}
+    pod, warnings = translate(document)
+    assert warnings == []
+    first, second = pod.containers
+    assert first.linux.sysctl == second.linux.sysctl == {"net.core.somaxconn": "9"}
+    assert (first.linux.masked_paths, second.linux.masked_paths) == ((), None)
+    assert (first.cmd.stdin, first.cmd.interactive) == (True, False)
+    assert not second.cmd.stdin
 
 
 WRONG = {

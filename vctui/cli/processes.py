@@ -92,7 +92,8 @@ async def exec(  # noqa: A001 - the word of the command line
             work_dir=workdir,
             user=user,
             interactive=tty,
-            detach=detach and not interactive,
+            stdin=interactive,
+            detach=detach,
         )
     )
     pod, target = resolve(runtime, pod_id, container_id)

@@ -39,7 +39,7 @@ MAX_INTERFACES: Final = 8
 MAX_MAJOR: Final = 2**12 - 1
 MAX_MINOR: Final = 2**20 - 1
 MAX_ID: Final = 2**32 - 2
-MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir")
+MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir", "memory-dir")
 
 _HOSTNAME: Final = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -309,7 +309,7 @@ def _check_mount(mount: Mount, where: str) -> None:
         raise InvalidConfig(
             f"{where}type {mount.type!r} is not supported; use one of {', '.join(MOUNT_TYPES)}"
         )
-    if mount.type == "empty-dir" and not _FOLDER_NAME.match(mount.source):
+    if mount.type in {"empty-dir", "memory-dir"} and not _FOLDER_NAME.match(mount.source):
         raise InvalidConfig(
             f"{where}source {mount.source!r} is no name of an empty folder; use letters, digits, "
             "'.', '_' and '-', beginning with a letter or digit"

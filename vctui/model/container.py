@@ -57,12 +57,14 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Names or numbers."""
     interactive: bool = False
     """Keep standard input open and give the process a terminal."""
+    stdin: bool = False
+    """Keep the standard input open without a terminal, for who attaches: otherwise that of a
+    container's first process, and of a detached one, is at its end."""
     console: str = ""
     """Path of a terminal of the host that the process's input and output are connected to."""
     detach: bool = False
-    """Whoever starts it does not attach to it: unless it has a terminal, its standard input is at
-    its end. Nobody attaches to the first process of a container by starting it, so that one is
-    always detached."""
+    """Whoever starts it does not attach to it. Nobody attaches to the first process of a container
+    by starting it, so that one is always detached."""
     no_new_privileges: bool = False
     """Programs that set a user id gain nothing by it."""
     capabilities: Capabilities | None = None
@@ -75,7 +77,8 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """API: Mount. `bind` (a host folder or file), `volume` (one of the pod's, by its tag), `tmpfs`,
-    and `empty-dir` (a folder of the pod, named by `source`, which its containers share) are
+    `empty-dir` (a folder of the pod, named by `source`, which its containers share) and
+    `memory-dir` (the same in the machine's memory, for as long as one of them is there) are
     supported types."""
 
     destination: str
@@ -83,7 +86,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str = ""
     """What is mounted: its meaning depends on the type."""
     type: str = "bind"
-    """`bind`, `volume`, `tmpfs` or `empty-dir`."""
+    """`bind`, `volume`, `tmpfs`, `empty-dir` or `memory-dir`."""
     options: tuple[str, ...] = ()
     """As mount(8) has them."""
     host_path: str = ""

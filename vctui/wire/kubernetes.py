@@ -75,13 +75,24 @@ def pod_of_manifest(
         "runAsGroup": security.integer("runAsGroup"),
         "runAsNonRoot": security.flag("runAsNonRoot"),
         "groups": _groups(security),
+        "sysctl": _sysctl(security),
     }
+    _seccomp(security)
     volumes = _volumes(spec)
     tables = spec.tables("containers")
     if not tables:
         raise InvalidConfig("spec.containers is empty; a pod must have a container")
     users = _users_of_volumes(tables)
-    containers = [_container(each, of_pod, volumes, users) for each in tables]
+    facts = {
+        "metadata.name": name,
+        "metadata.namespace": metadata.text("namespace") or "default",
+        **{
+            f"metadata.{key}['{each}']": value
+            for key in ("labels", "annotations")
+            for each, value in metadata.mapping(key).items()
+        },
+    }
+    containers = [_container(each, of_pod, volumes, users, facts) for each in tables]
     hostname = spec.text("hostname")
     for table in (security, metadata, spec):
         table.rest(*_SERVER_SIDE)
@@ -181,22 +192,37 @@ def _groups(security: Table) -> list[str]:
     return [str(each) for each in groups]
 
 
+def _sysctl(security: Table) -> dict[str, str]:
+    found = {}
+    for each in security.tables("sysctls"):
+        found[each.text("name")] = each.text("value")
+        each.rest()
+    return found
+
+
+def _seccomp(security: Table) -> None:
+    """Without a profile all system calls are allowed, which is what Unconfined asks for."""
+    kind = security.table("seccompProfile").text("type")
+    if kind not in {"", "Unconfined"}:
+        security.warn("seccompProfile", f"is {kind!r}: there is no such profile; it has no effect")
+
+
 def _container(
     container: Table,
     of_pod: Mapping[str, Any],
     volumes: Mapping[str, Mapping[str, Any] | None],
     users: Mapping[str, int],
+    facts: Mapping[str, str],
 ) -> dict[str, Any]:
     name, image = container.text("name"), container.text("image")
     if not image:
         raise InvalidConfig(f"{container.path('image')} is missing; name an imported image")
     if container.text("imagePullPolicy") == "Always":
         container.warn("imagePullPolicy", "has no effect: images are imported, not pulled")
-    variables = _environment(container)
+    variables = _environment(container, facts)
     command = [expand(each, variables) for each in container.texts("command")]
     args = [expand(each, variables) for each in container.texts("args")]
     terminal = container.flag("tty")
-    container.flag("stdin")  # a container's standard input is open anyway
     security = container.table("securityContext")
     user, group = (
         number if (number := security.integer(key)) is not None else of_pod[key]
@@ -222,15 +248,20 @@ def _container(
             "primary_group": "" if group is None else str(group),
             "supplementary_groups": of_pod["groups"],
             "interactive": terminal,
+            "stdin": container.flag("stdin"),
             "no_new_privileges": not security.flag("allowPrivilegeEscalation", default=True),
             "capabilities": _capabilities(security),
         },
+        "linux": {"sysctl": of_pod["sysctl"]},
         "mounts": [
             mount
             for each in container.tables("volumeMounts")
             if (mount := _mount(each, volumes, users))
         ],
     }
+    _seccomp(security)
+    if security.text("procMount") == "Unmasked":
+        found["linux"] |= {"masked_paths": [], "readonly_paths": []}
     if command:
         found["entrypoint"] = command
     if security.flag("privileged"):
@@ -240,15 +271,19 @@ def _container(
     return found
 
 
-def _environment(container: Table) -> dict[str, str]:
+def _environment(container: Table, facts: Mapping[str, str]) -> dict[str, str]:
+    """`facts` are what fields of the pod that a variable may name are."""
     variables: dict[str, str] = {}
     for each in container.tables("env"):
         name = each.text("name")
         if not name:
             raise InvalidConfig(f"{each.path('name')} is missing; name the variable")
         if "valueFrom" in each:
-            each.value("valueFrom")
-            each.warn("valueFrom", f"is not supported; the variable {name} is not set")
+            source = each.table("valueFrom").table("fieldRef").text("fieldPath")
+            if source in facts:
+                variables[name] = facts[source]
+            else:
+                each.warn("valueFrom", f"is not supported; the variable {name} is not set")
         else:
             variables[name] = expand(each.text("value"), variables)
         each.rest()
@@ -334,9 +369,7 @@ def _mount(
         return None
     if below:
         made["source"] = posixpath.join(made["source"], below)
-    if in_memory and users[name] == 1:
-        return {**made, "type": "tmpfs", "source": ""}
     if in_memory:
-        made.pop("options", None)
-        mount.warn("name", f"is {name!r}, which several share: it is on the disk, not in memory")
+        alone = users[name] == 1
+        return made | ({"type": "tmpfs", "source": ""} if alone else {"type": "memory-dir"})
     return made

@@ -85,6 +85,21 @@ def test_limits_arrive_and_device_rules_stand_before_the_usual_ones():
     assert not plain.Devices[0].Allow
 
 
+def test_folders_in_memory_are_mounted_once_by_the_agent():
+    own = Mount(destination="/a", type="memory-dir", source="cache", options=("size=1m",))
+    again = Mount(destination="/b", type="memory-dir", source="cache", read_only=True)
+    request = requests.create_container(spec(mounts=(own, again)))
+    (storage,) = request.storages
+    assert (storage.driver, storage.fstype, list(storage.options)) == (
+        "ephemeral",
+        "tmpfs",
+        ["size=1m"],
+    )
+    first, second = request.OCI.Mounts[-2:]
+    assert first.source == second.source == storage.mount_point
+    assert (list(first.options)[-1], list(second.options)[-1]) == ("rw", "ro")
+
+
 def test_what_the_kernel_grants_arrives():
     rule = SeccompRule(
         names=("kill",),

@@ -140,7 +140,7 @@ class Agent(ABC):
 
     @abstractmethod
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
-        """A detached process without a terminal has its standard input at its end.
+        """A detached process has its standard input at its end, unless `cmd` keeps it open.
 
         Raises CommandFailed as above.
         """

@@ -13,7 +13,7 @@ from vctui.linux import mounts, probe
 from vctui.linux.problems import host_problem
 from vctui.model.container import ContainerConfig, Mount
 
-_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir")
+_TYPES: Final = ("bind", "volume", "tmpfs", "empty-dir", "memory-dir")
 
 
 def check_mounts(config: ContainerConfig) -> None:

@@ -165,7 +165,7 @@ class KataAgent(Agent):
             if cmd is None:
                 raise
             raise answers.command_failed(cmd.args[0], container_id, error) from error
-        if cmd is not None and not cmd.interactive and not cmd.console:
+        if cmd is not None and not (cmd.interactive or cmd.stdin or cmd.console):
             await self._close_stdin(container_id, container_id)
 
     async def _close_stdin(self, container_id: str, token: str) -> None:
@@ -188,7 +188,7 @@ class KataAgent(Agent):
             await self._do("ExecProcess", request)
         except AgentError as error:
             raise answers.command_failed(cmd.args[0], container_id, error) from error
-        if cmd.detach and not cmd.interactive and not cmd.console:
+        if cmd.detach and not (cmd.interactive or cmd.stdin or cmd.console):
             await self._close_stdin(container_id, token)
 
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002

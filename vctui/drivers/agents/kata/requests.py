@@ -23,6 +23,8 @@ from vctui.wire.pb import oci_pb2 as oci
 SHARE_TAG: Final = "kataShared"
 GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
+GUEST_MEMORY: Final = "/run/kata-containers/sandbox/ephemeral/"
+"""Where the guest has folders in its memory that containers share."""
 GUEST_VOLUMES: Final = "/run/kata-containers/shared/volumes/"
 """Where the guest mounts the volumes that containers ask for, each below its tag."""
 GUEST_DISKS: Final = "/run/kata-containers/shared/disks/"
@@ -118,6 +120,20 @@ def storages(spec: ContainerSpec) -> list[agent.Storage]:
     who uses them."""
     tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
     volumes = [_nine_p(tag, f"{GUEST_VOLUMES}{tag}/") for tag in tags]  # 1.x makes what ends so
+    in_memory: dict[str, Mount] = {}
+    for mount in spec.config.mounts:
+        if mount.type == "memory-dir":
+            in_memory.setdefault(mount.source, mount)
+    volumes += [
+        agent.Storage(
+            driver="ephemeral",
+            source="tmpfs",
+            fstype="tmpfs",
+            options=mount.options,
+            mount_point=GUEST_MEMORY + name,
+        )
+        for name, mount in in_memory.items()
+    ]
     return volumes if spec.disk is None else [_root_disk(spec.config.id, spec.disk), *volumes]
 
 
@@ -315,6 +331,9 @@ def _own_mount(mount: Mount, shared: dict[Mount, str]) -> oci.Mount:
     if mount.type == "tmpfs":
         options = ("nosuid", "nodev", *mount.options, access)
         source = "tmpfs"
+    elif mount.type == "memory-dir":
+        options = ("rbind", "rprivate", access)
+        source = GUEST_MEMORY + mount.source
     else:
         options = ("rbind", "rprivate", *mount.options, access)
         volume = mount.type == "volume"
