@@ -230,6 +230,21 @@ async def test_the_agents_log_is_kept_in_clean_lines(ready: Pod):
     assert [len(line) for line in lines[1:]] == [8192 + 31, 8192 + 31, 20000 - 2 * 8192 + 31]
 
 
+async def test_an_agent_that_logs_to_the_console_has_a_log(ready: Pod):
+    entry = b'time="2020-01-01T00:00:00.1Z" level=info msg="it serves" name=kata-agent pid=1\r\n'
+    modern = b'{"msg":"it serves","level":"INFO","name":"kata-agent","source":"agent"}\r\n'
+    await ready.qemu.serial.send(b"[ 1.0] Linux\r\n" + entry + b"login: \r\n" + modern)
+    log = await ready.until_log(ready.run_dir / "logs" / "agent.log", b"}\n")
+    lines = [line.partition(b" ")[2] for line in log.splitlines()]
+    assert lines == [entry.strip(), modern.strip()]
+    await ready.qemu.agent_log.send(b"by its port\n")
+    await ready.until_log(ready.run_dir / "logs" / "agent.log", b"port\n")
+    await ready.qemu.serial.send(entry)
+    await ready.qemu.agent_log.send(b"last\n")
+    log = await ready.until_log(ready.run_dir / "logs" / "agent.log", b"last\n")
+    assert log.count(b"it serves") == 2
+
+
 @pytest.mark.parametrize(
     ("console", "shutdown", "reason"),
     [

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import os
 import socket
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vctui.companions.monitor import link
+from vctui.companions.monitor.agent_log import AgentLog
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
 from vctui.companions.monitor.client import Client
 from vctui.companions.monitor.fanout import Fanout
 from vctui.companions.monitor.ledger import Ledger
-from vctui.companions.monitor.lines import LineSplitter, clean
 from vctui.companions.monitor.logfile import LogFile
 from vctui.companions.monitor.machine_watch import ConnectQmp, MachineWatch
 from vctui.companions.monitor.processes import Processes
@@ -32,7 +31,7 @@ from vctui.model.events import EventKind
 from vctui.model.kinds import AgentProtocol
 from vctui.model.state import State
 from vctui.store.base import Store
-from vctui.wire import crilog, ttrpc
+from vctui.wire import ttrpc
 from vctui.wire.monitor import Exit, Size, StartShim
 
 _STORE_TRIES: Final = 30
@@ -78,10 +77,11 @@ class Monitor:
             LogFile(logs / "console.log", config.max_log_bytes, self.warn),
             _remembered(logs / "console.log", config.replay_bytes),
         )
-        self._agent_log = _AgentLog(
+        self._agent_log = AgentLog(
             run_dir / "agentlog.sock",
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
+        self._console.listener = self._agent_log.console_says
         self._agent = link.make(config.agent_protocol, run_dir, self.warn)
         self._processes = Processes(
             agent=self._agent,
@@ -239,12 +239,17 @@ def _remembered(log: Path, replay_bytes: int) -> Fanout:
     return output
 
 
+def _nobody(_data: bytes) -> None:
+    pass
+
+
 class _Console(Target):
     """The guest's serial console: kept, logged, and typed at."""
 
     def __init__(self, path: Path, log: LogFile, output: Fanout) -> None:
         self.capture = Capture(path, self._take)
         self.output = output
+        self.listener: Callable[[bytes], None] = _nobody
         self._log = log
 
     def recent(self) -> bytes:
@@ -266,24 +271,4 @@ class _Console(Target):
     def _take(self, data: bytes) -> None:
         self._log.write(data)
         self.output.publish(1, data)
-
-
-class _AgentLog:
-    """The agent's log: lines of bounded length, each with the time of its arrival."""
-
-    def __init__(self, path: Path, log: LogFile) -> None:
-        self.capture = Capture(path, self._take)
-        self._log = log
-        self._lines = LineSplitter()
-
-    def close(self) -> None:
-        self._write(self._lines.flush())
-        self._log.close()
-
-    def _take(self, data: bytes) -> None:
-        self._write(self._lines.feed(data))
-
-    def _write(self, lines: list[bytes]) -> None:
-        if lines:
-            head = crilog.timestamp(time.time_ns()) + b" "
-            self._log.write(b"".join(head + clean(line).encode() + b"\n" for line in lines))
+        self.listener(data)
