@@ -7,6 +7,8 @@ import pytest
 
 from tests.fakes.fake_runtime import BORN, make_container, make_pod
 from vctui.errors import VctuiError, WrongState
+from vctui.model.device import DeviceInfo
+from vctui.model.pod import PodStatus, Resources
 from vctui.model.state import State
 from vctui.present import columns, condition, details, problems
 
@@ -78,6 +80,35 @@ def test_details_explain_a_signal() -> None:
     container = make_container("web", "main", State.STOPPED, exit_code=137)
     fields = {field.label: field.value for field in details.container(container, NOW)[0].fields}
     assert fields["exit status"] == "137 (signal 9)"
+
+
+def test_details_tell_what_a_machine_was_given() -> None:
+    pod = make_pod("web", State.RUNNING)
+    assert pod.machine is not None
+    for boot, vcpus, memory in (
+        ((1, 256), "1", "256 MiB"),
+        ((0, 0), "1", "256 MiB"),  # the record of an older version
+    ):
+        machine = msgspec.structs.replace(pod.machine, boot_vcpus=boot[0], boot_memory=boot[1])
+        assert _size(msgspec.structs.replace(pod, machine=machine)) == (vcpus, memory)
+    machine = msgspec.structs.replace(machine, vcpus=2, boot_vcpus=1, memory=512, boot_memory=256)
+    grown = msgspec.structs.replace(pod, machine=machine)
+    assert _size(grown) == ("2, started with 1", "512 MiB, started with 256 MiB")
+    off = msgspec.structs.replace(pod, machine=None, vm_config=Resources(vcpus=3))
+    assert _size(off) == ("3", "default")
+
+
+def _size(pod: PodStatus) -> tuple[str, str]:
+    sections = {section.title: section for section in details.pod(pod, NOW)}
+    fields = {field.label: field.value for field in sections["Machine"].fields}
+    return fields["virtual CPUs"], fields["memory"]
+
+
+def test_details_tell_the_devices_of_a_container() -> None:
+    device = DeviceInfo(container_path="/", host_path="/dev/sdb", id="drive-1")
+    container = msgspec.structs.replace(make_container("web", "main"), devices=(device,))
+    fields = {field.label: field.value for field in details.container(container, NOW)[0].fields}
+    assert fields["device"] == "/ is /dev/sdb of the host, plugged in as drive-1"
 
 
 def test_annotations_stand_in_the_details() -> None:

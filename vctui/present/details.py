@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vctui.model.container import ContainerStatus
+from vctui.model.device import DeviceInfo
 from vctui.model.hostnetwork import HostPlugin, NetworkDetails
 from vctui.model.kinds import HypervisorType
 from vctui.model.network import PodNetwork, Route
@@ -62,8 +63,8 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
             Field("accelerator", _accelerator(machine.accelerator)) if machine else None,
             Field("started by", plain(machine.boot)) if machine else None,
             Field("process", f"pid {machine.pid}") if machine and machine.pid else None,
-            Field("virtual CPUs", _count(machine.vcpus if machine else status.vm_config.vcpus)),
-            Field("memory", _memory(machine.memory if machine else status.vm_config.memory)),
+            Field("virtual CPUs", _vcpus(status)),
+            Field("memory", _memory(status)),
             Field("kernel", machine.kernel if machine else config.kernel_path),
             Field("initrd", machine.initrd if machine else config.initrd_path),
             Field("image", machine.image if machine else config.image_path),
@@ -122,6 +123,7 @@ def _route(one: Route) -> str:
 
 def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
     state = condition.of_container(status)
+    devices = status.devices
     return (
         _section(
             "Container",
@@ -133,6 +135,7 @@ def container(status: ContainerStatus, now: datetime) -> tuple[Section, ...]:
             Field("terminal", "yes" if status.terminal else "no"),
             Field("root file system", status.rootfs),
             Field("image", status.image),
+            *(Field("device" if n == 0 else "", _device(one)) for n, one in enumerate(devices)),
             _when("started", status.start_time, now),
             _when("finished", status.finished_time, now),
             Field("process", f"pid {status.pid} (on the host)" if status.pid else ""),
@@ -177,12 +180,26 @@ def _accelerator(name: str) -> str:
     return {"kvm": "KVM", "tcg": "TCG (software emulation)"}.get(name, name)
 
 
-def _count(vcpus: int) -> str:
-    return str(vcpus) if vcpus else "default"
+def _vcpus(status: PodStatus) -> str:
+    machine = status.machine
+    if machine is None:
+        return str(status.vm_config.vcpus or "default")
+    grew = 0 < machine.boot_vcpus != machine.vcpus
+    return f"{machine.vcpus}, started with {machine.boot_vcpus}" if grew else str(machine.vcpus)
 
 
-def _memory(mebibytes: int) -> str:
-    return f"{mebibytes} MiB" if mebibytes else "default"
+def _memory(status: PodStatus) -> str:
+    machine = status.machine
+    if machine is None:
+        return f"{status.vm_config.memory} MiB" if status.vm_config.memory else "default"
+    grew = 0 < machine.boot_memory != machine.memory
+    start = f", started with {machine.boot_memory} MiB" if grew else ""
+    return f"{machine.memory} MiB{start}"
+
+
+def _device(info: DeviceInfo) -> str:
+    """One that the machine was given."""
+    return plain(f"{info.container_path} is {info.host_path} of the host, plugged in as {info.id}")
 
 
 def _exit(code: int | None) -> str:
