@@ -61,6 +61,26 @@ async def test_the_proxy_starts_waits_and_stops(proxy: BuiltinProxy, pod: Pod):
     assert (pod.run_dir / "monitor.log").read_bytes() == b""
 
 
+async def test_one_that_was_launched_early_looks_for_its_machine_when_it_is_called(
+    proxy: BuiltinProxy, pod: Pod
+):
+    proxy.launch(pod_id=POD, run_dir=pod.run_dir)
+    [early] = process.find_by_argument(pod.run_dir)
+    pod.record(state=State.READY, operation="start")
+    handle = await started(proxy, pod)
+    assert (handle.pid, handle.pid_started) == (early.pid, early.started)
+    await pod.qemu.open_port()
+    await proxy.wait_agent(pod.run_dir, timeout=WAIT)
+    await proxy.stop(pod.run_dir, pid=handle.pid, pid_started=handle.pid_started, timeout=WAIT)
+
+
+async def test_one_that_nobody_calls_goes_when_it_is_told(proxy: BuiltinProxy, pod: Pod):
+    proxy.launch(pod_id=POD, run_dir=pod.run_dir)
+    [early] = process.find_by_argument(pod.run_dir)
+    await process.terminate(early.pid, early.started, timeout=WAIT)
+    assert not proxy.alive(early.pid, early.started)
+
+
 async def test_a_machine_that_ends_while_it_boots_is_an_error(proxy: BuiltinProxy, pod: Pod):
     pod.record(state=State.READY, operation="start")
     handle = await started(proxy, pod)

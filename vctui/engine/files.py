@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from vctui.model.container import ContainerConfig, Mount
 from vctui.model.kinds import HypervisorType
 from vctui.model.network import Dns
 from vctui.model.pod import PodConfig
+from vctui.telemetry.trace import span
 from vctui.wire import resolver
 
 RESOLVER: Final = ".pod/resolv.conf"
@@ -38,6 +39,18 @@ def check(ctx: Context, pod: PodConfig, config: ContainerConfig) -> None:
             rootfs.check_rootfs(config, _templates(ctx), images.lower(ctx, config))
         mounts.check_mounts(config)
         devices.check(config)
+
+
+async def copy_ahead(ctx: Context, pod: PodConfig, containers: Sequence[ContainerConfig]) -> None:
+    """Make the copies of built-in root file systems that `prepare` would make. Idempotent."""
+    if pod.hypervisor_type is HypervisorType.MOCK:
+        return
+    with span("copy root file systems"):
+        for one in containers:
+            if rootdisk.find(one, pod.hypervisor_config) is None:
+                await rootfs.copy_ahead(
+                    one, copies=ctx.paths(pod.id).rootfs, templates=_templates(ctx)
+                )
 
 
 async def prepare(

@@ -27,6 +27,7 @@ from vctui.engine import container as containers
 from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
 from vctui.engine.rollback import Rollback
+from vctui.engine.together import together
 from vctui.errors import AgentError, AlreadyExists, MonitorError, NotFound, VctuiError, WrongState
 from vctui.linux import locks
 from vctui.linux.files import private_dir, tail
@@ -202,8 +203,12 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 connected = await network.connect(ctx, pod_id, processors=plan.vcpus)
             files.write_resolver(ctx, pod_id, connected.dns)
             plan = replace(plan, netns=netns, endpoints=connected.endpoints)
+        proxy.launch(pod_id=pod_id, run_dir=at.run)
         with span("start the machine"):
-            started = await templates.boot(ctx, record.config, plan, progress)
+            started, _ = await together(
+                templates.boot(ctx, record.config, plan, progress),
+                files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
+            )
         began = trace.clock() if started.template else 0.0
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
         with span("start the proxy"):

@@ -169,6 +169,7 @@ async def _build(
             ports=tuple(replace(port, socket=draft / port.socket.name) for port in plan.ports),
             shares=tuple(replace(share, path=draft / "share") for share in plan.shares),
             memory_file=draft / "memory",
+            netns=None,
         )
         booted = await hypervisor.start(nobodys)
         undo.push(_end, hypervisor, nobodys, booted)

@@ -79,6 +79,12 @@ class Crun:
         command = ["exec", "--detach", "--process", process_file]
         await self._launch(process, command, [container_id], program)
 
+    async def warm_up(self) -> None:
+        """Run it to no purpose, so that what it is made of is there."""
+        errors = self._scratch_path("log")
+        await self._run(["list"], errors, _no_streams())
+        _remove(errors)
+
     async def delete(self, container_id: str) -> None:
         """Remove what crun knows of a container; one that it does not know is no error."""
         errors = self._scratch_path("log")

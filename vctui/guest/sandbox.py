@@ -76,6 +76,12 @@ class Sandbox:
         await self._mounts.remove(before)
         self._log.info(f"sandbox {request.sandbox_id or '(no id)'} is there")
 
+    async def prepare(self) -> None:
+        """Have done what the containers of any pod would wait for."""
+        from vctui.guest.warmup import warm_up
+
+        await warm_up(self._loop, self._crun, self._log)
+
     def container(self, container_id: str) -> Container:
         """
         Raises:

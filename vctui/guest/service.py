@@ -88,6 +88,7 @@ class Service:
                 "AddARPNeighbors": Method("AddARPNeighborsRequest", self.add_arp_neighbors),
             },
             "vctui.Guest": {
+                "Prepare": Method("PrepareRequest", self.prepare),
                 "ListProcesses": Method("ListProcessesRequest", self.list_processes),
                 "SignalContainer": Method("SignalContainerRequest", self.signal_container),
                 "GetTimeline": Method("GetTimelineRequest", self.get_timeline),
@@ -106,6 +107,9 @@ class Service:
 
     async def create_sandbox(self, request: agent.CreateSandboxRequest, _client: int) -> None:
         await self._sandbox.create(request)
+
+    async def prepare(self, _request: Any, _client: int) -> None:
+        await self._sandbox.prepare()
 
     async def destroy_sandbox(self, _request: Any, _client: int) -> None:
         await self._sandbox.destroy()

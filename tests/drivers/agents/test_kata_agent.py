@@ -57,6 +57,30 @@ async def test_a_sandbox_gets_its_share_the_time_and_entropy(agent: KataAgent, f
     assert all(request.timeout_nano == 5_000_000_000 for _, request in fake.calls)
 
 
+async def test_entropy_and_time_come_before_what_makes_a_guest_the_pods(
+    agent: KataAgent, fake: FakeAgent
+):
+    await agent.start_sandbox(pod_id="web", hostname="web")
+    assert methods(fake)[-1] == "CreateSandbox"
+
+
+async def test_a_guest_that_is_to_be_saved_is_prepared_where_its_agent_can(
+    agent: KataAgent, fake: FakeAgent
+):
+    await agent.prepare()
+    assert methods(fake)[-1] == "Prepare"
+    code = ttrpc.UNIMPLEMENTED
+
+    async def refuse(_body: bytes) -> bytes:
+        raise Refusal(code, "it cannot")
+
+    fake.handlers["Prepare"] = refuse
+    await agent.prepare()
+    code = ttrpc.INTERNAL
+    with pytest.raises(AgentError, match="it cannot"):
+        await agent.prepare()
+
+
 async def test_a_container_without_a_terminal_has_its_input_closed(
     agent: KataAgent, fake: FakeAgent
 ):

@@ -73,7 +73,23 @@ async def _run(options: dict[str, str]) -> None:
         loop.add_signal_handler(number, monitor.leave)
     gc.collect()
     gc.freeze()
+    await _called(listening, monitor.left)
     await monitor.run(listening)
+
+
+async def _called(listening: socket.socket, left: asyncio.Event) -> None:
+    """Return when somebody connects, who knows that there is a machine to watch; or with
+    `left`."""
+    loop = asyncio.get_running_loop()
+    called = asyncio.Event()
+    loop.add_reader(listening, called.set)
+    waiting = [loop.create_task(event.wait()) for event in (called, left)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(listening)
+        for task in waiting:
+            task.cancel()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class Monitor:
         # one thread, so that entries are made in the order of what they tell
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._notes: set[asyncio.Task[None]] = set()
-        self._left = asyncio.Event()
+        self.left = asyncio.Event()
+        """Somebody has told it to leave."""
         self._prepared: asyncio.Future[None] = loop.create_future()
         self._machine_ended: asyncio.Future[str] = loop.create_future()
 
@@ -104,7 +105,7 @@ class Monitor:
 
     def leave(self) -> None:
         """Stop watching; the machine goes on."""
-        self._left.set()
+        self.left.set()
 
     def warn(self, message: str) -> None:
         """One WARNING event, as soon as the store takes it."""
@@ -153,7 +154,7 @@ class Monitor:
             asyncio.create_task(self._agent_log.capture.run()),
             asyncio.create_task(self._agent.run(adopting=adopting)),
         ]
-        left = asyncio.create_task(self._left.wait())
+        left = asyncio.create_task(self.left.wait())
         try:
             if adopting:
                 await self._adopt(ledger)

@@ -16,6 +16,12 @@ class ProxyHandle:
 
 
 class Proxy(ABC):
+    def launch(self, *, pod_id: str, run_dir: Path) -> None:  # noqa: B027 - most have nothing to do
+        """Begin with what `start` would wait for and needs no machine. Raises MonitorError.
+
+        Whoever gives up before `start` ends what has `run_dir` among its arguments.
+        """
+
     @abstractmethod
     async def start(self, *, pod_id: str, run_dir: Path) -> ProxyHandle:
         """Start the proxy beside a machine that was launched; its URL accepts connections

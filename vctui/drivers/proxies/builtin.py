@@ -27,9 +27,14 @@ class BuiltinProxy(Proxy):
     def __init__(self, settings: Settings, protocol: AgentProtocol = AgentProtocol.TTRPC) -> None:
         self._settings = settings
         self._protocol = protocol
+        self._launched: process.Spawned | None = None
+
+    def launch(self, *, pod_id: str, run_dir: Path) -> None:
+        """A monitor loads itself, and looks for its pod when somebody calls it."""
+        self._launched = self._spawn(pod_id, run_dir)
 
     async def start(self, *, pod_id: str, run_dir: Path) -> ProxyHandle:
-        spawned = self._spawn(pod_id, run_dir)
+        spawned, self._launched = self._launched or self._spawn(pod_id, run_dir), None
         try:
             async with monitor_client.connected(run_dir) as session:
                 await monitor_client.call(

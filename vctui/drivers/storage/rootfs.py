@@ -99,6 +99,22 @@ async def prepare_rootfs(
     return place
 
 
+async def copy_ahead(
+    config: ContainerConfig, *, copies: Path, templates: Mapping[str, Path]
+) -> None:
+    """Make the private copy that `prepare_rootfs` will use, where it will need one. Idempotent.
+
+    Raises:
+        DiskFull, HostProblem: as `prepare_rootfs`.
+    """
+    if config.image or config.rootfs not in templates:
+        return
+    try:
+        await _copy_once(templates[config.rootfs], copies / config.id / "rootfs")
+    except OSError as error:
+        raise host_problem(error, f"copy files for container {config.id!r}") from error
+
+
 async def _copy_once(template: Path, own: Path) -> None:
     if await asyncio.to_thread(own.is_dir):
         return

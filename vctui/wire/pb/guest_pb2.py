@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\">\n\x16SignalContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\r\"\x14\n\x12GetTimelineRequest\">\n\x0cTimelineStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62\x65gin_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\"O\n\x13GetTimelineResponse\x12\x0e\n\x06now_ns\x18\x01 \x01(\x03\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.vctui.guest.TimelineStepb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\">\n\x16SignalContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\r\"\x14\n\x12GetTimelineRequest\">\n\x0cTimelineStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62\x65gin_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\"O\n\x13GetTimelineResponse\x12\x0e\n\x06now_ns\x18\x01 \x01(\x03\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.vctui.guest.TimelineStep\"\x10\n\x0ePrepareRequestb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,4 +43,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMELINESTEP']._serialized_end=313
   _globals['_GETTIMELINERESPONSE']._serialized_start=315
   _globals['_GETTIMELINERESPONSE']._serialized_end=394
+  _globals['_PREPAREREQUEST']._serialized_start=396
+  _globals['_PREPAREREQUEST']._serialized_end=412
 # @@protoc_insertion_point(module_scope)

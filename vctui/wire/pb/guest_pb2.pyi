@@ -51,3 +51,7 @@ class GetTimelineResponse(_message.Message):
     now_ns: int
     steps: _containers.RepeatedCompositeFieldContainer[TimelineStep]
     def __init__(self, now_ns: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[TimelineStep, _Mapping]]] = ...) -> None: ...
+
+class PrepareRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -624,4 +624,6 @@ TABLES: dict[str, tuple[tuple[int, str, str, str], ...]] = {
         (1, "now_ns", "int64", ""),
         (2, "steps", "TimelineStep", "repeated"),
     ),
+    "PrepareRequest": (
+    ),
 }

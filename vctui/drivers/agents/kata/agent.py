@@ -103,6 +103,11 @@ class KataAgent(Agent):
             return agent_pb2.AgentDetails()
         return answer.agent_details
 
+    async def prepare(self) -> None:
+        await self.info()
+        with suppress(AgentUnsupported):
+            await self._do("Prepare", guest_pb2.PrepareRequest(), service=GUEST)
+
     async def start_sandbox(
         self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
     ) -> None:

@@ -65,6 +65,7 @@ def likeness(plan: MachinePlan) -> MachinePlan:
         ports=tuple(replace(port, socket=_ANYWHERE / port.socket.name) for port in plan.ports),
         shares=tuple(replace(share, path=_ANYWHERE / "share") for share in plan.shares),
         memory_file=_ANYWHERE / "memory",
+        netns=None,
         restores=None,
     )
 
