@@ -49,11 +49,16 @@ class Lan:
         gateways: tuple[str, ...] = (),
         mtu: int = 1500,
         mac: str = "",
+        routes: tuple[str, ...] = (),
     ) -> None:
         """Give the namespace an interface whose other end is a port of the bridge."""
         port = f"p{len(self.inside(link_names))}"
         self.inside(_make_pair, port, namespace, interface, mtu)
         netns.inside(namespace, _configure, interface, addresses, gateways, mtu, mac)
+        netns.inside(namespace, _add_routes, routes)
+
+    def unplug(self, namespace: Path, interface: str) -> None:
+        netns.inside(namespace, _delete, interface)
 
     def close(self) -> None:
         for path in self.namespaces:
@@ -137,6 +142,19 @@ def _configure(
         _address(ip, interface, addresses)
         for gateway in gateways:
             ip.route("add", dst="::/0" if ":" in gateway else "0.0.0.0/0", gateway=gateway)
+
+
+def _add_routes(routes: tuple[str, ...]) -> None:
+    """Each `DESTINATION GATEWAY`."""
+    with IPRoute() as ip:
+        for route in routes:
+            destination, gateway = route.split()
+            ip.route("add", dst=destination, gateway=gateway)
+
+
+def _delete(interface: str) -> None:
+    with IPRoute() as ip:
+        ip.link("del", ifname=interface)
 
 
 def _address(ip: IPRoute, interface: str, addresses: tuple[str, ...]) -> None:

@@ -125,6 +125,34 @@ def test_a_pod_on_another_network_reaches_neither(
         host.do("pod", "delete", "three")
 
 
+def test_a_running_pod_gets_another_interface_and_loses_it(host: Host, lan: lans.Lan, two: object):
+    namespace = lan.root / "one"
+    before = lans.picture(namespace)
+    assert "put one with an address into it" in host.refuse("pod", "connect", "one")["message"]
+    lan.plug(
+        namespace,
+        "net7",
+        addresses=("10.77.1.2/24",),
+        routes=("10.99.0.0/16 10.77.1.1",),
+        mac="02:00:00:00:77:77",
+    )
+    status = host.ask("pod", "connect", "one")
+    assert [each["interface"]["name"] for each in status["network"]["endpoints"]] == [
+        "eth0",
+        "net7",
+    ]
+    assert "inet 10.77.1.2/24" in sh(host, "one", "ip addr show net7")
+    assert "10.99.0.0/16 via 10.77.1.1 dev net7" in sh(host, "one", "ip route")
+    assert sh(host, "one", "wget -qO- http://10.77.0.3:8080/") == "page of two\n"
+    assert host.refuse("pod", "disconnect", "one", "eth9")["kind"] == "not-found"
+    status = host.ask("pod", "disconnect", "one", "net7")
+    assert len(status["network"]["endpoints"]) == 1
+    assert "net7" not in sh(host, "one", "ip link")
+    assert "default via 10.77.0.1" in sh(host, "one", "ip route")
+    lan.unplug(namespace, "net7")
+    assert lans.picture(namespace) == before
+
+
 def test_a_namespace_that_was_given_is_as_before_when_the_pod_stops(
     host: Host, lan: lans.Lan, two: tuple[dict[str, object], dict[str, object]]
 ):

@@ -130,6 +130,30 @@ async def resume(call: Call, runtime: Runtime, pod_id: str) -> None:
 
 @pod.command()
 @pod_id
+@click.argument("network", default="")
+@with_engine
+async def connect(call: Call, runtime: Runtime, pod_id: str, network: str) -> None:
+    """Give a running pod another interface.
+
+    With CNI the pod joins NETWORK, or the host's default. With CNM it gets what somebody has put
+    into its network namespace meanwhile.
+    """
+    status = await runtime.connect_pod(runtime.resolve_pod(pod_id), network)
+    call.output.done(f"{status.id} connected", status)
+
+
+@pod.command()
+@pod_id
+@click.argument("interface")
+@with_engine
+async def disconnect(call: Call, runtime: Runtime, pod_id: str, interface: str) -> None:
+    """Take INTERFACE away from a running pod, and leave its network."""
+    status = await runtime.disconnect_pod(runtime.resolve_pod(pod_id), interface)
+    call.output.done(f"{status.id} disconnected from {interface}", status)
+
+
+@pod.command()
+@pod_id
 @with_engine
 async def delete(call: Call, runtime: Runtime, pod_id: str) -> None:
     """Stop what runs and remove everything of the pod."""

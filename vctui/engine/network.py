@@ -7,27 +7,20 @@ own goes with that; in one that was given, each thing is undone by itself.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from vctui.engine import registry
+from vctui.engine import endpoints, registry
 from vctui.engine.context import Context
 from vctui.errors import InvalidConfig, NetworkError, PermissionProblem, VctuiError
 from vctui.linux import probe
 from vctui.linux.problems import host_problem
 from vctui.model.kinds import NetworkModel
-from vctui.model.network import Attachment, Dns, Endpoint, PodNetwork
+from vctui.model.network import PodNetwork
 from vctui.model.pod import PodConfig, PodRecord
-from vctui.store.base import Transaction
-from vctui.wire import resolver
 
 if TYPE_CHECKING:
-    from vctui.drivers.endpoints.scan import View
+    pass
 
 RESOLVER = Path("/etc/resolv.conf")
 """Of the host: for pods whose networks name no name servers."""
@@ -73,7 +66,7 @@ async def open_namespace(ctx: Context, record: PodRecord) -> Path | None:
         created=not given,
         attachments=driver.plan(config.network_config),
     )
-    ctx.save(lambda tx: _save(tx, record.id, planned))
+    endpoints.save(ctx, record.id, planned)
     _check_alone(ctx, record.id, path)
     if not given:
         try:
@@ -92,42 +85,13 @@ async def connect(ctx: Context, pod_id: str, *, processors: int) -> PodNetwork:
     Raises:
         NetworkError, HostProblem, InvalidConfig: `close` takes away what was made.
     """
-    from vctui.drivers.endpoints import scan
-    from vctui.linux import netns
-
     record = ctx.store.pod(pod_id)
-    network = record.network
-    if network is None:
-        raise RuntimeError("open_namespace comes first")
-    path = Path(network.namespace)
-    network = await _join(ctx, record, network)
-    with _refusals(f"look into the network namespace of pod {pod_id!r}"):
-        view = await netns.call(path, scan.look)
-    found = scan.endpoints(
-        view,
-        record.config.network_config,
-        processors=processors,
-        wire=lambda one, taken: registry.wiring(one).plan(one, taken),
-    )
-    network = _with_endpoints(network, view, found)
-    ctx.save(lambda tx: _save(tx, pod_id, network))
-    for endpoint in found:
-        with _refusals(f"connect interface {endpoint.interface.name!r} of pod {pod_id!r}"):
-            await netns.call(path, registry.wiring(endpoint).connect, endpoint)
-    return network
-
-
-async def _join(ctx: Context, record: PodRecord, network: PodNetwork) -> PodNetwork:
-    """One network after the other, so that what came of each is known when a later one fails."""
-    driver = registry.network(record.config.network_model, ctx.settings)
-    joined = list(network.attachments)
-    for number, planned in enumerate(network.attachments):
-        joined[number : number + 1] = await driver.prepare(
-            record.id, Path(network.namespace), (planned,)
-        )
-        network = msgspec.structs.replace(network, attachments=tuple(joined))
-        ctx.save(functools.partial(_save, pod_id=record.id, network=network))
-    return msgspec.structs.replace(network, dns=_dns(network.attachments))
+    for planned in endpoints.network_of(record).attachments:
+        await endpoints.join(ctx, record, planned)
+    endpoints.settle_dns(ctx, pod_id)
+    for endpoint in await endpoints.discover(ctx, pod_id, processors=processors):
+        await endpoints.wire(ctx, pod_id, endpoint)
+    return endpoints.network_of(ctx.store.pod(pod_id))
 
 
 async def close(ctx: Context, pod_id: str) -> None:
@@ -150,7 +114,7 @@ async def close(ctx: Context, pod_id: str) -> None:
     there = _is_there(path)
     failure: VctuiError | None = None
     if there and not network.created:
-        failure = await _give_back(path, network, pod_id)
+        failure = await endpoints.give_back(pod_id, network)
     driver = registry.network(record.config.network_model, ctx.settings)
     try:
         await driver.remove(pod_id, path if there else None, network.attachments)
@@ -163,44 +127,7 @@ async def close(ctx: Context, pod_id: str) -> None:
             failure = failure or host_problem(error, f"remove the network namespace {path}")
     if failure is not None:
         raise failure
-    ctx.save(lambda tx: _save(tx, pod_id, None))
-
-
-async def _give_back(path: Path, network: PodNetwork, pod_id: str) -> VctuiError | None:
-    """Leave a namespace that was given as it was; the first thing that failed."""
-    from vctui.drivers.endpoints import scan
-    from vctui.linux import netns
-
-    failure: VctuiError | None = None
-    for endpoint in reversed(network.endpoints):
-        try:
-            await _disconnect(path, endpoint, pod_id)
-        except VctuiError as error:
-            failure = failure or error
-    try:
-        with _refusals(f"restore the routes of {path}"):
-            await netns.call(path, scan.restore, network.routes)
-    except VctuiError as error:
-        failure = failure or error
-    return failure
-
-
-async def _disconnect(path: Path, endpoint: Endpoint, pod_id: str) -> None:
-    from vctui.linux import netns
-
-    with _refusals(f"disconnect interface {endpoint.interface.name!r} of pod {pod_id!r}"):
-        await netns.call(path, registry.wiring(endpoint).disconnect, endpoint)
-
-
-def _with_endpoints(network: PodNetwork, view: View, found: tuple[Endpoint, ...]) -> PodNetwork:
-    from vctui.drivers.endpoints import scan
-
-    return msgspec.structs.replace(
-        network,
-        endpoints=found,
-        routes=scan.routes(view, found),
-        neighbors=scan.neighbors(view, found),
-    )
+    endpoints.save(ctx, pod_id, None)
 
 
 def _check_given(pod_id: str, path: Path) -> None:
@@ -228,7 +155,7 @@ def _check_alone(ctx: Context, pod_id: str, path: Path) -> None:
     have claimed it at once, neither gets it."""
     for other in ctx.store.pods():
         if other.id != pod_id and other.network and _same(Path(other.network.namespace), path):
-            ctx.save(lambda tx: _save(tx, pod_id, None))
+            endpoints.save(ctx, pod_id, None)
             raise NetworkError(
                 f"the network namespace {path} is used by pod {other.id!r}; stop that first, or "
                 f"give pod {pod_id!r} another in network_config.net_ns_path"
@@ -250,26 +177,3 @@ def _is_there(path: Path) -> bool:
         return netns.is_namespace(path)
     except OSError:
         return False
-
-
-def _dns(joined: tuple[Attachment, ...]) -> Dns:
-    """Of the first network that names servers; else the host's, which are not its own."""
-    for one in joined:
-        if one.dns.nameservers:
-            return one.dns
-    try:
-        return resolver.parse(RESOLVER.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return Dns()
-
-
-def _save(tx: Transaction, pod_id: str, network: PodNetwork | None) -> None:
-    tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), network=network))
-
-
-@contextlib.contextmanager
-def _refusals(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise host_problem(error, doing) from error

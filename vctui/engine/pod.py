@@ -11,6 +11,7 @@ import msgspec
 from vctui.drivers.agents.base import Agent
 from vctui.engine import (
     assets,
+    endpoints,
     files,
     guests,
     hooks,
@@ -211,6 +212,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             )
         began = trace.clock() if started.template else 0.0
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
+        if connected is not None and started.template:
+            with span("plug the network in"):
+                connected = await endpoints.plug_all(ctx, pod_id)
         with span("start the proxy"):
             handle = await proxy.start(pod_id=pod_id, run_dir=at.run)
         progress("waiting for the agent")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import devices, images, network, paths, resources
+from vctui.engine import devices, endpoints, images, network, paths, resources
 from vctui.engine.context import Context, event, now
 from vctui.engine.shelf import Shelf
 from vctui.errors import NotFound, VctuiError
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LIVE = frozenset({State.RUNNING, State.PAUSED})
 _FROZEN = frozenset({"pause", "resume"})
+NETWORK_CHANGES = frozenset({"connect", "disconnect"})
 _WHOLE_POD = frozenset({"start", "run", "stop", "restart"})
 
 
@@ -165,7 +166,23 @@ async def _finish_interrupted(ctx: Context, record: PodRecord) -> PodRecord:
                 event(EventKind.RECOVERED, record.id, f"{verb} was interrupted; the pod runs on")
             )
         return ctx.store.pod(record.id)
+    if verb in NETWORK_CHANGES:
+        return await _finish_network_change(ctx, record)
     return await _finish_container_change(ctx, record)
+
+
+async def _finish_network_change(ctx: Context, record: PodRecord) -> PodRecord:
+    """An interface was being connected or disconnected: it is disconnected, the pod goes on."""
+    if record.machine and ctx.hypervisor(record).alive(record.machine):
+        try:
+            await endpoints.finish(ctx, record.id)
+        except VctuiError as error:
+            ctx.note(EventKind.WARNING, record.id, f"an interface is half connected: {error}")
+    with ctx.store.transaction() as tx:
+        tx.save_pod(msgspec.structs.replace(tx.pod(record.id), operation=""))
+        what = f"{record.operation} was interrupted; what it was about is disconnected"
+        tx.emit(event(EventKind.RECOVERED, record.id, what))
+    return ctx.store.pod(record.id)
 
 
 async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord:

@@ -161,6 +161,24 @@ class Runtime:
         await engine.pod.pause(self._changing(f"pause pod {pod_id!r}"), pod_id)
         return await self.status_pod(pod_id)
 
+    async def connect_pod(self, pod_id: str, network: str = "") -> PodStatus:
+        """Give a running pod the interfaces of its namespace that it has not.
+
+        With CNI it joins `network` first, or the host's default. Raises WrongState, NetworkError.
+        """
+        ctx = self._changing(f"connect pod {pod_id!r}")
+        await engine.interfaces.connect(ctx, pod_id, network)
+        return await self.status_pod(pod_id)
+
+    async def disconnect_pod(self, pod_id: str, interface: str) -> PodStatus:
+        """Take an interface away from a running pod, and leave its network.
+
+        Raises NotFound, WrongState, NetworkError.
+        """
+        ctx = self._changing(f"disconnect pod {pod_id!r}")
+        await engine.interfaces.disconnect(ctx, pod_id, interface)
+        return await self.status_pod(pod_id)
+
     async def resume_pod(self, pod_id: str) -> PodStatus:
         """API: ResumePod."""
         await engine.pod.resume(self._changing(f"resume pod {pod_id!r}"), pod_id)

@@ -136,3 +136,6 @@ class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     neighbors: tuple[Neighbor, ...] = ()
     dns: Dns = Dns()
+    pending: tuple[str, ...] = ()
+    """Interfaces that are being connected or disconnected while the machine runs; those that an
+    engine has left here when it died are to be disconnected."""

@@ -223,5 +223,19 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
+    async def plug_network(
+        self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
+    ) -> Place:
+        """Give the running machine a network card on the endpoint's tap, which is in `netns`.
+
+        Raises:
+            HypervisorError, HostProblem: it cannot be; nothing of it is left.
+        """
+
+    @abstractmethod
+    async def unplug_network(self, plan_dir: Path, machine: Machine, endpoint: Endpoint) -> None:
+        """Take the card away, as `unplug` does with other devices."""
+
+    @abstractmethod
     def alive(self, machine: Machine) -> bool:
         """Whether the machine's process still is the one that was started. No waiting."""

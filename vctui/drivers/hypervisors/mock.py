@@ -15,6 +15,7 @@ from vctui.drivers.hypervisors.base import (
     TemplateFit,
 )
 from vctui.model.hypervisor import HypervisorConfig, Machine
+from vctui.model.network import Endpoint
 
 _MAX_VCPUS: Final = 16
 _MAX_MEMORY: Final = 1024 * 1024
@@ -85,6 +86,14 @@ class MockHypervisor(Hypervisor):
         self, plan_dir: Path, machine: Machine, config: HypervisorConfig, wanted: Size
     ) -> Size:
         return Size(vcpus=wanted.vcpus, memory=max(wanted.memory, machine.memory))
+
+    async def plug_network(
+        self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
+    ) -> Place:
+        return Place(pci_path=f"01/{endpoint.index + 2:02x}")
+
+    async def unplug_network(self, plan_dir: Path, machine: Machine, endpoint: Endpoint) -> None:
+        """Nothing was plugged in."""
 
     def alive(self, machine: Machine) -> bool:
         return machine.uuid not in self._stopped

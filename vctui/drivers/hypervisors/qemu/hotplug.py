@@ -61,11 +61,16 @@ async def _plug_block(session: Session, device: BlockDevice) -> Place:
 
 async def unplug(session: Session, name: str) -> None:
     """See Hypervisor.unplug."""
-    if await _is_there(session, device_id(name)):
-        await take_out(session, device_id(name))
+    await remove(session, name)
     nodes = await session.execute("query-named-block-nodes", {"flat": True})
     if any(node.get("node-name") == name for node in nodes):
         await session.execute(*remove_node(name))
+
+
+async def remove(session: Session, name: str) -> None:
+    """Have the guest let go of the device and wait until it has. Idempotent."""
+    if await _is_there(session, device_id(name)):
+        await take_out(session, device_id(name))
 
 
 def add_node(device: BlockDevice) -> Command:

@@ -24,6 +24,7 @@ from vctui.drivers.hypervisors.qemu import (
     accel,
     cmdline,
     hotplug,
+    netplug,
     nics,
     program,
     resizing,
@@ -41,6 +42,7 @@ from vctui.linux import files, netns, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import MachineType
+from vctui.model.network import Endpoint
 from vctui.telemetry.trace import span
 from vctui.wire import disk
 
@@ -172,15 +174,32 @@ class Qemu(Hypervisor):
         async with self._session(plan_dir, machine) as session:
             return await resizing.resize(session, machine, config, wanted, huge_pages=huge_pages)
 
+    async def plug_network(
+        self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
+    ) -> Place:
+        fast = machine.accelerator == "kvm"
+        try:
+            with nics.opened(netns, (endpoint,), vhost=fast) as queues:
+                async with self._session(plan_dir, machine) as session:
+                    return await netplug.plug(session, endpoint, queues[endpoint.id])
+        except OSError as error:
+            doing = f"open the tap of interface {endpoint.interface.name!r}"
+            raise host_problem(error, doing) from error
+
+    async def unplug_network(self, plan_dir: Path, machine: Machine, endpoint: Endpoint) -> None:
+        async with self._session(plan_dir, machine) as session:
+            await netplug.unplug(session, endpoint)
+
     def alive(self, machine: Machine) -> bool:
         return process.is_alive(machine.pid, machine.pid_started)
 
     async def _start(self, plan: MachinePlan) -> Machine:
         found = await self._look(plan)
+        cards = () if plan.restores else plan.endpoints  # the saved guest had none
         fast = found.choice.name == "kvm"
         with (
             _listening(plan) as listening,
-            nics.opened(plan.netns, plan.endpoints, vhost=fast) as queues,
+            nics.opened(plan.netns, cards, vhost=fast) as queues,
         ):
             descriptors = {name: server.fileno() for name, server in listening.items()}
             argv = found.argv(plan, descriptors, queues)

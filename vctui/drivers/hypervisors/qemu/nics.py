@@ -68,17 +68,12 @@ def card(endpoint: Endpoint, queues: int, *, pci: bool) -> Mapping[str, str]:
     It boots from no network; several queues need an interrupt each for both directions, and two
     for changes of configuration and control.
     """
-    options = {"id": card_id(endpoint.id), "netdev": endpoint.id, "mac": endpoint.interface.mac}
+    options = {"id": f"virtio-{endpoint.id}", "netdev": endpoint.id, "mac": endpoint.interface.mac}
     if queues > 1:
         options["mq"] = "on"
         if pci:
             options["vectors"] = str(2 * queues + 2)
     return options | ({"romfile": ""} if pci else {})
-
-
-def card_id(name: str) -> str:
-    """What the device on the network backend `name` is called."""
-    return f"virtio-{name}"
 
 
 def _joined(descriptors: tuple[int, ...]) -> str:

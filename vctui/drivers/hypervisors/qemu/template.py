@@ -48,7 +48,6 @@ def why_cold(plan: MachinePlan, accelerator: str) -> str:
         "it has kernel parameters of its own": bool(config.kernel_params),
         "it has arguments for QEMU of its own": bool(config.hypervisor_params),
         "it is debugged": config.debug,
-        "it has a network": bool(plan.endpoints),
         "it has volumes": len(plan.shares) > 1,
         "nobody in its guest says when it is ready": not plan.ports,
     }
@@ -66,6 +65,7 @@ def likeness(plan: MachinePlan) -> MachinePlan:
         shares=tuple(replace(share, path=_ANYWHERE / "share") for share in plan.shares),
         memory_file=_ANYWHERE / "memory",
         netns=None,
+        endpoints=(),
         restores=None,
     )
 
