@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from vctui.errors import AgentError
+from vctui.guest.uevents import appears
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
@@ -49,14 +50,16 @@ async def wait(loop: Loop, children: Children, config: Config, kind: str, place:
     look = find_scsi if kind == "scsi" else find_pci
     look(config.sys, place)  # refuses what is no place before anything is done
     await _insert(children, config, DRIVERS[kind])
-    waited = 0.0
-    while (disk := look(config.sys, place)) is None:
-        if waited >= _PATIENCE:
-            raise AgentError(f"no disk came at {place} within {_PATIENCE:g} s")
-        if kind == "scsi":
+
+    def found() -> Disk | None:
+        disk = look(config.sys, place)
+        if disk is None and kind == "scsi":
             scan_scsi(config.sys, place)
-        await loop.sleep(_LOOK_AGAIN)
-        waited += _LOOK_AGAIN
+        return disk
+
+    disk = await appears(loop, found, _PATIENCE)
+    if disk is None:
+        raise AgentError(f"no disk came at {place} within {_PATIENCE:g} s")
     return disk
 
 

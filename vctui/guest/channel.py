@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from vctui.guest.loop import EDGE, READ, WRITE
+from vctui.guest.uevents import appears
 from vctui.wire import ttrpc
 from vctui.wire.ttrpc import Decoder
 
@@ -29,7 +30,6 @@ _HIGH_WATER = 4 * 1024 * 1024
 _HALF_FRAME_PATIENCE = 10.0
 """Seconds for a frame to become complete. If a client leaves and another comes before we look,
 the rest of the first one's frame never comes."""
-_LOOK_AGAIN = 0.004
 _FIRST = ttrpc.encode(1, ttrpc.REQUEST)[4:]
 """Stream, type and flags of a first request; behind it comes the service's name (field 1)."""
 _YAMUX_PING = bytes((0, 2, 0, 1, 0, 0, 0, 0))
@@ -56,8 +56,8 @@ def find_port(name: str, sys: str = "/sys", dev: str = "/dev") -> str | None:
 
 async def wait_port(loop: Loop, name: str, sys: str = "/sys", dev: str = "/dev") -> str:
     """The device, as soon as there is one; modules may still be being inserted."""
-    while (path := find_port(name, sys, dev)) is None:
-        await loop.sleep(_LOOK_AGAIN)
+    while (path := await appears(loop, lambda: find_port(name, sys, dev))) is None:
+        continue
     return path
 
 

@@ -4,8 +4,10 @@ starting it costs a tenth of what ctypes does."""
 from __future__ import annotations
 
 import os
+import time
 
 from vctui.errors import AgentError
+from vctui.guest.uevents import Uevents
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
@@ -24,7 +26,6 @@ _OF_A_DEVICE = ("9p", "virtio-fs")
 _DEVICE_PATIENCE = 3.0
 """Seconds for the device of a share and its kernel modules to come, as a pod boots or is given
 one (sheet §8: agent.hotplug_timeout)."""
-_LOOK_AGAIN = 0.05  # the modules are inserted meanwhile, at low priority
 
 
 class Mounts:
@@ -111,11 +112,12 @@ class Mounts:
             words += ["-o", ",".join(storage.options)]
         words += [storage.source or fstype, storage.mount_point]
         failed = await self._run(*words)
-        waited = 0.0
-        while failed and storage.driver in _OF_A_DEVICE and waited < _DEVICE_PATIENCE:
-            await self._loop.sleep(_LOOK_AGAIN)
-            waited += _LOOK_AGAIN
-            failed = await self._run(*words)
+        if failed and storage.driver in _OF_A_DEVICE:
+            until = time.monotonic() + _DEVICE_PATIENCE
+            with Uevents(self._loop) as events:
+                while failed := await self._run(*words):
+                    if not await events.announced(until - time.monotonic()):
+                        break
         if failed:
             raise AgentError(f"storage {storage.source} ({storage.driver}): {failed}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vctui.errors import AgentError
+from vctui.guest.uevents import appears
 from vctui.linux.netlink import AF_INET, AF_INET6, Link, Netlink, Route
 from vctui.wire import ttrpc
 from vctui.wire.proto import message
@@ -20,7 +21,6 @@ _IFF_NOARP = 0x80
 _MAX_NAME = 15
 _PATIENCE = 3.0
 """Seconds for a device that was plugged in to appear (sheet §8: agent.hotplug_timeout)."""
-_LOOK_AGAIN = 0.05  # the driver may be inserted meanwhile, at low priority
 _DEFAULT = ("", "default", "0.0.0.0/0", "::/0")
 
 
@@ -38,20 +38,17 @@ async def update_interface(loop: Loop, asked: types.Interface) -> Any:
     Raises:
         AgentError: no such link appears, or the kernel refuses.
     """
-    waited = 0.0
-    while True:
-        with Netlink() as net:
-            links = net.links()
-            link = _find(links, asked)
-            if link is not None:
-                try:
-                    return _update(net, links, link, asked)
-                except (OSError, ValueError) as error:
-                    raise _refused(f"interface {asked.name}", error) from error
-        if waited >= _PATIENCE:
+    with Netlink() as net:
+        if await appears(loop, lambda: _find(net.links(), asked), _PATIENCE) is None:
             raise AgentError(f"there is no interface {asked.name} with the address {asked.hwAddr}")
-        await loop.sleep(_LOOK_AGAIN)
-        waited += _LOOK_AGAIN
+        links = net.links()
+        link = _find(links, asked)
+        if link is None:
+            raise AgentError(f"the interface {asked.name} is gone as soon as it was there")
+        try:
+            return _update(net, links, link, asked)
+        except (OSError, ValueError) as error:
+            raise _refused(f"interface {asked.name}", error) from error
 
 
 def routes() -> Any:

@@ -8,6 +8,7 @@ import time
 from vctui.errors import AgentError
 from vctui.guest.container import CREATED, Container
 from vctui.guest.loop import Future
+from vctui.guest.uevents import appears
 from vctui.linux.ioctls import interface_up
 from vctui.wire import ttrpc
 
@@ -215,17 +216,17 @@ async def online(loop: Loop, sys: str, cpus: int, *, memory: bool, patience: flo
     Raises:
         AgentError: there are not so many processors after `patience` seconds.
     """
-    waited = 0.0
-    while True:
+    found = 0
+
+    def look() -> bool | None:
+        nonlocal found
         found = _set_online(f"{sys}/devices/system/cpu", "cpu")
         if memory:
             _set_online(f"{sys}/devices/system/memory", "memory")
-        if found >= cpus:
-            return
-        if waited >= patience:
-            raise AgentError(f"{found} of {cpus} processors are online after {patience} s")
-        await loop.sleep(0.01)
-        waited += 0.01
+        return found >= cpus or None
+
+    if not await appears(loop, look, patience):
+        raise AgentError(f"{found} of {cpus} processors are online after {patience} s")
 
 
 def _set_online(folder: str, prefix: str) -> int:
