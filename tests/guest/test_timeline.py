@@ -10,7 +10,7 @@ from vctui.guest.timeline import Timeline, now
 
 LOG = [
     b"6,1,0,-;Linux version 6.1\n",
-    b"6,2,120000,-;Unpacking initramfs...\n SUBSYSTEM=x\n",
+    b"6,2,120000,-;Trying to unpack rootfs image as initramfs...\n SUBSYSTEM=x\n",
     b"6,3,480000,-;Freeing initrd memory: 24000K\n",
     b"6,4,1500000,-;Run /init as init process\n",
     b"7,5,1540000,-;vctui: modules\n",

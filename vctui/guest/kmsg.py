@@ -8,9 +8,11 @@ MAX_RECORDS = 4096
 _RECORD = 8192
 PREFIX = "vctui: "
 """Before the name of the next step, in what `/init` writes to the log."""
-_STEPS = (
-    ("kernel", "", "Run /init as init process"),
-    ("kernel: unpack the initrd", "Unpacking initramfs", "Freeing initrd memory"),
+_UNPACKING = ("Trying to unpack rootfs image", "Unpacking initramfs")
+"""What kernels of different ages say."""
+_STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("kernel", (), "Run /init as init process"),
+    ("kernel: unpack the initrd", _UNPACKING, "Freeing initrd memory"),
 )
 
 
