@@ -20,6 +20,13 @@ ENOUGH = 60.0
 """Seconds after which no further command is begun: an emulated machine boots slowly."""
 PODS = ("storm-1", "storm-2")
 LIVE = {"running", "paused"}
+LATE = {
+    "id": "late",
+    "rootfs": "busybox",
+    "cmd": {"args": ["sleep", "100000"]},
+    "resources": {"memory_limit": 64 * 2**20, "cpu_quota": 100_000, "pids_limit": 20},
+}
+"""It makes the machine larger while it runs."""
 REFUSALS = {"not-found", "already-exists", "wrong-state"}
 
 
@@ -42,6 +49,13 @@ def some_words(host: Host, rng: random.Random) -> tuple[str, ...]:
             ("container", "kill", pod, "two", "--signal", "KILL"),
             ("container", "start", pod, "two"),
             ("container", "exec", pod, "two", "--", "true"),
+            ("container", "exec", "-d", pod, "one", "--", "sleep", "1000"),
+            ("container", "ps", pod, "two"),
+            ("container", "create", pod, host.file("late.json", json.dumps(LATE))),
+            ("container", "start", pod, "late"),
+            ("container", "start", pod, "late"),
+            ("container", "stop", pod, "late", "--timeout", "0"),
+            ("container", "delete", pod, "late"),
         ]
     )
 

@@ -19,6 +19,7 @@ from tests.images.archives import (
     write_tar,
 )
 from vctui.errors import FileProblem, InvalidConfig, NotFound, StoreError, WrongState
+from vctui.images.store import ImageStore
 from vctui.model.container import EnvVar
 
 IMAGE = Image(
@@ -202,6 +203,32 @@ async def test_an_interrupted_import_leaves_nothing(store, take, tmp_path, monke
     with pytest.raises(asyncio.CancelledError):
         await task
     assert left(store) == set()
+
+
+async def test_images_are_taken_up_and_removed_at_once(store, take, tmp_path) -> None:
+    """By stores of their own, as in processes of their own: nobody's files are swept away."""
+    archives = [
+        write_tar(
+            tmp_path / f"{number}.tar", docker_files(IMAGE, f"same:{number}", f"more:{number}")
+        )
+        for number in range(4)
+    ]
+    other = write_tar(tmp_path / "b.tar", docker_files(Image((layer(file("b")),)), "b:1"))
+    await take(other)
+    stores = [ImageStore(store._folder, store._limits) for _ in archives]
+    await asyncio.gather(
+        *(
+            one.import_(path, name="", in_use=lambda _name: "", progress=lambda _phase: None)
+            for one, path in zip(stores, archives, strict=True)
+        ),
+        stores[0].remove("b:1", in_use=lambda _name: ""),
+        *(one.sweep() for one in stores),
+    )
+    names = {f"{name}:{number}" for name in ("same", "more") for number in range(4)}
+    assert {image.name for image in store.images()} == names
+    assert len(left(store)) == 3
+    for name in names:
+        assert "new" in files_of(store, name)
 
 
 async def test_what_a_killed_import_left_is_swept_away(store, take, tmp_path) -> None:
