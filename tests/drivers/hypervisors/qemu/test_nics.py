@@ -1,0 +1,137 @@
+"""Network cards: what QEMU is told of them, and that nothing is left where it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.drivers.hypervisors.qemu.test_hotplug import tree
+from vctui.drivers.hypervisors.base import Place
+from vctui.drivers.hypervisors.qemu import netplug, nics
+from vctui.errors import HypervisorError
+from vctui.model.kinds import EndpointType, NetInterworkingModel
+from vctui.model.network import Endpoint, Interface
+
+MAC = "02:00:00:00:00:02"
+ONE, TWO = nics.Queues((7,)), nics.Queues((7, 8), (9, 10))
+
+
+def endpoint(queues: int = 1) -> Endpoint:
+    return Endpoint(
+        type=EndpointType.VETH,
+        index=3,
+        interface=Interface(name="eth0", mac=MAC, mtu=1500),
+        model=NetInterworkingModel.TC_FILTER,
+        tap="tap3",
+        queues=queues,
+    )
+
+
+def test_a_backend_has_the_descriptors_of_its_tap():
+    assert nics.backend(endpoint(), ONE) == "tap,id=net3,fd=7"
+    assert nics.backend(endpoint(2), TWO) == "tap,id=net3,fds=7:8,vhost=on,vhostfds=9:10"
+
+
+def test_a_card_has_the_interfaces_mac_and_boots_from_no_network():
+    assert nics.card(endpoint(), 1, pci=True) == {
+        "id": "virtio-net3",
+        "netdev": "net3",
+        "mac": MAC,
+        "romfile": "",
+    }
+
+
+def test_several_queues_have_their_interrupts_where_there_is_pci():
+    assert nics.card(endpoint(2), 2, pci=True)["vectors"] == "6"
+    assert "vectors" not in nics.card(endpoint(2), 2, pci=False)
+    assert nics.card(endpoint(2), 2, pci=False)["mq"] == "on"
+
+
+class FakeSession:
+    """Answers by a table and remembers what it was asked."""
+
+    def __init__(
+        self, *refused: str, refusal: str = "no", peripherals: tuple[str, ...] = ()
+    ) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.given: dict[str, int] = {}
+        self._refused = refused
+        self._refusal = refusal
+        self._peripherals = list(peripherals)
+
+    async def execute(self, command: str, arguments: Any = None) -> Any:
+        self.asked.append((command, arguments))
+        if command in self._refused:
+            raise HypervisorError(self._refusal)
+        if command == "device_del":
+            self._peripherals.remove(arguments["id"])
+        if command == "qom-list":
+            return [{"name": name, "type": "child<virtio-net-pci>"} for name in self._peripherals]
+        return tree() if command == "query-pci" else {}
+
+    async def give_file(self, name: str, descriptor: int) -> None:
+        self.given[name] = descriptor
+
+    async def events(self) -> Any:
+        yield {"event": "DEVICE_DELETED", "data": {"device": "virtio-net3"}}
+
+
+async def test_a_card_is_plugged_in_with_descriptors_handed_over():
+    session = FakeSession()
+    place = await netplug.plug(session, endpoint(2), TWO)  # type: ignore[arg-type]
+    assert place == Place(pci_path="01/00/01")
+    assert session.given == {"net3-0": 7, "net3-1": 8, "net3-2": 9, "net3-3": 10}
+    assert session.asked[1:] == [
+        (
+            "netdev_add",
+            {
+                "type": "tap",
+                "id": "net3",
+                "fds": "net3-0:net3-1",
+                "vhost": True,
+                "vhostfds": "net3-2:net3-3",
+            },
+        ),
+        (
+            "device_add",
+            {
+                "driver": "virtio-net-pci",
+                "id": "virtio-net3",
+                "netdev": "net3",
+                "mac": MAC,
+                "mq": True,
+                "vectors": 6,
+                "romfile": "",
+                "bus": "pci-bridge-0",
+                "addr": "0x1",
+            },
+        ),
+    ]
+
+
+async def test_descriptors_that_no_backend_takes_are_closed_again():
+    session = FakeSession("netdev_add")
+    with pytest.raises(HypervisorError):
+        await netplug.plug(session, endpoint(), ONE)  # type: ignore[arg-type]
+    assert session.asked[-1] == ("closefd", {"fdname": "net3-0"})
+
+
+async def test_a_card_that_is_refused_leaves_no_backend():
+    session = FakeSession("device_add")
+    with pytest.raises(HypervisorError):
+        await netplug.plug(session, endpoint(), ONE)  # type: ignore[arg-type]
+    assert session.asked[-1] == ("netdev_del", {"id": "net3"})
+
+
+async def test_a_card_is_taken_out_before_its_backend():
+    session = FakeSession(peripherals=("virtio-net3",))
+    await netplug.unplug(session, endpoint())  # type: ignore[arg-type]
+    names = [name for name, _ in session.asked]
+    assert names[-2:] == ["device_del", "netdev_del"]
+
+
+async def test_what_is_out_already_is_no_error():
+    session = FakeSession("netdev_del", refusal="Device 'net3' not found")
+    await netplug.unplug(session, endpoint())  # type: ignore[arg-type]
+    assert "device_del" not in [name for name, _ in session.asked]
