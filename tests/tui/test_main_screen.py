@@ -242,7 +242,10 @@ async def test_the_timeline_shows_where_a_start_took_its_time(open_console: Open
         await console.select("web")
         await console.press("6")
         await console.sees("run pod web")
-        await console.sees("  kernel     guest    2000 ms")
+        await console.sees("  kernel     guest   2000 ms")
+        await console.pilot.resize_terminal(84, 24)
+        await console.sees("  kernel     guest   2000 ms")
+        assert not any(line.strip(" │").startswith("█") for line in console.text.splitlines())
         await console.select("db")
         await console.sees("was not recorded")
 

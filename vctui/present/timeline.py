@@ -18,7 +18,7 @@ class Row:
     step: Step
     depth: int
     bar: str
-    """When in the operation it was: BAR columns."""
+    """When in the operation it was."""
 
     @property
     def label(self) -> str:
@@ -70,7 +70,8 @@ COLUMNS: Final[tuple[Column[Row], ...]] = (
 )
 
 
-def rows(timeline: Timeline) -> tuple[Row, ...]:
+def rows(timeline: Timeline, bar: int = BAR) -> tuple[Row, ...]:
+    """With pictures of `bar` columns."""
     host = [step for step in timeline.steps if step.where is Where.HOST]
     below: dict[int, list[Step]] = {}
     for step in timeline.steps:
@@ -80,7 +81,7 @@ def rows(timeline: Timeline) -> tuple[Row, ...]:
     for index, step in enumerate(host):
         found.append((step, step.depth))
         found += _nested(below.get(index, []), step.depth + 1)
-    return tuple(Row(step, depth, _bar(step, timeline.took)) for step, depth in found)
+    return tuple(Row(step, depth, _bar(step, timeline.took, bar)) for step, depth in found)
 
 
 def _waiting(host: list[Step], step: Step) -> int:
@@ -109,12 +110,12 @@ def _nested(steps: list[Step], depth: int) -> list[tuple[Step, int]]:
     return found
 
 
-def _bar(step: Step, whole: float) -> str:
-    if whole <= 0:
+def _bar(step: Step, whole: float, width: int) -> str:
+    if whole <= 0 or width <= 0:
         return ""
-    first = min(max(int(step.begin / whole * BAR), 0), BAR - 1)
-    last = min(max(int((step.begin + step.took) / whole * BAR), first + 1), BAR)
-    thin = step.took / whole * BAR < 0.5
+    first = min(max(int(step.begin / whole * width), 0), width - 1)
+    last = min(max(int((step.begin + step.took) / whole * width), first + 1), width)
+    thin = step.took / whole * width < 0.5
     return " " * first + ("▏" if thin else "█" * (last - first))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from vctui.tui.gateway import Gateway
 
 
+_FIGURES: Final = 19
+"""Columns of what stands between label and picture."""
+
+
 class TimelineTab(VerticalScroll, can_focus=True):
     """Read once for each start of the pod."""
 
@@ -27,13 +31,14 @@ class TimelineTab(VerticalScroll, can_focus=True):
         self._gateway = gateway
         self._shown = Static()
         self._asked: tuple[str, datetime | None] | None = None
+        self._found: Timeline | None = None
 
     def compose(self) -> ComposeResult:
         yield self._shown
 
     def show(self, pod: PodStatus | None) -> None:
         if pod is None:
-            self._asked = None
+            self._asked = self._found = None
             self._shown.update(Content.styled("Nothing is selected.", "$muted"))
             return
         wanted = (pod.id, pod.start_time)
@@ -43,29 +48,39 @@ class TimelineTab(VerticalScroll, can_focus=True):
 
     async def _read(self, pod_id: str) -> None:
         try:
-            found = await self._gateway.timeline(pod_id)
+            self._found = await self._gateway.timeline(pod_id)
         except VctuiError as error:
             self._shown.update(Content.styled(error.message, "$warning"))
             return
-        self._shown.update(_text(found, pod_id))
-
-
-def _text(found: Timeline | None, pod_id: str) -> Content:
-    if found is None:
-        return Content.styled(
+        if self._found is not None:
+            self._paint(self._found)
+            return
+        words = (
             f"The last start of {pod_id} was not recorded. Start it from here, or with "
-            f"vctui pod start {pod_id} --trace.",
-            "$muted",
+            f"vctui pod start {pod_id} --trace."
         )
+        self._shown.update(Content.styled(words, "$muted"))
+
+    def on_resize(self) -> None:
+        if self._found is not None:
+            self._paint(self._found)
+
+    def _paint(self, found: Timeline) -> None:
+        self._shown.update(_text(found, self.scrollable_content_region.width))
+
+
+def _text(found: Timeline, room: int) -> Content:
     rows = timeline.rows(found)
     width = max((len(row.label) for row in rows), default=0)
+    bar = min(room - width - _FIGURES, timeline.BAR)
+    rows = timeline.rows(found, bar)
     head = Content.styled(f"{found.operation}: {timeline.milliseconds(found.took)}", "bold $accent")
     lines = [
         Content.assemble(
-            (f"{row.label:<{width}}  ", ""),
-            (f"{row.step.where.value:<5}  ", "$muted"),
-            (f"{timeline.milliseconds(row.step.took):>9}  ", ""),
-            (row.bar, "$state-running"),
+            f"{row.label:<{width}}",
+            (f"  {row.step.where.value:<5}", "$muted"),
+            f"  {timeline.milliseconds(row.step.took):>8}",
+            (f"  {row.bar}".rstrip(), "$state-running"),
         )
         for row in rows
     ]
