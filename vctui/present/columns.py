@@ -411,6 +411,7 @@ EVENT_ROLES: Final[dict[str, str]] = {
     "monitor-adopted": "warning",
     "pod-started": "state-running",
     "pod-resumed": "state-running",
+    "pod-resized": "state-running",
     "container-started": "state-running",
     "pod-paused": "state-paused",
 }
