@@ -106,7 +106,15 @@ def test_statistics_of_a_group_that_is_gone_are_zeros(tmp_path: Path) -> None:
         ("open executable: Permission denied", "executable file `x`: permission denied"),
         (
             "open executable: Operation not permitted",
-            "executable file `x`: permission denied (operation not permitted)",
+            "executable file `x`: permission denied",
+        ),
+        (
+            "the path `x` exists but it is not executable: Operation not permitted",
+            "executable file `x`: permission denied",
+        ),
+        (
+            "the path `x` is not a regular file: Operation not permitted",
+            "executable file `x`: permission denied",
         ),
         ("exec: Exec format error", "executable file `x`: permission denied (exec format error)"),
         (

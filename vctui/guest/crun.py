@@ -34,6 +34,14 @@ _LOOK_AGAIN = 0.002
 _MAX_ERROR = 4096
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _SIGKILL = 9
+_NOT_EXECUTABLE = (
+    "open executable",
+    "Exec format error",
+    "exists but it is not executable",
+    "is not a regular file",
+)
+"""How crun's versions say that there is something and that it is no program."""
+_PERMISSION = ("permission denied", "operation not permitted")
 
 
 class Crun:
@@ -234,9 +242,9 @@ def failure(text: str, program: str) -> AgentError:
         return AgentError(f"{what} not found in $PATH")
     if "chdir" in last:
         return AgentError(f"the working directory cannot be entered: {last}")
-    if "open executable" in last or "Exec format error" in last:
+    if any(sign in last for sign in _NOT_EXECUTABLE):
         reason = last.rpartition(": ")[2].lower()
-        detail = "" if reason == "permission denied" else f" ({reason})"
+        detail = "" if reason in _PERMISSION else f" ({reason})"
         return AgentError(f"{what}: permission denied{detail}")
     if "exec container process" in last or last.startswith("exec: "):
         return AgentError(f"{what} not found: the interpreter or loader that it names is missing")
