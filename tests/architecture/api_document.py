@@ -1,15 +1,20 @@
-"""The declarations of the API document, which is Markdown with Go in it."""
+"""The declarations of the API document, which is Markdown with Go in it.
+
+    python -m tests.architecture.api_document DOCUMENT
+
+records those of a document, which is not a part of this project, for the tests.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "tests" / "data" / "virtcontainers-1.0-api.txt"
-DOCUMENT = ROOT.parent / "shared" / "virtcontainers-1.0-api.md"
-"""The document itself, where the checkout has it beside it."""
+"""What the document declares."""
 
 _DECLARATION = re.compile(
     r"^(type \w+ (?:struct|interface) \{\n.*?^\}|type \w+ \w+$|const \(\n.*?^\)"
@@ -71,3 +76,7 @@ def functions() -> dict[str, tuple[list[str], list[str]]]:
         returned = [one.strip() for one in given.strip("()").split(",")]
         found[name] = (parameters, [one for one in returned if one != "error"])
     return found
+
+
+if __name__ == "__main__":
+    RECORD.write_text(declarations(Path(sys.argv[1]).read_text(encoding="utf-8")), encoding="utf-8")
