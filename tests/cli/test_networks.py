@@ -170,11 +170,16 @@ def test_the_default_network_is_made_once_and_taken_away(
         assert made["subnets"][0] == "10.89.0.0/16"
         assert [subnet[:2] for subnet in made["subnets"][1:]] in ([], ["fd"])
         assert json.loads(vctui("network", "init", "--json")) == made
-        assert vctui("network", "init", "two").startswith("two: 10.90.0.0/16")
+        assert vctui("network", "init", "a-two").startswith("a-two: 10.90.0.0/16")
         document = json.loads(Path(made["file"]).read_text())
         assert Path(made["file"]).stat().st_mode & 0o777 == 0o644
         assert document["plugins"][0]["ipMasq"] is True
-        assert vctui("network", "remove", "two") == "two removed\n"
+        listed = json.loads(vctui("network", "list", "--json"))
+        assert [(one["name"], one["default"]) for one in listed] == [
+            ("vctui", True),
+            ("a-two", False),
+        ]
+        assert vctui("network", "remove", "a-two") == "a-two removed\n"
         assert vctui("network", "remove", "vctui") == "vctui removed\n"
         assert list((tmp_path / "etc" / "net.d").iterdir()) == []
         assert links() == ["lo"]

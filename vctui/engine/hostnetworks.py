@@ -113,7 +113,8 @@ async def init(
         masquerade=masquerade,
         filters=_filters(plugins, name) if masquerade else (),
     )
-    file = known.folder / f"10-{name}.conflist"
+    order = 10 if name == DEFAULT_NAME else 20  # the first of the folder is the default one
+    file = known.folder / f"{order}-{name}.conflist"
     raw = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
     parse_network(raw, source=str(file))
     try:

@@ -1,0 +1,138 @@
+"""Networks by name with real guests: `vctui network init`, and pods on two of them."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import cnihost
+from tests.e2e.cnihost import CniHost
+from vctui.linux import netns
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.root,
+    pytest.mark.skipif(not (cnihost.PLUGINS / "bridge").exists(), reason=cnihost.MISSING),
+]
+
+SERVE = "mkdir /www; echo page of $(hostname) >/www/index.html; exec /bin/httpd -f -p 80 -h /www"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Iterator[CniHost]:
+    """Pods `one` and `two` on the default network, `three` on another."""
+    environment = {name: value for name, value in os.environ.items() if name[:6] != "VCTUI_"}
+    with cnihost.made(tmp_path_factory.mktemp("cni"), guest_cache, environment) as made:
+        made.do("network", "init", "--subnet", "10.61.0.0/24", "--subnet", "fd61::/64")
+        made.do("network", "init", "other", "--subnet", "10.62.0.0/24")
+        for name, networks in (("one", []), ("two", ["vctui"]), ("three", ["other"])):
+            config = {"networks": networks}
+            file = made.pod(name, ("main", SERVE), network_model="CNI", network_config=config)
+            made.do("pod", "run", file)
+        yield made
+
+
+def sh(host: CniHost, pod: str, script: str) -> str:
+    return host.do("container", "exec", pod, "main", "--", "sh", "-c", script)
+
+
+def address(host: CniHost, pod: str, family: int = 4) -> str:
+    endpoint = host.status(pod)["network"]["endpoints"][0]
+    found: list[str] = endpoint["interface"]["addresses"]
+    return next(one.split("/")[0] for one in found if (":" in one) == (family == 6))
+
+
+def fetch(host: CniHost, url: str) -> str:
+    def get() -> str:
+        with urllib.request.urlopen(url, timeout=20) as page:
+            return page.read().decode()
+
+    return netns.inside(host.namespace, get)
+
+
+def test_pods_of_a_network_fetch_pages_from_each_other(host: CniHost) -> None:
+    one, two = address(host, "one"), address(host, "two", 6)
+    assert sh(host, "two", f"timeout 20 wget -qO- http://{one}/") == "page of one\n"
+    assert sh(host, "one", f"timeout 20 wget -qO- http://[{two}]/") == "page of two\n"
+
+
+def test_the_host_fetches_from_pods_and_pods_from_the_host(host: CniHost) -> None:
+    assert fetch(host, f"http://{address(host, 'one')}/") == "page of one\n"
+    assert fetch(host, f"http://{address(host, 'three')}/") == "page of three\n"
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"page of the host")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = netns.inside(host.namespace, http.server.HTTPServer, ("10.61.0.1", 8081), Page)
+    with server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            got = sh(host, "two", "wget -qO- http://10.61.0.1:8081/")
+        finally:
+            server.shutdown()
+            serving.join()
+    assert got == "page of the host"
+
+
+def test_pods_of_another_network_are_not_reached(host: CniHost) -> None:
+    for pod, other in (("three", "one"), ("one", "three")):
+        script = f"timeout 3 wget -qO- http://{address(host, other)}/ 2>&1 || echo no"
+        assert sh(host, pod, script) == "Terminated\nno\n"
+
+
+def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHost) -> None:
+    forward = host.start("pod", "port-forward", "one", "0:80", "0:81")
+    assert forward.stdout is not None
+    lines = [forward.stdout.readline() for _ in range(2)]
+    v4, v6 = (line.split()[0] for line in lines)
+    assert v6.startswith("[::1]:")
+    assert fetch(host, f"http://{v4}/") == "page of one\n"
+    assert fetch(host, f"http://{v6}/") == "page of one\n"
+    forward.send_signal(signal.SIGINT)
+    assert forward.communicate(timeout=20)[1] == ""
+    assert forward.returncode == 130
+    with pytest.raises(OSError, match="refused"):
+        fetch(host, f"http://{v4}/")
+
+
+def test_a_pods_network_is_shown_with_what_went_through(host: CniHost) -> None:
+    shown = host.do("pod", "network", "three")
+    assert "network           other" in shown
+    assert "default via 10.62.0.1 dev eth0" in shown
+    before = host.ask("pod", "network", "three")["traffic"][0]
+    sh(host, "three", "ping -c 1 -s 1000 10.62.0.1")
+    after = host.ask("pod", "network", "three")["traffic"][0]
+    assert after["interface"] == "eth0"
+    assert after["sent"] - before["sent"] >= 1000
+    assert after["received"] - before["received"] >= 1000
+
+
+def test_the_pods_end_ends_the_forwarding_and_nothing_is_left(host: CniHost) -> None:
+    assert host.refuse("network", "remove", "other")["kind"] == "wrong-state"
+    forward = host.start("pod", "port-forward", "three", "0:80")
+    assert forward.stdout is not None
+    forward.stdout.readline()
+    host.do("pod", "delete", "three")
+    assert "pod 'three'" in forward.communicate(timeout=20)[1]
+    assert forward.returncode == 1
+    host.do("network", "remove", "other")
+    for name in ("one", "two"):
+        host.do("pod", "delete", name)
+    host.do("network", "remove", "vctui")
+    left = host.picture()
+    assert [link[0] for link in left["links"]] == ["lo"]
+    assert (left["leases"], left["left"]) == ([], [])
