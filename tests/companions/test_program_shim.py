@@ -265,7 +265,8 @@ async def test_programs_are_found_by_the_urls_in_their_arguments(tmp_path: Path)
     spawned = process.spawn_detached(argv, stdin=reading)
     os.close(reading)
     try:
-        assert process.find_by_argument(tmp_path) == [spawned]
+        # its arguments appear a moment after it was executed
+        await until(lambda: process.find_by_argument(tmp_path) == [spawned])
     finally:
         os.close(writing)
         await process.terminate(spawned.pid, spawned.started, timeout=0)

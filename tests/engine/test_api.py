@@ -275,6 +275,32 @@ def test_proxy_and_shim_are_those_that_the_pod_names(settings: Settings, keys, p
     assert isinstance(registry.shim(config), shim)
 
 
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            {"proxy_type": "kataProxy", "proxy_config": {"path": "/nowhere/kata-proxy"}},
+            "proxy_config.path '/nowhere/kata-proxy' is no program that can be run",
+        ),
+        (
+            {"shim_type": "kataShim", "shim_config": {"path": "/etc/passwd"}},
+            "shim_config.path '/etc/passwd' is no program that can be run",
+        ),
+    ],
+)
+async def test_programs_that_cannot_be_run_are_refused(runtime: Runtime, keys, says):
+    with pytest.raises(errors.FileProblem, match=says):
+        await api.create_pod(PodConfig(id="web", **keys), runtime=runtime)
+    assert await api.list_pod(runtime=runtime) == ()
+
+
+async def test_a_socket_with_too_long_a_path_for_a_program_is_refused(runtime: Runtime):
+    long = "w" * 63
+    keys = {"proxy_type": "kataProxy", "proxy_config": {"path": "/bin/true"}}
+    with pytest.raises(errors.HostProblem, match="has too long a path for kataProxy"):
+        await api.create_pod(PodConfig(id=long, **keys), runtime=runtime)
+
+
 async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
     await api.create_pod(pod(), runtime=runtime)
     status = await api.status_pod("web", runtime=runtime)
@@ -288,10 +314,6 @@ async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
     [
         ({"agent_type": "hyperstart"}, "agent_type hyperstart"),
         ({"agent_config": {"socket_type": "vsock"}}, "agent_config.socket_type vsock"),
-        (
-            {"proxy_type": "kataProxy", "proxy_config": {"path": "/p"}, "shim_type": "noopShim"},
-            "proxy_type kataProxy",
-        ),
         (
             {
                 "agent_type": "hyperstart",

@@ -27,9 +27,22 @@ def test_a_pod_that_names_nothing_has_what_fits_its_agent(agent: AgentType):
 
 
 def test_a_shim_that_is_not_named_fits_the_proxy_that_is():
-    keys = {"path": "/usr/libexec/program"}
-    config = pod(proxy_type="kataProxy", proxy_config=keys, shim_config=keys)
-    assert pairing.shim_type(config) is ShimType.KATA
+    config = pod(proxy_type="kataProxy", proxy_config={"path": "/usr/libexec/kata-proxy"})
+    assert pairing.shim_type(config) is ShimType.BUILTIN
+
+
+@pytest.mark.parametrize(
+    ("keys", "protocol"),
+    [
+        ({}, "ttrpc"),
+        ({"agent_config": {"protocol": "grpc"}}, "grpc"),
+        ({"hypervisor_config": {"initrd_path": "/i"}}, "auto"),
+        ({"proxy_type": "kataProxy", "proxy_config": {"path": "/p"}}, "grpc"),
+        ({"shim_type": "kataShim", "shim_config": {"path": "/s"}}, "grpc"),
+    ],
+)
+def test_the_protocol_is_known_from_guest_and_programs(keys, protocol):
+    assert pairing.agent_protocol(pod(**keys)) == protocol
 
 
 @pytest.mark.parametrize(
@@ -73,7 +86,15 @@ def test_every_combination_is_taken_or_refused_by_the_tables(agent, proxy, shim)
             "proxy_config.path '' is not the absolute path of a program; name the proxy",
         ),
         (
-            {"proxy_type": "kataProxy", "proxy_config": {"path": "/p"}},
+            {
+                "shim_type": "kataShim",
+                "shim_config": {"path": "/s"},
+                "agent_config": {"protocol": "ttrpc"},
+            },
+            "agent_config.protocol ttrpc is not spoken by kataShim, which is of Kata 1.x",
+        ),
+        (
+            {"shim_type": "kataShim"},
             "shim_config.path '' is not the absolute path of a program; name the shim",
         ),
         (
@@ -109,6 +130,7 @@ def test_programs_in_a_pod_file_are_relative_to_its_folder(tmp_path):
     id = "web"
     proxy_type = "kataProxy"
     proxy_config = { path = "bin/kata-proxy", debug = true }
+    shim_type = "kataShim"
     shim_config = { path = "/usr/libexec/kata-shim" }
     """
     config = parse_pod(text, Format.TOML, source="web.toml", base_dir=tmp_path, defaults={})

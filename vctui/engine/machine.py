@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import msgspec
+
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.storage import volumes
 from vctui.engine.context import Context
 from vctui.image import current
+from vctui.model import pairing
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.kinds import HypervisorType
 from vctui.model.pod import PodConfig
@@ -33,7 +36,8 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
     at = ctx.paths(config.id)
     wanted = config.hypervisor_config
     agent = registry.agent(config.agent_type, ctx.settings)
-    needs = agent.needs(at.run, at.share, config.agent_config, debug=wanted.debug)
+    settled = msgspec.structs.replace(config.agent_config, protocol=pairing.agent_protocol(config))
+    needs = agent.needs(at.run, at.share, settled, debug=wanted.debug)
     kernel = Path(wanted.kernel_path) if wanted.kernel_path else None
     initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
     image = Path(wanted.image_path) if wanted.image_path else None

@@ -18,6 +18,7 @@ from vctui.engine import (
     images,
     machine,
     network,
+    programs,
     recovery,
     registry,
     resources,
@@ -50,6 +51,7 @@ async def create(ctx: Context, config: PodConfig) -> PodRecord:
     """Record a pod and prepare it; nothing boots."""
     config = check_pod(guests.settled(ctx, config))
     registry.check(config, ctx.settings)
+    programs.check(config, ctx.paths(config.id).run)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):
         if config.id in ctx.store.pod_ids():

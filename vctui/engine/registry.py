@@ -58,21 +58,21 @@ def agent(kind: AgentType, settings: Settings) -> Agent:
 
 def proxy(config: PodConfig, settings: Settings) -> Proxy:
     match kind := pairing.proxy_type(config):
-        case ProxyType.BUILTIN:
+        case ProxyType.BUILTIN | ProxyType.KATA:  # the monitor starts and watches kata-proxy
             from vctui.drivers.proxies.builtin import BuiltinProxy
 
-            return BuiltinProxy(settings, pairing.agent_protocol(config))
+            return BuiltinProxy(settings, pairing.agent_protocol(config), config.proxy_config)
         case ProxyType.NOOP:
             from vctui.drivers.proxies.noop import NoopProxy
 
             return NoopProxy()
-        case ProxyType.KATA | ProxyType.CC | ProxyType.NO:
+        case ProxyType.CC | ProxyType.NO:
             raise _unsupported("proxy_type", kind)
 
 
 def shim(config: PodConfig) -> Shim:
     match kind := pairing.shim_type(config):
-        case ShimType.BUILTIN:
+        case ShimType.BUILTIN | ShimType.KATA:  # the monitor starts and watches kata-shims
             from vctui.drivers.shims.builtin import BuiltinShim
 
             return BuiltinShim()
@@ -80,7 +80,7 @@ def shim(config: PodConfig) -> Shim:
             from vctui.drivers.shims.noop import NoopShim
 
             return NoopShim()
-        case ShimType.KATA | ShimType.CC:
+        case ShimType.CC:
             raise _unsupported("shim_type", kind)
 
 

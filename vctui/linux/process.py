@@ -222,15 +222,20 @@ def send(spawned: Spawned, number: signal.Signals) -> None:
             _send(pidfd, number)
 
 
-def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
+def find_by_argument(
+    argument: str | os.PathLike[str], *, beside: Collection[str] = ()
+) -> list[Spawned]:
     """Detached processes of our user one of whose arguments is `argument`, or a path below it.
 
-    An argument may name the path as a URL does (`unix:///run/…`).
+    An argument may name the path as a URL does (`unix:///run/…`). All of `beside` must be among the
+    arguments, too: the program itself, for instance.
+
     Only leaders of a session without a terminal, as `spawn_detached` makes them:
     an operator's `tail -f` of a log is none.
     """
-    wanted = os.fsencode(argument)
+    wanted = _plain(os.fsencode(argument))
     below = wanted.rstrip(b"/") + b"/"
+    others = {_plain(os.fsencode(each)) for each in beside}
     found = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -239,12 +244,18 @@ def find_by_argument(argument: str | os.PathLike[str]) -> list[Spawned]:
             if entry.stat().st_uid != os.geteuid():
                 continue
             command = Path(entry.path, "cmdline").read_bytes()
-            arguments = [each.removeprefix(b"unix://") for each in command.split(b"\0")]
-            if any(each == wanted or each.startswith(below) for each in arguments):
+            arguments = [_plain(each) for each in command.split(b"\0")]
+            if others.issubset(arguments) and any(
+                each == wanted or each.startswith(below) for each in arguments
+            ):
                 stat = _stat(int(entry.name))
                 if stat.detached:
                     found.append(Spawned(int(entry.name), stat.started))
     return found
+
+
+def _plain(argument: bytes) -> bytes:
+    return argument.removeprefix(b"unix://")
 
 
 def find_by_environment(variables: Mapping[str, str]) -> list[Spawned]:

@@ -24,8 +24,8 @@ PROXIES: Final[Mapping[AgentType, tuple[ProxyType, ...]]] = {
 
 SHIMS: Final[Mapping[ProxyType, tuple[ShimType, ...]]] = {
     ProxyType.NOOP: (ShimType.NOOP,),
-    ProxyType.BUILTIN: (ShimType.BUILTIN, ShimType.NOOP),
-    ProxyType.KATA: (ShimType.KATA, ShimType.NOOP),
+    ProxyType.BUILTIN: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
+    ProxyType.KATA: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
     ProxyType.NO: (ShimType.KATA, ShimType.NOOP),
     ProxyType.CC: (ShimType.CC, ShimType.NOOP),
 }
@@ -48,6 +48,8 @@ def shim_type(config: PodConfig) -> ShimType:
 def agent_protocol(config: PodConfig) -> AgentProtocol:
     """What is known of the agent's protocol before anybody has asked it."""
     asked, guest = config.agent_config.protocol, config.hypervisor_config
+    if _speaks_grpc(config):
+        return AgentProtocol.GRPC
     ours = not (guest.initrd_path or guest.image_path)
     return AgentProtocol.TTRPC if asked is AgentProtocol.AUTO and ours else asked
 
@@ -69,6 +71,12 @@ def check(config: PodConfig) -> None:
             f"agent_config.protocol has no effect with the agent {agent}, which has one only; "
             "leave it out, or choose another agent_type"
         )
+    speaker = _speaks_grpc(config)
+    if speaker and config.agent_config.protocol is AgentProtocol.TTRPC:
+        raise InvalidConfig(
+            f"agent_config.protocol ttrpc is not spoken by {speaker}, which is of Kata 1.x; "
+            "use grpc, or leave it out"
+        )
     if proxy is ProxyType.NO and config.agent_config.socket_type is not SocketType.VSOCK:
         raise InvalidConfig(
             "proxy_type noProxy needs agent_config.socket_type vsock, as a serial port serves one "
@@ -83,6 +91,12 @@ def check_console(config: PodConfig, cmd: Cmd, *, where: str = "") -> None:
             f"{where}console has no effect with shim_type noopShim, under which nothing stands for "
             "a process; leave it out, or choose another shim_type"
         )
+
+
+def _speaks_grpc(config: PodConfig) -> str:
+    """The program of Kata 1.x that the pod has, which speaks gRPC only; "" for none."""
+    kinds = (proxy_type(config), shim_type(config))
+    return next((one for one in kinds if one in {ProxyType.KATA, ShimType.KATA}), "")
 
 
 def _fits(

@@ -63,7 +63,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 class AwaitAgent(msgspec.Struct, frozen=True, kw_only=True):
     """`AwaitAgent`: answers with Hello as soon as the guest has opened the agent's channel
     and the agent has answered a health check; UNAVAILABLE with the machine's last words
-    if the machine ends before, DEADLINE_EXCEEDED after `timeout` seconds."""
+    if the machine ends before, FAILED_PRECONDITION if the agent was given up,
+    DEADLINE_EXCEEDED after `timeout` seconds."""
 
     timeout: float
 

@@ -1,6 +1,7 @@
 """`python -m vctui.companions.monitor`: started by the built-in proxy, one for each pod.
 
-Every option has a value and must be given; --listen-fd is the inherited number of the socket
+Every option has a value and must be given; --proxy-program is "" for the built-in proxy;
+--listen-fd is the inherited number of the socket
 that listens on `monitor.sock` already.
 """
 
@@ -25,6 +26,8 @@ _OPTIONS = (
     "--max-log-bytes",
     "--replay-bytes",
     "--agent-protocol",
+    "--proxy-program",
+    "--proxy-debug",
     "--listen-fd",
 )
 
@@ -52,6 +55,7 @@ async def _run(options: dict[str, str]) -> None:
     from vctui.drivers.agents.kata.ports import CHANNEL
     from vctui.drivers.hypervisors.qemu import qmp
     from vctui.model.kinds import AgentProtocol, parse
+    from vctui.model.proxy import ProxyConfig
     from vctui.store.sqlite import SqliteStore
 
     monitor = Monitor(
@@ -62,6 +66,9 @@ async def _run(options: dict[str, str]) -> None:
             replay_bytes=int(options["--replay-bytes"]),
             agent_chardev=CHANNEL,
             agent_protocol=parse(AgentProtocol, options["--agent-protocol"]),
+            proxy=ProxyConfig(
+                path=options["--proxy-program"], debug=options["--proxy-debug"] == "true"
+            ),
         ),
         lambda: SqliteStore(Path(options["--state-dir"])),
         qmp.connect,

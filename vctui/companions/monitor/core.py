@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,16 +27,21 @@ from vctui.companions.monitor.service import MonitorService
 from vctui.companions.monitor.verdict import Evidence, explain
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
+from vctui.model import pairing
 from vctui.model.events import EventKind
-from vctui.model.kinds import AgentProtocol
+from vctui.model.kinds import AgentProtocol, ShimType
+from vctui.model.pod import PodConfig
+from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
 from vctui.store.base import Store
 from vctui.wire import ttrpc
-from vctui.wire.monitor import Exit, Size, StartShim
+from vctui.wire.monitor import PROXY, Exit, Size, StartShim
 
 _STORE_TRIES: Final = 30
 _STORE_RETRY: Final = 2.0
 """Seconds; a full disk may be cleared while we wait."""
+_ADOPTION: Final = 10.0
+"""Seconds for the agent to answer a new monitor before programs are started that talk to it."""
 _LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 T = TypeVar("T")
@@ -51,6 +56,8 @@ class Config:
     agent_chardev: str
     """QEMU's name for the chardev of the agent's channel."""
     agent_protocol: AgentProtocol = AgentProtocol.TTRPC
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    """An external one, if it names a program."""
 
 
 class Monitor:
@@ -83,7 +90,7 @@ class Monitor:
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
         self._console.listener = self._agent_log.console_says
-        self._agent = link.make(config.agent_protocol, run_dir, self.warn)
+        self._agent = link.make(config.agent_protocol, config.proxy, run_dir, self.warn)
         self._processes = Processes(
             agent=self._agent,
             log_dir=logs / "containers",
@@ -141,6 +148,7 @@ class Monitor:
                 f"pod {self._config.pod_id!r} has no virtual machine to watch; start it"
             )
         adopting = record.state in _LIVE
+        self._choose_shims(record.config)
         watch = MachineWatch(
             self._config.run_dir,
             record.machine,
@@ -169,10 +177,26 @@ class Monitor:
                 task.cancel()
             await asyncio.gather(machine, left, *companions, return_exceptions=True)
 
+    def _choose_shims(self, config: PodConfig) -> None:
+        if pairing.shim_type(config) is ShimType.KATA:
+            from vctui.companions.monitor.kata_shim import KataShim
+
+            socket = self._config.run_dir / PROXY
+            self._processes.leave_to(KataShim(config.shim_config, socket, self._agent))
+
     async def _adopt(self, ledger: Ledger) -> None:
         """Stand for what ran under a monitor that is no more."""
-        for process in await self._in_store_thread(ledger.live_processes):
-            self._processes.adopt(process)
+        if self._processes.has_programs:  # which want to talk to the agent at once
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ADOPTION):
+                    await self._agent.ready()
+        for started in await self._in_store_thread(ledger.live_processes):
+            try:
+                pid = await self._processes.adopt(started)
+            except CallFailed as error:
+                self.warn(error.message)
+                continue
+            await self._in_store_thread(functools.partial(ledger.stood_for, started, pid))
         self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
 
     async def _machine_is_gone(self, evidence: Evidence) -> None:

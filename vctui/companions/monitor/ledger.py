@@ -6,12 +6,14 @@ the record again inside its transaction and changes only what it knows better.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from vctui.errors import NotFound
+from vctui.model.container import ContainerRecord, ExecRecord
 from vctui.model.events import Event, EventKind
 from vctui.model.state import State
 from vctui.wire.monitor import Exit, StartShim
@@ -66,6 +68,17 @@ class Ledger:
             if one.finished is None
         ]
         return first + added
+
+    def stood_for(self, which: StartShim, pid: int) -> None:
+        """Another host process stands for a process that runs."""
+        with self._store.transaction() as tx:
+            for one in tx.execs(self._pod_id):
+                if one.process.token == which.token:
+                    tx.save_exec(self._pod_id, _moved(one, pid))
+            if which.token == which.container_id:
+                with contextlib.suppress(NotFound):
+                    container = tx.container(self._pod_id, which.container_id)
+                    tx.save_container(self._pod_id, _moved(container, pid))
 
     def process_ended(self, which: StartShim, how: Exit) -> None:
         """A container's first process takes the container with it."""
@@ -164,6 +177,15 @@ class Ledger:
                 time=_now(),
             )
         )
+
+
+_Stood = TypeVar("_Stood", ContainerRecord, ExecRecord)
+
+
+def _moved(record: _Stood, pid: int) -> _Stood:
+    if record.process is None:
+        return record
+    return msgspec.structs.replace(record, process=msgspec.structs.replace(record.process, pid=pid))
 
 
 def _is_being_ended(record: PodRecord) -> bool:

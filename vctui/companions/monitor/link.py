@@ -8,6 +8,7 @@ from typing import Protocol
 
 from vctui.drivers.ttrpc_client import Receive
 from vctui.model.kinds import AgentProtocol
+from vctui.model.proxy import ProxyConfig
 from vctui.wire import monitor
 
 
@@ -57,9 +58,15 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
-def make(protocol: AgentProtocol, run_dir: Path, warn: Callable[[str], None]) -> Link:
-    """The link of a pod whose agent speaks `protocol`."""
+def make(
+    protocol: AgentProtocol, program: ProxyConfig, run_dir: Path, warn: Callable[[str], None]
+) -> Link:
+    """The link of a pod whose agent speaks `protocol`, and whose proxy is `program`, if any."""
     channel, proxy = run_dir / "agent.sock", run_dir / monitor.PROXY
+    if program.path:
+        from vctui.companions.monitor import kata_proxy
+
+        return kata_proxy.KataProxyLink(program, channel, proxy, run_dir / kata_proxy.LOG, warn)
     match protocol:
         case AgentProtocol.TTRPC:
             from vctui.companions.monitor.agent_link import AgentLink

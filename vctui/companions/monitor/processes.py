@@ -48,6 +48,11 @@ class Processes:
         self._family: Family | None = None
         self._consoles: dict[StandIn, HostConsole] = {}
 
+    @property
+    def has_programs(self) -> bool:
+        """Programs stand for the processes."""
+        return self._family is not None
+
     def leave_to(self, family: Family) -> None:
         """From now on programs of this family stand for the processes."""
         self._family = family
@@ -79,12 +84,16 @@ class Processes:
         self._drop_oldest()
         return shim.pid
 
-    def adopt(self, wanted: StartShim) -> int:
+    async def adopt(self, wanted: StartShim) -> int:
         """As `start`, for a process that runs already, though its console may be gone.
+
+        A program that another monitor has started is ended, as its streams led there.
 
         Raises:
             CallFailed: as `start`, but for the console.
         """
+        if self._family is not None:
+            await self._family.end_former(wanted)
         try:
             return self.start(wanted)
         except CallFailed as error:

@@ -31,6 +31,12 @@ class Family(ABC):
     @abstractmethod
     def argv(self, start: monitor.StartShim) -> Sequence[str]: ...
 
+    async def end_former(self, start: monitor.StartShim) -> None:
+        """End a program that stood for the process under a monitor before us."""
+        program, *arguments = self.argv(start)
+        for left in process.find_by_argument(program, beside=arguments):
+            await process.terminate(left.pid, left.started, timeout=0)
+
     @abstractmethod
     async def resize(self, start: monitor.StartShim, size: monitor.Size) -> None:
         """Tell the guest of a size that the program may not have told it of."""

@@ -13,6 +13,7 @@ from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentUnreachable, MachineDied, MonitorError
 from vctui.linux import process, sockets
 from vctui.model.kinds import AgentProtocol
+from vctui.model.proxy import ProxyConfig
 from vctui.settings import Settings
 from vctui.wire import monitor, ttrpc
 
@@ -24,9 +25,20 @@ _THRIFT: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 class BuiltinProxy(Proxy):
-    def __init__(self, settings: Settings, protocol: AgentProtocol = AgentProtocol.TTRPC) -> None:
+    """
+    Args:
+        program: where that names one, the monitor leaves the agent's channel to it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        protocol: AgentProtocol = AgentProtocol.TTRPC,
+        program: ProxyConfig = ProxyConfig(),  # noqa: B008 - frozen
+    ) -> None:
         self._settings = settings
         self._protocol = protocol
+        self._program = program
         self._launched: process.Spawned | None = None
 
     def launch(self, *, pod_id: str, run_dir: Path) -> None:
@@ -72,6 +84,11 @@ class BuiltinProxy(Proxy):
                         f"the virtual machine of pod {run_dir.name!r} ended before its agent "
                         f"answered: {error.message}"
                     ) from error
+                if error.code == ttrpc.FAILED_PRECONDITION:
+                    raise AgentUnreachable(
+                        f"the agent in pod {run_dir.name!r} is out of reach: {error.message}",
+                        code=error.code,
+                    ) from error
                 if error.code == ttrpc.DEADLINE_EXCEEDED:
                     raise AgentUnreachable(
                         f"the agent in pod {run_dir.name!r} did not answer within {timeout:g} s; "
@@ -113,6 +130,8 @@ class BuiltinProxy(Proxy):
             *("--max-log-bytes", str(logs.max_bytes)),
             *("--replay-bytes", str(logs.replay_bytes)),
             *("--agent-protocol", self._protocol),
+            *("--proxy-program", self._program.path),
+            *("--proxy-debug", str(self._program.debug).lower()),
             *("--listen-fd", str(listening.fileno())),
         )
         try:

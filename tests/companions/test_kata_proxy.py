@@ -1,0 +1,217 @@
+"""A pod's agent behind an external kata-proxy, and its processes behind external kata-shims.
+
+Behind them is our own agent's 1.x face, and before them two programs that follow the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.companions.conftest import until
+from tests.companions.test_grpc_link import Agents, channel, start
+from tests.fakes.programs import executable
+from vctui.companions.monitor.kata_proxy import KataProxyLink
+from vctui.companions.monitor.kata_shim import KataShim
+from vctui.companions.monitor.processes import Processes
+from vctui.drivers.grpc_client import Session
+from vctui.drivers.ttrpc_client import ConnectionLost
+from vctui.linux import process, sockets
+from vctui.model.proxy import ProxyConfig
+from vctui.model.shim import ShimConfig
+from vctui.wire.monitor import Exit, StartShim
+
+WAIT = 30.0
+
+
+class Side:
+    def __init__(self, folder: Path, program: str = "", *, debug: bool = False) -> None:
+        self.folder = folder
+        self.channel = folder / "agent.sock"
+        self.served = folder / "proxy.sock"
+        self.log = folder / "proxy.log"
+        self.warnings: list[str] = []
+        path = program or str(executable(folder, "kata_proxy"))
+        self.link = KataProxyLink(
+            ProxyConfig(path=path, debug=debug),
+            self.channel,
+            self.served,
+            self.log,
+            self.warnings.append,
+        )
+
+    @asynccontextmanager
+    async def running(self, *, adopting: bool = False) -> AsyncIterator[KataProxyLink]:
+        task = asyncio.create_task(self.link.run(adopting=adopting))
+        self.link.port_opened()
+        try:
+            yield self.link
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.link.close()
+
+    def programs(self) -> list[process.Spawned]:
+        return process.find_by_argument(self.served)
+
+
+@asynccontextmanager
+async def connected(folder: Path, *, debug: bool = False) -> AsyncIterator[Side]:
+    side, agents = Side(folder, debug=debug), Agents(folder)
+    try:
+        async with (
+            asyncio.timeout(WAIT * 2),
+            channel(side.channel, agents.serve),
+            side.running() as link,
+        ):
+            await link.ready()
+            yield side
+        assert side.programs() == []
+    finally:
+        agents.end()
+
+
+def test_its_command_line_is_the_tables(tmp_path: Path):
+    plain, chatty = Side(tmp_path, "/p"), Side(tmp_path, "/p", debug=True)
+    sides = (f"-listen-socket unix://{plain.served}", f"-mux-socket {plain.channel}")
+    assert " ".join(plain.link.argv()) == " ".join(("/p", *sides))
+    assert " ".join(chatty.link.argv()) == " ".join(("/p", *sides, "-log debug"))
+
+
+async def test_the_agent_answers_through_the_program_which_ends_with_us(tmp_path: Path):
+    async with connected(tmp_path, debug=True) as side:
+        assert await side.link.call("grpc.Health", "Check", b"") == b"\x08\x01"
+        others = [Session.over_unix(side.served) for _ in range(3)]
+        answers = [one.call("grpc.Health", "Check", timeout=WAIT) for one in others]
+        assert await asyncio.gather(*answers) == [b"\x08\x01"] * 3
+        for one in others:
+            await one.close()
+        assert len(side.programs()) == 1
+        assert side.log.read_text() == "proxy: log level debug\n"
+    assert not side.served.exists()
+    assert side.warnings == []
+
+
+async def test_a_new_monitor_takes_the_program_over_that_the_last_has_left(tmp_path: Path):
+    async with connected(tmp_path) as side:
+        (program,) = side.programs()
+        after = Side(tmp_path)
+        async with after.running(adopting=True) as link:
+            await link.ready()
+            assert after.programs() == [program]
+
+
+async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_ever(tmp_path: Path):
+    async with connected(tmp_path) as side:
+        seen: list[int] = []
+        for times in (1, 2, 3):
+            (program,) = side.programs()
+            seen.append(program.pid)
+            os.kill(program.pid, signal.SIGKILL)
+            await until(lambda times=times: len(side.warnings) == times)
+            said = f"kata-proxy (process {program.pid}) was killed by signal 9"
+            assert side.warnings[-1].startswith(said)
+            if times < 3:
+                await until(side.programs)
+        assert len(set(seen)) == 3
+        assert side.warnings[-1].endswith("it stays away, restart the pod")
+        assert "was killed" in side.link.given_up
+        with pytest.raises(ConnectionLost, match="was killed by signal 9"):
+            await side.link.call("grpc.Health", "Check", b"")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo no syslog >&2; exit 1", "ended: no syslog"),
+        ("", "cannot be started with /nowhere/kata-proxy: No such file or directory"),
+    ],
+)
+async def test_a_program_that_does_not_start_is_given_up_with_its_words(
+    tmp_path: Path, script: str, said: str
+):
+    program = tmp_path / "kata-proxy"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    side = Side(tmp_path, str(program) if script else "/nowhere/kata-proxy")
+    listening = sockets.listen(side.channel)
+    async with side.running():
+        await until(lambda: side.link.given_up)
+    assert said in side.link.given_up
+    assert len(side.warnings) == 3
+    listening.close()
+
+
+# kata-shim behind it
+
+
+class Shims:
+    def __init__(self, side: Side) -> None:
+        self.ends: dict[str, Exit] = {}
+        self.processes = Processes(
+            agent=side.link,
+            log_dir=side.folder,
+            max_log_bytes=1 << 20,
+            replay_bytes=4096,
+            on_end=self._ended,
+            warn=side.warnings.append,
+        )
+        config = ShimConfig(path=str(executable(side.folder, "kata_shim")))
+        self.processes.leave_to(KataShim(config, side.served, side.link))
+
+    async def _ended(self, which: StartShim, how: Exit) -> None:
+        self.ends[which.token] = how
+
+
+@asynccontextmanager
+async def shimmed(folder: Path, *command: str) -> AsyncIterator[Shims]:
+    """A container `c1` with a kata-shim for its first process."""
+    async with connected(folder) as side:
+        shims = Shims(side)
+        session = Session.over_unix(side.served)
+        try:
+            await start(session, *command)
+            shims.processes.start(StartShim(container_id="c1", token="c1", log=True))
+            yield shims
+        finally:
+            await shims.processes.leave_all()
+            await session.close()
+
+
+async def test_a_kata_shim_has_the_output_and_the_exit_status_of_its_process(tmp_path: Path):
+    async with shimmed(tmp_path, "/bin/sh", "-c", "read said; echo got $said; exit 7") as shims:
+        shim = shims.processes.get("c1")
+        assert shim is not None
+        await shim.write(b"something\n")
+        assert await shim.exit == Exit(7)
+    assert (tmp_path / "c1.log").read_bytes().endswith(b"stdout F got something\n")
+    assert shims.ends == {"c1": Exit(7)}
+
+
+async def test_signals_to_a_kata_shim_reach_its_process(tmp_path: Path):
+    script = "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.02; done"
+    async with shimmed(tmp_path, "/bin/sh", "-c", script) as shims:
+        shim = shims.processes.get("c1")
+        assert shim is not None
+        await until(lambda: b"ready" in shim.output.recent())
+        os.kill(shim.pid, signal.SIGUSR1)
+        assert await shim.exit == Exit(5)
+        assert b"caught" in shim.output.recent()
+
+
+async def test_the_process_ends_with_a_kata_shim_that_is_killed(tmp_path: Path):
+    async with shimmed(tmp_path, "/bin/sh", "-c", "echo $$; exec sleep 1000") as shims:
+        shim = shims.processes.get("c1")
+        assert shim is not None
+        pid = int(await until(lambda: shim.output.recent().strip()))
+        os.kill(shim.pid, signal.SIGKILL)
+        how = await shim.exit
+        assert how.exit_code is None
+        assert how.reason.endswith("was killed by signal 9")
+        await until(lambda: not Path(f"/proc/{pid}/exe").exists())

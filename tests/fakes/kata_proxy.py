@@ -1,0 +1,60 @@
+"""A kata-proxy as proxies-and-shims has it (§2), but for the syslog that it needs.
+
+It prints "proxy: …" lines to its standard error, and ends at its next client when its session has
+ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from vctui.companions.monitor.yamux_link import Client, Mux
+from vctui.linux import sockets
+
+FLAGS = ("-mux-socket", "-listen-socket", "-agent-logs-socket", "-log", "-sandbox")
+
+
+def main(arguments: list[str]) -> int:
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert set(options) <= set(FLAGS), options
+    if not {"-mux-socket", "-listen-socket"} <= set(options):
+        sys.stdout.write("missing options\n")
+        return 0
+    mux, listen = (
+        Path(options[flag].removeprefix("unix://")) for flag in ("-mux-socket", "-listen-socket")
+    )
+    if max(len(os.fsencode(path)) for path in (mux, listen)) > sockets.MAX_PATH:
+        sys.stderr.write("proxy: a path is too long\n")
+        return 1
+    if listen.exists():
+        sys.stderr.write(f"proxy: {listen} is in use\n")
+        return 1
+    sys.stderr.write(f"proxy: log level {options.get('-log', 'warn')}\n")
+    return asyncio.run(serve(mux, listen))
+
+
+async def serve(mux_path: Path, listen: Path) -> int:
+    loop = asyncio.get_running_loop()
+    _, mux = await loop.create_connection(Mux, sock=await sockets.connect(mux_path))
+    greeting = asyncio.create_task(mux.greet())
+    status = loop.create_future()
+
+    def accept() -> asyncio.Protocol:
+        if mux.lost.done() and not status.done():
+            sys.stderr.write("proxy: the session is over\n")
+            status.set_result(1)
+        return Client(mux)
+
+    loop.add_signal_handler(signal.SIGTERM, lambda: status.done() or status.set_result(0))
+    await asyncio.wait({greeting, mux.lost, status}, return_when=asyncio.FIRST_COMPLETED)
+    server = await loop.create_unix_server(accept, sock=sockets.listen(listen))
+    code: int = await status
+    server.close()
+    listen.unlink(missing_ok=True)
+    greeting.cancel()
+    mux.abort()
+    return code
