@@ -13,6 +13,7 @@ import pytest
 from tests import lan as lans
 from tests.e2e.conftest import Host
 from vctui.linux import netns
+from vctui.wire import resolver
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
@@ -110,6 +111,30 @@ def test_the_host_and_pods_fetch_pages_from_each_other(host: Host, lan: lans.Lan
 def test_packets_of_the_whole_mtu_arrive_and_larger_ones_do_not(host: Host, two: object):
     assert " 0% packet loss" in sh(host, "one", "ping -c 1 -s 1372 10.77.0.3")
     assert "1400" in sh(host, "two", "cat /sys/class/net/eth0/mtu")
+
+
+def test_containers_find_the_hosts_name_servers(host: Host, two: object):
+    dns = resolver.parse(Path("/etc/resolv.conf").read_text())
+    expected = "".join(f"{line}\n" for line in resolver.lines(dns)) if dns.nameservers else ""
+    assert sh(host, "one", "cat /etc/resolv.conf 2>/dev/null || true") == expected
+
+
+def test_a_microvm_with_several_queues_is_connected_too(host: Host, lan: lans.Lan):
+    namespace = lan.namespace("micro")
+    lan.plug(namespace, addresses=("10.77.0.9/24",), gateways=("10.77.0.1",))
+    config = {
+        **cnm(namespace),
+        "vm_config": {"vcpus": 2},
+        "hypervisor_config": {"hypervisor_machine_type": "microvm"},
+    }
+    host.do("pod", "run", host.pod("micro", ("main", SERVE), **config))
+    assert fetch(lan, "http://10.77.0.9:8080/") == "page of micro\n"
+    assert sh(host, "micro", "ls /sys/class/net/eth0/queues | grep -c rx").strip() == "2"
+    before = host.status("micro")["network"]
+    lan.plug(namespace, "eth1", addresses=("10.77.1.9/24",))
+    assert "choose the machine type q35 or pc" in host.refuse("pod", "connect", "micro")["message"]
+    assert host.status("micro")["network"] == before
+    host.do("pod", "delete", "micro")
 
 
 def test_a_pod_on_another_network_reaches_neither(

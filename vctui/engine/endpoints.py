@@ -123,13 +123,18 @@ async def plug_all(ctx: Context, pod_id: str) -> PodNetwork:
 
 
 async def give_back(pod_id: str, network: PodNetwork) -> VctuiError | None:
-    """Leave a namespace that was given as it was; gives the first thing that failed."""
+    """Leave a namespace that was given as it was, and the host its network cards; gives the first
+    thing that failed. All else goes with a namespace of the pod's own."""
     failure: VctuiError | None = None
     for endpoint in reversed(network.endpoints):
+        if network.created and endpoint.physical is None:
+            continue
         try:
             await _unwire(pod_id, network, endpoint)
         except VctuiError as error:
             failure = failure or error
+    if network.created:
+        return failure
     try:
         await _restore(pod_id, network)
     except VctuiError as error:

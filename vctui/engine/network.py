@@ -113,7 +113,7 @@ async def close(ctx: Context, pod_id: str) -> None:
     path = Path(network.namespace)
     there = _is_there(path)
     failure: VctuiError | None = None
-    if there and not network.created:
+    if there:
         failure = await endpoints.give_back(pod_id, network)
     driver = registry.network(record.config.network_model, ctx.settings)
     try:

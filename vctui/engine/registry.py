@@ -8,6 +8,7 @@ from vctui.errors import InvalidConfig
 from vctui.model import pairing
 from vctui.model.kinds import (
     AgentType,
+    EndpointType,
     HypervisorType,
     NetInterworkingModel,
     NetworkModel,
@@ -101,7 +102,21 @@ def network(kind: NetworkModel, settings: Settings) -> Network:
 
 
 def wiring(endpoint: Endpoint) -> Wiring:
-    match endpoint.model:
+    match endpoint.type:
+        case EndpointType.PHYSICAL:
+            from vctui.drivers.endpoints.physical import Physical
+
+            return Physical()
+        case EndpointType.VHOST_USER:
+            from vctui.drivers.endpoints.vhost_user import VhostUser
+
+            return VhostUser()
+        case _:
+            return _model(endpoint.model)
+
+
+def _model(model: NetInterworkingModel) -> Wiring:
+    match model:
         case NetInterworkingModel.BRIDGED:
             from vctui.drivers.endpoints.bridged import Bridged
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from vctui.drivers.endpoints import direct
+from vctui.drivers.endpoints import direct, physical, vhost_user
 from vctui.errors import InvalidConfig, NetworkError
 from vctui.linux.links import Link, Links, Neighbor, Route
 from vctui.model import network
@@ -35,6 +35,10 @@ class View:
     links: tuple[Link, ...]
     routes: tuple[Route, ...]
     neighbors: tuple[Neighbor, ...]
+    cards: Mapping[str, network.PhysicalDevice] = field(default_factory=dict)
+    """Network cards of the host, by their links' names."""
+    served: Mapping[str, str] = field(default_factory=dict)
+    """Sockets of vhost-user, by the names of the links that they serve."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -44,7 +48,14 @@ class View:
 def look() -> View:
     """The current namespace. Raises OSError."""
     with Links() as net:
-        return View(tuple(net.all()), tuple(net.routes()), tuple(net.neighbors()))
+        links = tuple(net.all())
+        routes, neighbors = tuple(net.routes()), tuple(net.neighbors())
+    own = [link.name for link in links if not link.kind and not link.loopback]
+    cards = {name: card for name in own if (card := physical.find(name))}
+    found = {link.name: vhost_user.find(link.addresses) for link in links if not link.loopback}
+    return View(
+        links, routes, neighbors, cards, {name: socket for name, socket in found.items() if socket}
+    )
 
 
 def endpoints(
@@ -85,7 +96,8 @@ def endpoints(
     free = iter(sorted(set(range(len(known) + len(candidates))) - {one.index for one in known}))
     found = []
     for link in candidates:
-        endpoint = wire(_endpoint(link, next(free), config, processors), frozenset(taken))
+        planned = _endpoint(view, link, next(free), config, processors)
+        endpoint = wire(planned, frozenset(taken))
         taken |= {endpoint.tap, endpoint.bridge}
         found.append(endpoint)
     return tuple(found)
@@ -131,14 +143,18 @@ def neighbors(view: View, of: Sequence[network.Endpoint]) -> tuple[network.Neigh
 
 
 def _endpoint(
-    link: Link, index: int, config: network.NetworkConfig, processors: int
+    view: View, link: Link, index: int, config: network.NetworkConfig, processors: int
 ) -> network.Endpoint:
     kind = EndpointType.TAP if link.is_tap else _KINDS.get(link.kind)
+    if link.name in view.cards:
+        kind = EndpointType.PHYSICAL
+    elif link.name in view.served:
+        kind = EndpointType.VHOST_USER
     if kind is None:
         raise InvalidConfig(
             f"interface {link.name!r} of the pod's network namespace is a "
             f"{link.kind or 'device of the host'}, which cannot be given to a machine; use one of "
-            "veth, tap, macvtap, macvlan and ipvlan, or take its addresses away"
+            "veth, tap, macvtap, macvlan, ipvlan and network cards, or take its addresses away"
         )
     model = config.interworking_model
     if kind in direct.KINDS:
@@ -153,4 +169,6 @@ def _endpoint(
         ),
         model=model,
         queues=min(processors, MAX_QUEUES),
+        physical=view.cards.get(link.name),
+        socket=view.served.get(link.name, "") if kind is EndpointType.VHOST_USER else "",
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.drivers.hypervisors.qemu.test_cmdline import build, plan
 from tests.drivers.hypervisors.qemu.test_hotplug import tree
 from vctui.drivers.hypervisors.base import Place
 from vctui.drivers.hypervisors.qemu import netplug, nics
 from vctui.errors import HypervisorError
 from vctui.model.kinds import EndpointType, NetInterworkingModel
-from vctui.model.network import Endpoint, Interface
+from vctui.model.network import Endpoint, Interface, PhysicalDevice
 
 MAC = "02:00:00:00:00:02"
 ONE, TWO = nics.Queues((7,)), nics.Queues((7, 8), (9, 10))
@@ -135,3 +137,22 @@ async def test_what_is_out_already_is_no_error():
     session = FakeSession("netdev_del", refusal="Device 'net3' not found")
     await netplug.unplug(session, endpoint())  # type: ignore[arg-type]
     assert "device_del" not in [name for name, _ in session.asked]
+
+
+def special(**values: object) -> Endpoint:
+    return msgspec.structs.replace(endpoint(), tap="", **values)
+
+
+def test_a_network_card_of_the_host_is_passed_through():
+    card = PhysicalDevice(bdf="0000:03:00.0", driver="ixgbe", vendor_device="8086 10fb")
+    arguments = build(plan(endpoints=(special(physical=card),)))
+    assert "vfio-pci,id=virtio-net3,host=0000:03:00.0" in arguments
+
+
+def test_who_serves_vhost_user_shares_the_machines_memory():
+    arguments = build(plan(endpoints=(special(socket="/tmp/a,b/vhu.sock"),)))
+    assert "socket,id=vhost-net3,path=/tmp/a,,b/vhu.sock" in arguments
+    assert "vhost-user,id=net3,chardev=vhost-net3" in arguments
+    assert f"virtio-net-pci,id=virtio-net3,netdev=net3,mac={MAC},romfile=" in arguments
+    assert any(each.startswith("memory-backend-memfd,id=ram,") for each in arguments)
+    assert any("share=on" in each for each in arguments)

@@ -211,7 +211,10 @@ def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
         return f"memory-backend-file,{size},mem-path={_value(str(plan.memory_file))},share=on"
     if plan.restores is not None:
         return f"memory-backend-file,{size},mem-path={_value(str(plan.restores.memory))},share=off"
-    return f"memory-backend-ram,{size},prealloc=on" if plan.config.mem_prealloc else ""
+    prealloc = ",prealloc=on" if plan.config.mem_prealloc else ""
+    if any(endpoint.socket for endpoint in plan.endpoints):  # who serves it reads and writes there
+        return f"memory-backend-memfd,{size},share=on{prealloc}"
+    return f"memory-backend-ram,{size}{prealloc}" if prealloc else ""
 
 
 def _bridges(plan: MachinePlan) -> tuple[str, ...]:
@@ -291,6 +294,14 @@ def _image(plan: MachinePlan, virtio: _Virtio, image_size: int) -> tuple[str, ..
 def _nics(plan: MachinePlan, virtio: _Virtio, queues: Mapping[str, nics.Queues]) -> tuple[str, ...]:
     arguments: list[str] = []
     for endpoint in plan.endpoints:
+        if endpoint.physical is not None:
+            arguments += ["-device", nics.passed(endpoint, endpoint.physical)]
+            continue
+        if endpoint.socket and plan.restores is None:
+            arguments += nics.served(endpoint)
+            card = nics.card(endpoint, 1, pci=virtio.pci)
+            arguments += virtio.device("net", ",".join(f"{key}={card[key]}" for key in card))
+            continue
         if (mine := queues.get(endpoint.id)) is None:
             continue
         card = nics.card(endpoint, len(mine.tap), pci=virtio.pci)

@@ -177,6 +177,11 @@ class Qemu(Hypervisor):
     async def plug_network(
         self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
     ) -> Place:
+        if not endpoint.tap:
+            raise HypervisorError(
+                f"interface {endpoint.interface.name!r} is a {endpoint.type} one, which a machine "
+                "has only from its start; stop the pod and start it again"
+            )
         fast = machine.accelerator == "kvm"
         try:
             with nics.opened(netns, (endpoint,), vhost=fast) as queues:
@@ -194,6 +199,7 @@ class Qemu(Hypervisor):
         return process.is_alive(machine.pid, machine.pid_started)
 
     async def _start(self, plan: MachinePlan) -> Machine:
+        _check_network(plan)
         found = await self._look(plan)
         cards = () if plan.restores else plan.endpoints  # the saved guest had none
         fast = found.choice.name == "kvm"
@@ -318,6 +324,18 @@ def _most(plan: MachinePlan) -> Size:
         return Size(vcpus=0, memory=0)
     vcpus = max(plan.vcpus, min(os.cpu_count() or 1, _MOST_VCPUS))
     return Size(vcpus=vcpus, memory=probe.memory_mib()[0])
+
+
+def _check_network(plan: MachinePlan) -> None:
+    """Raises InvalidConfig."""
+    if plan.config.hypervisor_machine_type is MachineType.MICROVM:
+        for endpoint in plan.endpoints:
+            if endpoint.physical is not None:
+                raise InvalidConfig(
+                    f"interface {endpoint.interface.name!r} of pod {plan.pod_id!r} is the network "
+                    f"card {endpoint.physical.bdf}, which a microvm cannot have; set "
+                    "hypervisor_config.hypervisor_machine_type to q35"
+                )
 
 
 def _check_resources(plan: MachinePlan) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vctui.linux import netns, taps
-from vctui.model.network import Endpoint
+from vctui.model.network import Endpoint, PhysicalDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,22 @@ def backend(endpoint: Endpoint, queues: Queues) -> str:
     if queues.vhost:
         options += f",vhost=on,vhostfd{several}={_joined(queues.vhost)}"
     return options
+
+
+def passed(endpoint: Endpoint, device: PhysicalDevice) -> str:
+    """The value of `-device` for a network card of the host."""
+    return f"vfio-pci,id=virtio-{endpoint.id},host={device.bdf}"
+
+
+def served(endpoint: Endpoint) -> tuple[str, ...]:
+    """Arguments for a backend that a program of the host serves on a socket."""
+    path = endpoint.socket.replace(",", ",,")
+    return (
+        "-chardev",
+        f"socket,id=vhost-{endpoint.id},path={path}",
+        "-netdev",
+        f"vhost-user,id={endpoint.id},chardev=vhost-{endpoint.id}",
+    )
 
 
 def card(endpoint: Endpoint, queues: int, *, pci: bool) -> Mapping[str, str]:

@@ -48,6 +48,9 @@ def why_cold(plan: MachinePlan, accelerator: str) -> str:
         "it has kernel parameters of its own": bool(config.kernel_params),
         "it has arguments for QEMU of its own": bool(config.hypervisor_params),
         "it is debugged": config.debug,
+        "it has a network card of the host or of a vhost-user socket": any(
+            not endpoint.tap for endpoint in plan.endpoints
+        ),
         "it has volumes": len(plan.shares) > 1,
         "nobody in its guest says when it is ready": not plan.ports,
     }
