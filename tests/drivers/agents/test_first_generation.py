@@ -107,3 +107,10 @@ def test_a_user_names_its_group_as_well(cmd: Cmd, name: str):
     process = oci_pb2.Process()
     first_generation.suit(process, cmd)
     assert process.user.Username == name
+
+
+def test_programs_that_it_would_not_run_are_refused():
+    asked = request()
+    asked.OCI.hooks.StartContainer.add(Path="/bin/prepare")
+    with pytest.raises(AgentUnsupported, match="start_hooks of container 'c1'"):
+        first_generation.CreateContainer(asked)

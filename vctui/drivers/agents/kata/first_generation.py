@@ -33,8 +33,15 @@ class CreateContainer:
     def __init__(self, request: agent.CreateContainerRequest) -> None:
         """
         Raises:
-            AgentUnsupported: the filter says what could not be said then.
+            AgentUnsupported: the filter says what could not be said then, or programs are to run
+                in the container before its first process, of which the agent would not know.
         """
+        if request.OCI.hooks.StartContainer:
+            raise AgentUnsupported(
+                f"the agent of Kata 1.x does not run the start_hooks of container "
+                f"{request.container_id!r}; leave them out, or use a guest with a newer agent",
+                code=ttrpc.UNIMPLEMENTED,
+            )
         linux = request.OCI.linux
         self._filter = b""
         if linux.HasField("Seccomp"):
