@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.bench import mocks, terminal
 from tests.bench.figures import Figure
-from tests.bench.host import Bench, cpu, rss_mb, yardstick
+from tests.bench.host import Bench, cpu, cpu_exactly, rss_mb, yardstick
 from tests.bench.terminal import Terminal
 
 CHANGES: Final = 50
@@ -20,7 +20,9 @@ _ROOT: Final = Path(__file__).parents[2]
 _WARM: Final = 1.0
 """Seconds of load before anything is measured."""
 _ROUGH: Final = 1.0
-"""Tolerance: a key's processor time is little more than what the kernel counts in."""
+"""Tolerance: a key comes sooner or later after the last picture was painted."""
+_LUCK: Final = 9.0
+"""The same under load: what else the console does just then counts with it."""
 _BETWEEN: Final = 0.2
 """Seconds between two pairs of keys."""
 
@@ -56,13 +58,14 @@ async def figures(bench: Bench) -> list[Figure]:
     if not changed or not written:
         raise RuntimeError("the storm did nothing")
     return [
-        _latency("key", f"a key, {bench.crowd} pods at rest", calm, calm_costs, yards),
+        _latency("key", f"a key, {bench.crowd} pods at rest", calm, calm_costs, yards, _ROUGH),
         _latency(
             "key-under-load",
             f"a key, {bench.crowd} pods, {CHANGES} changes/s, log of {RATE // 10**6} MB/s",
             loaded,
             loaded_costs,
             yards,
+            _LUCK,
         ),
         Figure(
             key="console-busy",
@@ -84,7 +87,9 @@ async def figures(bench: Bench) -> list[Figure]:
     ]
 
 
-def _latency(key: str, name: str, samples: list[float], cost: float, yards: list[float]) -> Figure:
+def _latency(
+    key: str, name: str, samples: list[float], cost: float, yards: list[float], tolerance: float
+) -> Figure:
     return Figure(
         key=key,
         name=name,
@@ -93,23 +98,23 @@ def _latency(key: str, name: str, samples: list[float], cost: float, yards: list
         reach=50,
         costs=[cost],
         yards=yards,
-        tolerance=_ROUGH,
+        tolerance=tolerance,
     )
 
 
 def _keys(bench: Bench, console: Terminal) -> tuple[list[float], float]:
     """Milliseconds from a key to the cursor on the next pod, down and at once up again: so the
-    log of the first one is still followed. And the console's processor time for one of them."""
-    samples, used = [], 0.0
+    log of the first one is still followed. And the least processor time that one took."""
+    samples, used = [], []
     for count in range(bench.runs * 4):
         key, wanted = (b"j", mocks.name(1)) if count % 2 == 0 else (b"k", mocks.name(0))
         if count % 2 == 0:
             console.idle(_BETWEEN)
-        before, begin = cpu(console.pid), time.perf_counter()
+        before, begin = cpu_exactly(console.pid), time.perf_counter()
         console.press(key)
         samples.append((console.until(_selects(console, wanted), wanted) - begin) * 1000)
-        used += cpu(console.pid) - before
-    return samples, max(used / len(samples), 0.001)
+        used.append(cpu_exactly(console.pid) - before)
+    return samples, min(used)
 
 
 def _selects(console: Terminal, wanted: str) -> Callable[[], bool]:

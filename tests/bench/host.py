@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def cpu(*pids: int) -> float:
     """Seconds of processor time that live processes have used."""
     times = [psutil.Process(pid).cpu_times() for pid in pids]
     return sum(one.user + one.system for one in times)
+
+
+def cpu_exactly(pid: int) -> float:
+    """The same of one process in nanoseconds' steps, without threads that have ended; for what
+    takes less than the hundredths in which the kernel counts otherwise."""
+    spent = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            spent += int(file.read_text().split()[0])
+    return spent / 1e9
 
 
 def pss_mb(pid: int) -> float:
