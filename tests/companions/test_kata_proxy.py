@@ -152,7 +152,7 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
 
 
 class Shims:
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, *, built_in: bool = False) -> None:
         self.ends: dict[str, Exit] = {}
         self.processes = Processes(
             agent=side.link,
@@ -162,6 +162,8 @@ class Shims:
             on_end=self._ended,
             warn=side.warnings.append,
         )
+        if built_in:
+            return
         config = ShimConfig(path=str(executable(side.folder, "kata_shim")))
         self.processes.leave_to(KataShim(config, side.served, side.link))
 
@@ -170,10 +172,10 @@ class Shims:
 
 
 @asynccontextmanager
-async def shimmed(folder: Path, *command: str) -> AsyncIterator[Shims]:
-    """A container `c1` with a kata-shim for its first process."""
+async def shimmed(folder: Path, *command: str, built_in: bool = False) -> AsyncIterator[Shims]:
+    """A container `c1` with a kata-shim for its first process, or the built-in shim."""
     async with connected(folder) as side:
-        shims = Shims(side)
+        shims = Shims(side, built_in=built_in)
         session = Session.over_unix(side.served)
         try:
             await start(session, *command)
@@ -184,8 +186,12 @@ async def shimmed(folder: Path, *command: str) -> AsyncIterator[Shims]:
             await session.close()
 
 
-async def test_a_kata_shim_has_the_output_and_the_exit_status_of_its_process(tmp_path: Path):
-    async with shimmed(tmp_path, "/bin/sh", "-c", "read said; echo got $said; exit 7") as shims:
+@pytest.mark.parametrize("built_in", [False, True], ids=["kata-shim", "built in"])
+async def test_a_shim_has_the_output_and_the_exit_status_of_its_process(
+    tmp_path: Path, built_in: bool
+):
+    command = ("/bin/sh", "-c", "read said; echo got $said; exit 7")
+    async with shimmed(tmp_path, *command, built_in=built_in) as shims:
         shim = shims.processes.get("c1")
         assert shim is not None
         await shim.write(b"something\n")
