@@ -302,7 +302,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!python/object/apply:os.system [x]", "could not determine a constructor"),
         ("- a", "must hold one YAML table"),
         ("", "must hold one YAML table"),
-        ("a: 1\n---\nb: 2", "single document"),
+        ("a: 1\n---\nb: 2", "several documents (another begins at line 2)"),
         ("a: " + "[" * 5000, "nested too deeply"),
         ("a: 2020-99-99", "not valid YAML"),
         ("? {a: 1}\n: 2", "not valid YAML"),

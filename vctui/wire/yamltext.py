@@ -15,6 +15,8 @@ from vctui.errors import FileProblem
 MAX_NODES: Final = 100_000
 """Scalars, lists and tables of a document, with every alias written out."""
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_SEVERAL: Final = "expected a single document in the stream"
+"""How the parser says that there is more than one."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,16 +50,25 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        what = ", ".join(filter(None, (error.context, error.problem)))
-        raise FileProblem(f"{source} is not valid YAML: {what}{where}; correct it") from error
+        raise _invalid(error, source) from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, OverflowError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FileProblem(f"{source} is not valid YAML: {what}; correct it") from error
     if not isinstance(data, dict):
         raise FileProblem(f"{source} must hold one YAML table; write keys and values")
     return data
+
+
+def _invalid(error: yaml.MarkedYAMLError, source: str) -> FileProblem:
+    mark = error.problem_mark
+    if error.context == _SEVERAL and mark:
+        return FileProblem(
+            f"{source} holds several documents (another begins at line {mark.line + 1}); "
+            "leave the Pod's alone in it"
+        )
+    where = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    what = ", ".join(filter(None, (error.context, error.problem)))
+    return FileProblem(f"{source} is not valid YAML: {what}{where}; correct it")
 
 
 def _count(node: yaml.Node, known: dict[int, int], source: str) -> int:
