@@ -219,3 +219,15 @@ def test_trace_tells_where_the_time_went(cli: Cli, web: Path) -> None:
         step["name"] for step in document["trace"]["steps"]
     }
     assert "trace" not in cli("pod", "restart", "web", "--json").document
+
+
+def test_trace_tells_how_far_a_start_came_that_fails(cli: Cli, web: Path) -> None:
+    with web.open("a") as file:
+        file.write('[[hooks.pre_start]]\npath = "/bin/false"\n')
+    failed = cli("pod", "run", "--trace", str(web))
+    assert failed.status == 1
+    error, *steps = failed.err.splitlines()
+    assert error.startswith("error: ")
+    assert any("pre-start hooks" in step and " ms" in step for step in steps)
+    assert not any("container main" in step for step in steps)
+    assert cli("pod", "run", str(web)).err.count("\n") < len(steps)
