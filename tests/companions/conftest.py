@@ -22,6 +22,7 @@ from vctui.linux import sockets
 from vctui.model.container import Cmd, ContainerConfig, ContainerRecord, ExecRecord, Process
 from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord
+from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
 from vctui.store.sqlite import SqliteStore
 from vctui.wire import monitor
@@ -129,7 +130,11 @@ class Pod:
 
 @asynccontextmanager
 async def running_monitor(
-    pod: Pod, *, max_log_bytes: int = 1 << 20, replay_bytes: int = 4096
+    pod: Pod,
+    *,
+    max_log_bytes: int = 1 << 20,
+    replay_bytes: int = 4096,
+    proxy: ProxyConfig = ProxyConfig(),  # noqa: B008 - frozen
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A monitor in this process; leaves it at the end of the block if it still runs."""
     config = Config(
@@ -138,6 +143,7 @@ async def running_monitor(
         max_log_bytes=max_log_bytes,
         replay_bytes=replay_bytes,
         agent_chardev="agent.channel.0",
+        proxy=proxy,
     )
     watching = Monitor(config, lambda: SqliteStore(pod.state_dir), qmp.connect)
     listening = sockets.listen(pod.run_dir / "monitor.sock")

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.companions.conftest import until
+from tests.companions.conftest import Pod, running_monitor, until
 from tests.companions.test_grpc_link import Agents, channel, start
 from tests.fakes.programs import executable
 from vctui.companions.monitor.kata_proxy import KataProxyLink
 from vctui.companions.monitor.kata_shim import KataShim
 from vctui.companions.monitor.processes import Processes
 from vctui.drivers.grpc_client import Session
-from vctui.drivers.ttrpc_client import ConnectionLost
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import process, sockets
+from vctui.model.events import EventKind
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
+from vctui.model.state import State
+from vctui.wire import ttrpc
 from vctui.wire.monitor import Exit, StartShim
 
 WAIT = 30.0
@@ -146,6 +149,21 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
     assert said in side.link.given_up
     assert len(side.warnings) == 3
     listening.close()
+
+
+async def test_whoever_waits_for_the_agent_hears_that_its_proxy_stays_away(
+    pod: Pod, tmp_path: Path
+):
+    program = tmp_path / "kata-proxy"
+    program.write_text("#!/bin/sh\necho no syslog >&2; exit 1\n")
+    program.chmod(0o755)
+    pod.record(state=State.READY, operation="start")
+    async with running_monitor(pod, proxy=ProxyConfig(path=str(program))):
+        await pod.qemu.open_port()
+        with pytest.raises(CallFailed, match=r"kata-proxy .* ended: no syslog") as refused:
+            await pod.await_agent()
+        assert refused.value.code == ttrpc.FAILED_PRECONDITION
+        assert len(pod.events(EventKind.WARNING)) == 3
 
 
 # kata-shim behind it
