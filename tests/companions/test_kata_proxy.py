@@ -163,7 +163,7 @@ async def test_whoever_waits_for_the_agent_hears_that_its_proxy_stays_away(
         with pytest.raises(CallFailed, match=r"kata-proxy .* ended: no syslog") as refused:
             await pod.await_agent()
         assert refused.value.code == ttrpc.FAILED_PRECONDITION
-        assert len(pod.events(EventKind.WARNING)) == 3
+        await until(lambda: len(pod.events(EventKind.WARNING)) == 3)
 
 
 # kata-shim behind it
