@@ -18,7 +18,7 @@ import tomli
 
 from vctui.errors import FileProblem
 from vctui.model.documents import convert
-from vctui.model.kinds import Accelerator, AgentType, HypervisorType, MachineType
+from vctui.model.kinds import Accelerator, AgentType, HypervisorType, MachineType, NetworkModel
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +38,7 @@ class Paths(_Section, frozen=True, kw_only=True):
 class PodDefaults(_Section, frozen=True, kw_only=True):
     hypervisor_type: HypervisorType = HypervisorType.QEMU
     agent_type: AgentType = AgentType.KATA
+    network_model: NetworkModel = NetworkModel.NOOP
     vcpus: int = 1
     memory: int = 256
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tests import lan as lans
 from tests.engine.conftest import pod
-from vctui.engine import endpoints
+from vctui.engine import endpoints, recovery
 from vctui.engine.runtime import Runtime
 from vctui.errors import (
     HookFailed,
@@ -292,12 +292,29 @@ async def test_a_network_that_cannot_be_left_is_tried_again(
         status = await runtime.stop_pod("web")
         assert status.state is State.STOPPED
         assert status.network is not None
+        assert status.network.failed == "the plugin fails"
+        assert (await runtime.status_pod("web")).network == status.network
         assert "the plugin fails" in runtime.recent_events()[-2].message
         with pytest.raises(NetworkError, match="the plugin fails"):
             await runtime.delete_pod("web")
     assert lans.picture(given) == before
     await runtime.delete_pod("web")
     assert await runtime.list_pods() == ()
+
+
+async def test_the_network_of_a_machine_that_died_is_left(
+    runtime: Runtime, settings: Settings, given: Path
+):
+    before = lans.picture(given)
+    await runtime.run_pod(cnm(namespace=given))
+    store = runtime._reading.store
+    with store.transaction() as tx:  # as the monitor does it
+        tx.save_pod(recovery.switched_off(tx.pod("web"), reason="it died"))
+    async with Runtime(settings) as other:
+        status = await other.status_pod("web")
+        assert (status.state, status.reason, status.network) == (State.STOPPED, "it died", None)
+    assert lans.picture(given) == before
+    await runtime.delete_pod("web")
 
 
 async def test_interfaces_come_and_go_while_the_pod_runs(

@@ -12,10 +12,16 @@ import pytest
 
 from vctui.engine import podfile
 from vctui.errors import FileProblem, InvalidInput
-from vctui.model.kinds import AgentType, HypervisorType
+from vctui.model.kinds import AgentType, HypervisorType, NetworkModel
 from vctui.settings import Paths, PodDefaults, Settings
 
-SETTINGS = Settings(pod=PodDefaults(hypervisor_type=HypervisorType.MOCK, agent_type=AgentType.NOOP))
+SETTINGS = Settings(
+    pod=PodDefaults(
+        hypervisor_type=HypervisorType.MOCK,
+        agent_type=AgentType.NOOP,
+        network_model=NetworkModel.CNI,
+    )
+)
 
 
 @pytest.mark.parametrize("path", podfile._listed(podfile.DEMO_DIR), ids=lambda path: path.name)
@@ -32,6 +38,9 @@ def test_config_toml_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
     config = podfile.load_pod(file, SETTINGS)
     assert config.hypervisor_type is HypervisorType.MOCK
     assert config.agent_type is AgentType.NOOP
+    assert config.network_model is NetworkModel.CNI
+    file.write_text('id = "web"\nnetwork_model = "noop"')
+    assert podfile.load_pod(file, SETTINGS).network_model is NetworkModel.NOOP
 
 
 @pytest.mark.parametrize("name", ["web.json", "web", "web.conf"])

@@ -8,7 +8,8 @@ own goes with that; in one that was given, each thing is undone by itself.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from vctui.engine import endpoints, registry
 from vctui.engine.context import Context
@@ -18,12 +19,6 @@ from vctui.linux.problems import host_problem
 from vctui.model.kinds import NetworkModel
 from vctui.model.network import PodNetwork
 from vctui.model.pod import PodConfig, PodRecord
-
-if TYPE_CHECKING:
-    pass
-
-RESOLVER = Path("/etc/resolv.conf")
-"""Of the host: for pods whose networks name no name servers."""
 
 
 def check(ctx: Context, config: PodConfig) -> None:
@@ -126,6 +121,7 @@ async def close(ctx: Context, pod_id: str) -> None:
         except OSError as error:
             failure = failure or host_problem(error, f"remove the network namespace {path}")
     if failure is not None:
+        endpoints.save(ctx, pod_id, msgspec.structs.replace(network, failed=str(failure)))
         raise failure
     endpoints.save(ctx, pod_id, None)
 

@@ -102,6 +102,7 @@ def defaults(settings: Settings) -> dict[str, Any]:
     return {
         "hypervisor_type": settings.pod.hypervisor_type,
         "agent_type": settings.pod.agent_type,
+        "network_model": settings.pod.network_model,
         "hypervisor_config": {"hypervisor_machine_type": settings.qemu.machine_type},
     }
 

@@ -35,7 +35,7 @@ _WHOLE_POD = frozenset({"start", "run", "stop", "restart"})
 
 def needs_settling(ctx: Context, record: PodRecord) -> bool:
     """Whether something about the pod does not fit; cheap enough for every pod at every start."""
-    if record.operation:
+    if record.operation or _has_stale_network(record):
         return True
     if record.state not in LIVE or record.machine is None:
         return False
@@ -58,7 +58,19 @@ async def settle(ctx: Context, pod_id: str) -> PodRecord:
             record = await _machine_is_gone(ctx, record)
         elif not ctx.proxy(record).alive(record.monitor_pid, record.monitor_started):
             record = await _adopt(ctx, record)
+    if _has_stale_network(record):
+        try:
+            await network.close(ctx, pod_id)
+        except VctuiError as error:
+            ctx.note(EventKind.WARNING, pod_id, f"something is left: {error}")
+        record = ctx.store.pod(pod_id)
     return record
+
+
+def _has_stale_network(record: PodRecord) -> bool:
+    """The monitor has noted that the machine ended; networks are for engines to leave. One that
+    cannot be left is not tried again by everybody who only looks at the pod."""
+    return record.network is not None and record.state not in LIVE and not record.network.failed
 
 
 async def sweep(ctx: Context) -> None:

@@ -139,3 +139,6 @@ class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[str, ...] = ()
     """Interfaces that are being connected or disconnected while the machine runs; those that an
     engine has left here when it died are to be disconnected."""
+    failed: str = ""
+    """Why it could not be left when the pod ended; it is tried again when the pod is started or
+    deleted."""
