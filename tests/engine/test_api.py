@@ -231,7 +231,6 @@ async def test_a_read_only_runtime_refuses_changes_of_handles(runtime: Runtime, 
     ("key", "value", "says"),
     [
         ("hypervisor_type", "xen", "hypervisor_type must be one of qemu, mock, not 'xen'"),
-        ("agent_type", "hyperstart", "does not support yet"),
         ("agent_type", "KATA", "must be one of noop, hyperstart, kata"),
         ("agent_config", {"dbug": True}, r"agent_config.dbug is not a known key; did you mean"),
         ("proxy_config", "kata-proxy", "proxy_config must be a table"),
@@ -312,7 +311,6 @@ async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
 @pytest.mark.parametrize(
     ("keys", "word"),
     [
-        ({"agent_type": "hyperstart"}, "agent_type hyperstart"),
         ({"agent_config": {"socket_type": "vsock"}}, "agent_config.socket_type vsock"),
         (
             {
@@ -321,7 +319,7 @@ async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
                 "proxy_config": {"path": "/p"},
                 "shim_config": {"path": "/s"},
             },
-            "agent_type hyperstart",
+            "proxy_type ccProxy",
         ),
     ],
 )

@@ -53,7 +53,7 @@ class PlainProcesses:
 
 
 def main() -> None:
-    fd, folder = int(sys.argv[1]), sys.argv[2]
+    fds, folder = [int(word) for word in sys.argv[1].split(",")], sys.argv[2]
     config = Config(
         " ".join(sys.argv[3:]),
         run=f"{folder}/run",
@@ -66,8 +66,12 @@ def main() -> None:
     log.open(loop, os.dup(sys.stderr.fileno()))
     children = Children(loop)
     agent = Agent(loop, config, log, children, PlainProcesses(children), Timeline(now()))
-    os.set_blocking(fd, False)
-    agent.serve(fd)
+    for fd in fds:
+        os.set_blocking(fd, False)
+    if len(fds) > 1:
+        agent.serve_hyperstart(*fds)
+    else:
+        agent.serve(fds[0])
     loop.run()
 
 

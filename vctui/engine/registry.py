@@ -54,7 +54,9 @@ def agent(kind: AgentType, settings: Settings) -> Agent:
 
             return NoopAgent()
         case AgentType.HYPERSTART:
-            raise _unsupported("agent_type", kind)
+            from vctui.drivers.agents.hyperstart.agent import HyperstartAgent
+
+            return HyperstartAgent(timeout=settings.timeouts.agent)
 
 
 def proxy(config: PodConfig, settings: Settings) -> Proxy:

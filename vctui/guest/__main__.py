@@ -11,7 +11,7 @@ import sys
 
 from vctui.guest.channel import Channel, Port, wait_port
 from vctui.guest.children import Children
-from vctui.guest.config import GRPC, Config
+from vctui.guest.config import GRPC, HYPERSTART, Config
 from vctui.guest.crun import Crun
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop, TimedOut
@@ -22,6 +22,8 @@ from vctui.guest.service import Service
 from vctui.guest.timeline import Timeline, now
 
 AGENT_PORT = "agent.channel.0"
+HYPERSTART_PORTS = ("sh.hyper.channel.0", "sh.hyper.channel.1")
+"""For commands, and for streams (wire/hyperstart.py, which other faces do not load)."""
 LOG_PORT = "agent.log.0"
 _LOG_PORT_PATIENCE = 1.0
 """Seconds; it appears together with the agent's, one after the other."""
@@ -49,6 +51,7 @@ class Agent:
         self._timeline = timeline
         mounts = Mounts(loop, children, config)
         sandbox = Sandbox(loop, children, crun, mounts, config, log)
+        self._sandbox = sandbox
         if config.protocol == GRPC:
             from vctui.guest.kata1 import Kata1Service
 
@@ -65,7 +68,7 @@ class Agent:
         def send(data: bytes) -> None:
             channel.send(data)
             if self._service.destroyed:
-                self._loop.later(_POWER_OFF_PAUSE, self._loop.stop)
+                self._stop_soon()
 
         services = self._service.services()
         server = Server(self._loop, self._log, services, send, self._timeline)
@@ -82,6 +85,32 @@ class Agent:
         multiplex = Multiplex(self._loop, self._log, services, send, self._timeline)
         port = Port(self._loop, fd, receive=multiplex.receive, lost=multiplex.lost)
         return port
+
+    def serve_hyperstart(self, control_fd: int, stream_fd: int) -> None:
+        """Answer on a port for commands and one for the processes' streams."""
+        from vctui.guest.hyper import Hyper
+
+        def say(data: bytes) -> None:
+            control.send(data)
+
+        def stream(data: bytes) -> None:
+            streams.send(data)
+
+        hyper = Hyper(
+            self._loop,
+            self._log,
+            self._sandbox,
+            self._config,
+            control=say,
+            streams=stream,
+            power_off=self._stop_soon,
+        )
+        control = Port(self._loop, control_fd, receive=hyper.receive_control, lost=hyper.lost)
+        streams = Port(self._loop, stream_fd, receive=hyper.receive_stream, lost=hyper.lost)
+        hyper.greet()
+
+    def _stop_soon(self) -> None:
+        self._loop.later(_POWER_OFF_PAUSE, self._loop.stop)
 
     def debug_console(self) -> None:
         """A shell on the console, again and again (sheet §8: agent.debug_console)."""
@@ -124,12 +153,17 @@ def main(began: int) -> None:
 def _run(config: Config, log: Log, timeline: Timeline) -> None:
     loop = Loop(lambda error: log.bug("a callback", error))
     begin = now()
-    path = loop.run_until(loop.start(wait_port(loop, AGENT_PORT, config.sys)))
+    names = HYPERSTART_PORTS if config.protocol == HYPERSTART else (AGENT_PORT,)
+    paths = [loop.run_until(loop.start(wait_port(loop, name, config.sys))) for name in names]
     timeline.add("agent: wait for the port", begin)
     children = Children(loop, config.proc)
     crun = Crun(loop, children, config, log, timeline)
     agent = Agent(loop, config, log, children, crun, timeline)
-    agent.serve(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    fds = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
+    if config.protocol == HYPERSTART:
+        agent.serve_hyperstart(fds[0], fds[1])
+    else:
+        agent.serve(fds[0])
     loop.start(_open_log(loop, config, log))
     log.info("the agent serves")
     if config.debug_console:

@@ -18,7 +18,8 @@ PROTOCOL = "vctui.protocol"
 """Kernel parameter: what the agent speaks on its channel."""
 TTRPC = "ttrpc"
 GRPC = "grpc"
-PROTOCOLS = (TTRPC, GRPC)
+HYPERSTART = "hyperstart"
+PROTOCOLS = (TTRPC, GRPC, HYPERSTART)
 
 
 class Config:

@@ -42,6 +42,8 @@ class AgentProtocol(StrEnum):
     """Kata 2.x and later, and our own guest."""
     GRPC = "grpc"
     """Kata 1.x; over a serial port, inside yamux."""
+    HYPERSTART = "hyperstart"
+    """The only one of the agent `hyperstart`."""
 
 
 class ProxyType(StrEnum):

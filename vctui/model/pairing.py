@@ -47,6 +47,8 @@ def shim_type(config: PodConfig) -> ShimType:
 
 def agent_protocol(config: PodConfig) -> AgentProtocol:
     """What is known of the agent's protocol before anybody has asked it."""
+    if config.agent_type is AgentType.HYPERSTART:
+        return AgentProtocol.HYPERSTART
     asked, guest = config.agent_config.protocol, config.hypervisor_config
     if _speaks_grpc(config):
         return AgentProtocol.GRPC
@@ -70,6 +72,11 @@ def check(config: PodConfig) -> None:
         raise InvalidConfig(
             f"agent_config.protocol has no effect with the agent {agent}, which has one only; "
             "leave it out, or choose another agent_type"
+        )
+    if agent is AgentType.KATA and config.agent_config.protocol is AgentProtocol.HYPERSTART:
+        raise InvalidConfig(
+            "agent_config.protocol hyperstart is not one of the agent kata; choose agent_type "
+            "hyperstart, or another protocol"
         )
     speaker = _speaks_grpc(config)
     if speaker and config.agent_config.protocol is AgentProtocol.TTRPC:

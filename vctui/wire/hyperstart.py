@@ -41,6 +41,29 @@ PROCESS_ENDED: Final = 23
 SIGNAL_PROCESS: Final = 24
 DELETE_INTERFACE: Final = 25
 
+COMMANDS: Final = {
+    "version": GET_VERSION,
+    "startpod": START_POD,
+    "destroypod": DESTROY_POD,
+    "execcmd": EXEC_COMMAND,
+    "ping": PING,
+    "writefile": WRITE_FILE,
+    "readfile": READ_FILE,
+    "newcontainer": NEW_CONTAINER,
+    "killcontainer": KILL_CONTAINER,
+    "onlinecpumem": ONLINE_CPU_MEM,
+    "setupinterface": SETUP_INTERFACE,
+    "setuproute": SETUP_ROUTE,
+    "removecontainer": REMOVE_CONTAINER,
+    "pscontainer": PS_CONTAINER,
+    "signalprocess": SIGNAL_PROCESS,
+}
+"""By the names that virtcontainers has for them."""
+SERVICE: Final = "vctui.Hyperstart"
+"""Of the pod's monitor: its methods are these names."""
+API_EVENTS: Final = 4243
+"""From this version on the end of a process is an event, and processes are known by ids."""
+
 MAX_SENT: Final = 10240
 """Bytes of a frame, header included, that every peer takes."""
 MAX_STREAM_SENT: Final = 4096

@@ -21,6 +21,7 @@ PROXY: Final = "proxy.sock"
 """In the pod's folder, where the agent speaks gRPC: each connection is one to the agent itself."""
 TTRPC: Final = "ttrpc"
 GRPC: Final = "grpc"
+HYPERSTART: Final = "hyperstart"
 """What an agent speaks."""
 
 # channels of Data frames

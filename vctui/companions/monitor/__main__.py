@@ -57,15 +57,17 @@ async def _run(options: dict[str, str]) -> None:
     from vctui.model.kinds import AgentProtocol, parse
     from vctui.model.proxy import ProxyConfig
     from vctui.store.sqlite import SqliteStore
+    from vctui.wire.hyperstart import CONTROL_PORT
 
+    protocol = parse(AgentProtocol, options["--agent-protocol"])
     monitor = Monitor(
         Config(
             pod_id=options["--pod-id"],
             run_dir=Path(options["--run-dir"]),
             max_log_bytes=int(options["--max-log-bytes"]),
             replay_bytes=int(options["--replay-bytes"]),
-            agent_chardev=CHANNEL,
-            agent_protocol=parse(AgentProtocol, options["--agent-protocol"]),
+            agent_chardev=CONTROL_PORT if protocol is AgentProtocol.HYPERSTART else CHANNEL,
+            agent_protocol=protocol,
             proxy=ProxyConfig(
                 path=options["--proxy-program"], debug=options["--proxy-debug"] == "true"
             ),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from vctui.companions.monitor.shim import Agent, Shim
+from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import Receive
 from vctui.model.kinds import AgentProtocol
 from vctui.model.proxy import ProxyConfig
 from vctui.wire import monitor
+
+if TYPE_CHECKING:
+    from vctui.companions.monitor.hyper_link import HyperLink
+    from vctui.companions.monitor.logfile import LogFile
 
 
 class Link(Protocol):
@@ -80,3 +86,29 @@ def make(
             from vctui.companions.monitor.auto_link import AutoLink
 
             return AutoLink(channel, proxy, warn)
+        case AgentProtocol.HYPERSTART:
+            from vctui.companions.monitor.hyper_link import HyperLink
+
+            return HyperLink(channel, run_dir / "tty.sock", warn)
+
+
+def stand_in(
+    agent: Agent,
+    start: monitor.StartShim,
+    *,
+    log: LogFile | None,
+    replay_bytes: int,
+    on_end: OnEnd,
+) -> StandIn:
+    """The built-in shim for a process behind this link."""
+    if getattr(agent, "protocol", "") == monitor.HYPERSTART:
+        from vctui.companions.monitor.hyper_shim import HyperShim
+
+        return HyperShim(
+            start,
+            link=cast("HyperLink", agent),
+            log=log,
+            replay_bytes=replay_bytes,
+            on_end=on_end,
+        )
+    return Shim(start, agent=agent, log=log, replay_bytes=replay_bytes, on_end=on_end)

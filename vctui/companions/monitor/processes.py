@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from vctui.companions.monitor.host_console import HostConsole
+from vctui.companions.monitor.link import stand_in
 from vctui.companions.monitor.logfile import LogFile
 from vctui.companions.monitor.program_shim import Family, ProgramShim
-from vctui.companions.monitor.shim import Agent, Shim
+from vctui.companions.monitor.shim import Agent
 from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import terminals
@@ -131,9 +132,9 @@ class Processes:
                 replay_bytes=self._replay_bytes,
                 on_end=self._on_end,
             )
-        return Shim(
+        return stand_in(
+            self._agent,
             wanted,
-            agent=self._agent,
             log=log,
             replay_bytes=self._replay_bytes,
             on_end=self._on_end,

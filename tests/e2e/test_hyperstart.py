@@ -1,0 +1,87 @@
+"""A pod whose agent speaks hyperstart's protocol, from its file to its end."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Host, wait_until
+
+pytestmark = pytest.mark.vm
+
+SCRIPT = "trap 'exit 5' USR1; echo begun; echo oops >&2; while :; do sleep 0.2; done"
+
+
+@pytest.fixture(scope="module")
+def pod(host: Host) -> str:
+    containers = (("main", SCRIPT), ("idle", "cat; sleep 100000"))
+    host.do("pod", "run", host.pod("hyper", *containers, agent_type="hyperstart"))
+    return "hyper"
+
+
+def test_containers_run_and_log(host: Host, pod: str):
+    status = host.status(pod)
+    assert status["agent"] == "hyperstart"
+    assert [one["state"] for one in status["containers_status"]] == ["running"] * 2
+    wait_until(lambda: len(host.ask("logs", pod, "main")) == 2, "both lines")
+    lines = {line["stream"]: line["text"] for line in host.ask("logs", pod, "main")}
+    assert lines == {"stdout": "begun", "stderr": "oops"}
+
+
+def test_exec_gives_output_of_both_streams_input_and_exit_status(host: Host, pod: str):
+    words = ("--user", "nobody", "--workdir", "/tmp", "--env", "A=b c")
+    script = 'id -un; pwd; echo "$A"; cat; echo err >&2; exit 3'
+    done = host.run(
+        "container", "exec", "-i", pod, "idle", *words, "--", "sh", "-c", script, stdin="typed"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "nobody\n/tmp\nb c\ntyped", "err\n")
+
+
+def test_much_output_arrives_whole(host: Host, pod: str):
+    said = host.do("container", "exec", pod, "idle", "--", "seq", "1", "50000")
+    assert said == "".join(f"{number}\n" for number in range(1, 50001))
+
+
+def test_processes_are_listed_by_ps_in_the_container(host: Host, pod: str):
+    assert "sleep 100000" in host.do("container", "ps", pod, "idle")
+
+
+def test_a_signal_reaches_the_container_and_its_status_is_kept(host: Host, pod: str):
+    host.do("container", "kill", pod, "main", "--signal", "USR1")
+    wait_until(lambda: host.container(pod, "main")["state"] == "stopped", "its end")
+    assert host.container(pod, "main")["exit_code"] == 5
+    host.do("container", "start", pod, "main")
+    assert host.container(pod, "main")["state"] == "running"
+
+
+def test_a_killed_monitor_is_replaced_and_still_hears_the_processes(host: Host, pod: str):
+    (monitor,) = [
+        process
+        for one in host.processes(pod)
+        if "vctui.companions.monitor" in (process := psutil.Process(one.pid)).cmdline()
+    ]
+    monitor.send_signal(signal.SIGKILL)
+    assert host.do("container", "exec", pod, "idle", "--", "echo", "again") == "again\n"
+    host.do("container", "kill", pod, "main", "--signal", "USR1")
+    wait_until(lambda: host.container(pod, "main")["state"] == "stopped", "its end")
+    assert host.container(pod, "main")["exit_code"] == 5
+
+
+def test_what_the_agent_cannot_do_is_one_sentence(host: Host, pod: str):
+    document = (
+        '{"id": "more", "rootfs": "busybox", "readonly_rootfs": true, "cmd": {"args": ["sh"]}}'
+    )
+    host.do("container", "create", pod, host.file("more.json", document))
+    error = host.refuse("container", "start", pod, "more")
+    assert "read-only root file system" in error["message"]
+
+
+def test_pause_resume_stop_and_delete_leave_nothing(host: Host, pod: str):
+    host.do("pod", "pause", pod)
+    host.do("pod", "resume", pod)
+    assert host.do("container", "exec", pod, "idle", "--", "echo", "on") == "on\n"
+    host.do("pod", "stop", pod)
+    host.do("pod", "delete", pod)
+    assert host.left_over() == []

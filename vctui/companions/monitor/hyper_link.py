@@ -1,0 +1,319 @@
+"""The way to an agent that speaks hyperstart's protocol (hyperstart sheet): a channel of commands
+that are answered in order, and a channel on which the streams of all processes are mixed.
+
+Clients ask by ttrpc like those of other agents: service SERVICE, the command's name as method, and
+as payload JSON of `Ask`. What starts a process names a token; the numbers of its streams are ours
+to give, as they are a cc-proxy's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from vctui.companions.monitor.hyper_streams import Streams, number
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
+from vctui.linux import sockets
+from vctui.wire import hyperstart, monitor, ttrpc
+from vctui.wire.proto import message
+
+_AGAIN: Final = 0.1
+_GREETING: Final = 1.0
+"""Seconds to wait for READY, which may have been said to somebody before us; then a ping."""
+_ANSWER: Final = 60.0
+"""Seconds for one command: a machine that is emulated is slow, and a new process may take 15 s."""
+_ERROR_CHARS: Final = 4096
+
+
+class HyperLink:
+    """Keeps both channels for as long as the machine lives."""
+
+    protocol: Final = monitor.HYPERSTART
+
+    def __init__(self, control: Path, streams: Path, warn: Callable[[str], None]) -> None:
+        self._control = control
+        self._stream_path = streams
+        self._warn = warn
+        self._port = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._commands: _Commands | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self.streams = Streams()
+        self.given_up = ""
+        """Why the agent will not be talked to any more; "" while it may."""
+        self.version: int | None = None
+        """Of the agent's API; None for Clear Containers' agent, which does not say."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    def port_opened(self) -> None:
+        self._port.set()
+
+    def port_closed(self) -> None:
+        """The agent has closed its end: whatever it was asked will not be answered."""
+        if self._port.is_set():
+            self._port.clear()
+            if self._commands is not None:
+                self._commands.abort()
+
+    async def ready(self) -> None:
+        await self._ready.wait()
+
+    async def call(self, service: str, method: str, payload: bytes) -> bytes:
+        """A command by its name. Raises CallFailed, ConnectionLost."""
+        if service != hyperstart.SERVICE:
+            raise CallFailed(ttrpc.UNIMPLEMENTED, f"hyperstart has no service {service}")
+        command = hyperstart.COMMANDS.get(method)
+        if command is None:
+            raise CallFailed(ttrpc.UNIMPLEMENTED, f"hyperstart has no command {method}")
+        try:
+            ask = msgspec.json.decode(payload or b"{}", type=Ask)
+        except msgspec.DecodeError as error:
+            raise CallFailed(ttrpc.INVALID_ARGUMENT, f"{method}: {error}") from None
+        if not self._ready.is_set():
+            raise ConnectionLost(self.given_up or "the agent has not opened its channel yet")
+        if method == "version":
+            return b"" if self.version is None else str(self.version).encode()
+        data = ask.data
+        if ask.token and isinstance(process := data.get("process"), dict):
+            stream = self.streams.open(ask.token, terminal=bool(process.get("terminal")))
+            process["stdio"] = stream.stdio
+            if stream.stderr:
+                process["stderr"] = stream.stderr
+        body = msgspec.json.encode(data) if data else b""
+        try:
+            answer = await self._command(command, body)
+            if ask.end_input:
+                self.streams.finish(number(ask.token))
+            return answer
+        except CallFailed:
+            if ask.token:
+                self.streams.fail(ask.token)
+            raise
+
+    async def resize(self, container_id: str, token: str, rows: int, columns: int) -> None:
+        """Raises CallFailed."""
+        size: dict[str, Any] = {"row": rows, "column": columns}
+        if self.version is not None and self.version >= hyperstart.API_EVENTS:
+            size |= {"container": container_id, "process": token}
+        else:
+            size |= {"seq": number(token)}
+        await self._command(hyperstart.WINDOW_SIZE, msgspec.json.encode(size))
+
+    async def remembers_ended(self) -> bool:
+        return False
+
+    def begin(self, body: bytes, flags: int, receive: Receive) -> int:
+        """Take a client's request; its answer goes to `receive`."""
+        task = asyncio.create_task(self._answer(body, receive))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return 0
+
+    def send(self, stream_id: int, body: bytes, flags: int) -> None:
+        """No stream is begun by a client."""
+
+    @property
+    def is_writable(self) -> bool:
+        return True
+
+    async def drain(self) -> None:
+        """One command is under way at a time; nothing else waits here."""
+
+    async def run(self, *, adopting: bool) -> None:
+        """Connect, and connect again, until cancelled."""
+        while True:
+            await self._port.wait()
+            try:
+                await self._converse()
+            except OSError:
+                pass
+            except hyperstart.HyperstartError as error:
+                self._warn(f"the guest broke hyperstart's protocol: {error}; restart the pod")
+                self.given_up = f"the guest broke hyperstart's protocol: {error}"
+                return
+            finally:
+                self._ready.clear()
+            await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
+
+    async def close(self) -> None:
+        for task in self._calls:
+            task.cancel()
+        if self._commands is not None:
+            self._commands.abort()
+        self.streams.abort()
+
+    async def _converse(self) -> None:
+        """One connection to each channel, to their end. Raises OSError, HyperstartError."""
+        loop = asyncio.get_running_loop()
+        commands = _Commands(self._ended)
+        self._commands = commands
+        control, streams = None, None
+        try:
+            control, _ = await loop.create_connection(
+                lambda: commands, sock=await sockets.connect(self._control)
+            )
+            streams, _ = await loop.create_connection(
+                lambda: self.streams, sock=await sockets.connect(self._stream_path)
+            )
+            greeting = asyncio.create_task(self._greet(commands))
+            try:
+                over: set[asyncio.Future[Any]] = {commands.lost, self.streams.lost}
+                await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                greeting.cancel()
+                await asyncio.gather(greeting, return_exceptions=True)
+            for lost in (commands.lost, self.streams.lost):
+                if lost.done() and (error := lost.result()) is not None:
+                    raise error
+        finally:
+            commands.abort()
+            for transport in (control, streams):
+                if transport is not None:
+                    transport.abort()
+
+    async def _greet(self, commands: _Commands) -> None:
+        """The agent is there when it has said so, or answered; then its version decides."""
+        while True:
+            try:
+                async with asyncio.timeout(_GREETING):
+                    await commands.greeted.wait()
+                    break
+            except TimeoutError:
+                commands.send(hyperstart.PING)
+        try:
+            said = await self._command(hyperstart.GET_VERSION)
+            self.version = int.from_bytes(said[:4], "big") if len(said) >= 4 else None
+        except CallFailed:
+            self.version = None
+        self._ready.set()
+
+    async def _command(self, command: int, body: bytes = b"") -> bytes:
+        """Raises CallFailed, ConnectionLost."""
+        async with self._turn:  # answers have no number: one question at a time
+            commands = self._commands
+            if commands is None or commands.lost.done():
+                raise ConnectionLost("the agent's channel was closed")
+            try:
+                answer = commands.ask(command, body)
+            except ValueError as error:
+                raise CallFailed(ttrpc.RESOURCE_EXHAUSTED, str(error)) from None
+            try:
+                async with asyncio.timeout(_ANSWER):
+                    return await answer
+            except TimeoutError:
+                commands.abort()  # what comes now would be taken for the next one's answer
+                raise ConnectionLost(f"the agent did not answer within {_ANSWER:g} s") from None
+
+    async def _answer(self, body: bytes, receive: Receive) -> None:
+        try:
+            request = message("Request").decode(body)
+            response = message("Response")(
+                payload=await self.call(request.service, request.method, request.payload)
+            )
+        except (CallFailed, ValueError) as error:
+            code = error.code if isinstance(error, CallFailed) else ttrpc.INVALID_ARGUMENT
+            status = message("Status")(code=code, message=str(error))
+            response = message("Response")(status=status)
+        receive(ttrpc.Frame(0, ttrpc.RESPONSE, response.encode()))
+
+    def _ended(self, payload: bytes) -> None:
+        """hyperstart's event of a process that has ended."""
+        try:
+            event = msgspec.json.decode(payload, type=_Ended)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        self.streams.exited(event.process, event.status)
+
+
+class _Ended(msgspec.Struct):
+    process: str
+    status: int
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a client asks for."""
+
+    token: str = ""
+    """Of the process that the command starts."""
+    end_input: bool = False
+    """Nobody will ever type at it."""
+    data: dict[str, Any] = {}
+    """The command's own JSON."""
+
+
+class _Commands(asyncio.Protocol):
+    """The channel of commands: one question under way, events between."""
+
+    def __init__(self, ended: Callable[[bytes], None]) -> None:
+        self._decoder = hyperstart.ControlDecoder()
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._pings = 0
+        self._ended = ended
+        self.greeted = asyncio.Event()
+        self.lost: asyncio.Future[hyperstart.HyperstartError | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def ask(self, command: int, body: bytes) -> asyncio.Future[bytes]:
+        """Raises ValueError for what does not fit a frame."""
+        frame = hyperstart.encode_control(command, body)
+        self._answer = asyncio.get_running_loop().create_future()
+        if self._transport is not None:
+            self._transport.write(frame)
+        return self._answer
+
+    def send(self, command: int) -> None:
+        """Ask without waiting; the answer is a greeting."""
+        self._pings += 1
+        if self._transport is not None:
+            self._transport.write(hyperstart.encode_control(command))
+
+    def abort(self, error: hyperstart.HyperstartError | None = None) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(error)
+        if self._transport is not None:
+            self._transport.abort()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionLost("the agent's channel was closed"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for one in self._decoder.feed(data):
+                self._take(one)
+        except hyperstart.HyperstartError as error:
+            self.abort(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.abort()
+
+    def _take(self, one: hyperstart.Control) -> None:
+        if one.command == hyperstart.READY:
+            self.greeted.set()
+        elif one.command == hyperstart.PROCESS_ENDED:
+            self._ended(one.payload)
+        elif one.command in {hyperstart.ACK, hyperstart.ERROR}:
+            if self._pings and (self._answer is None or self._answer.done()):
+                self._pings -= 1
+                self.greeted.set()
+            elif self._answer is not None and not self._answer.done():
+                self._conclude(self._answer, one)
+
+    def _conclude(self, answer: asyncio.Future[bytes], one: hyperstart.Control) -> None:
+        if one.command == hyperstart.ACK:
+            answer.set_result(one.payload)
+            return
+        text = one.payload.rstrip(b"\0").decode("utf-8", "replace")[:_ERROR_CHARS]
+        answer.set_exception(CallFailed(ttrpc.INTERNAL, text or "it gives no reason"))

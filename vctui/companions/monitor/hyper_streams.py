@@ -1,0 +1,159 @@
+"""The channel on which hyperstart mixes the streams of all processes (sheet §5), taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from typing import Final, cast
+
+from vctui.wire import hyperstart, monitor
+
+_FIRST: Final = 4
+"""1 and 2 are a cc-proxy's for output that nobody wants."""
+_HIGH: Final = 1024 * 1024
+"""Bytes of output that nobody has taken at which the channel is not read any more."""
+_INPUT: Final = 512
+"""Bytes of input at once: hyperstart has room for as many, and drops what is over."""
+
+
+class HyperStream:
+    """The streams of one process."""
+
+    def __init__(self, stdio: int, stderr: int) -> None:
+        self.stdio = stdio
+        self.stderr = stderr
+        self.output: deque[tuple[int, bytes]] = deque()
+        """Pairs of stream and bytes."""
+        self.arrived = asyncio.Event()
+        self.has_ended = False
+        """All output has come."""
+        self.exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+
+def number(token: str) -> int:
+    """Of a process's standard input and output; standard error is the next one. Even, so that no
+    two processes meet, and small enough for parsers that read numbers as floating point."""
+    digest = hashlib.sha256(token.encode()).digest()
+    return _FIRST + (int.from_bytes(digest[:6], "big") & ~1)
+
+
+class Streams(asyncio.Protocol):
+    """Lives as long as the monitor; connections to the channel come and go."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._by_token: dict[str, HyperStream] = {}
+        self._by_number: dict[int, HyperStream] = {}
+        self._held = 0
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._decoder = hyperstart.StreamDecoder()
+        self.lost: asyncio.Future[hyperstart.HyperstartError | None] = self._loop.create_future()
+
+    def open(self, token: str, *, terminal: bool) -> HyperStream:
+        """The streams of a process; who asks first makes them. Their numbers come of the token, so
+        that a monitor which takes over knows them."""
+        stream = self._by_token.get(token)
+        if stream is None:
+            stdio = number(token)
+            stream = HyperStream(stdio, 0 if terminal else stdio + 1)
+            self._by_token[token] = stream
+            self._by_number[stdio] = self._by_number[stdio + 1] = stream
+        return stream
+
+    def fail(self, token: str) -> None:
+        """The process was not started: nothing comes of it."""
+        stream = self._by_token.get(token)
+        if stream is not None:
+            stream.has_ended = True
+            if not stream.exit.done():
+                stream.exit.set_result(None)
+            stream.arrived.set()
+
+    def forget(self, token: str) -> None:
+        stream = self._by_token.pop(token, None)
+        if stream is not None:
+            for number in (stream.stdio, stream.stdio + 1):
+                self._by_number.pop(number, None)
+            self.taken(sum(len(data) for _, data in stream.output))
+            stream.output.clear()
+
+    def exited(self, token: str, status: int) -> None:
+        stream = self._by_token.get(token)
+        if stream is not None and not stream.exit.done():
+            stream.exit.set_result(status & 0xFF)
+
+    async def write(self, stdio: int, data: bytes) -> None:
+        """Input for a process; waits while the guest does not read the channel."""
+        for at in range(0, len(data), _INPUT):
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._transport.write(hyperstart.encode_stream(stdio, data[at : at + _INPUT]))
+            await self._writable.wait()
+
+    def finish(self, stdio: int) -> None:
+        """The end of a process's input."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(hyperstart.encode_stream(stdio))
+
+    def taken(self, count: int) -> None:
+        """So much output has found its place."""
+        before, self._held = self._held, self._held - count
+        if before > _HIGH >= self._held and self._transport is not None:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._decoder = hyperstart.StreamDecoder()
+        self._writable.set()
+        self.lost = self._loop.create_future()
+        if self._held > _HIGH:
+            self._transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for one in self._decoder.feed(data):
+                self._take(one)
+        except hyperstart.HyperstartError as error:
+            self._end(error)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(None)
+
+    def _end(self, error: hyperstart.HyperstartError | None) -> None:
+        self._writable.set()
+        if not self.lost.done():
+            self.lost.set_result(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, one: hyperstart.Stream) -> None:
+        stream = self._by_number.get(one.sequence)
+        if stream is None:
+            return
+        is_stdio = one.sequence == stream.stdio
+        if is_stdio and stream.has_ended:
+            if len(one.data) == 1 and not stream.exit.done():
+                stream.exit.set_result(one.data[0])
+        elif not one.data:
+            stream.has_ended = stream.has_ended or is_stdio
+        else:
+            kind = monitor.STDOUT if is_stdio else monitor.STDERR
+            stream.output.append((kind, one.data))
+            before, self._held = self._held, self._held + len(one.data)
+            if before <= _HIGH < self._held and self._transport is not None:
+                self._transport.pause_reading()
+        stream.arrived.set()

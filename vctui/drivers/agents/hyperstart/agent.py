@@ -1,0 +1,211 @@
+"""hyperstart and Clear Containers' agent, through the pod's monitor (hyperstart sheet, §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from vctui.drivers import ttrpc_client
+from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
+from vctui.drivers.agents.hyperstart import requests
+from vctui.drivers.hypervisors.base import Port, Share
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
+from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
+from vctui.model.agent import AgentConfig
+from vctui.model.container import Cmd, ProcessListOptions
+from vctui.model.kinds import Signal
+from vctui.model.network import PodNetwork
+from vctui.model.timeline import Step
+from vctui.wire import hyperstart, monitor, ttrpc
+
+_GOODBYE: Final = 10.0
+_SHOWN: Final = 300
+
+
+class HyperstartAgent(Agent):
+    """Speaks for one pod.
+
+    A container is made and started by one command, so `create_container` only remembers what
+    `start_container` of the same connection is to send.
+
+    Args:
+        timeout: seconds for one answer.
+    """
+
+    def __init__(self, *, timeout: float) -> None:
+        self._timeout = timeout
+        self._session: Session | None = None
+        self._pod = ""
+        self._version: int | None = None
+        self._created: dict[str, ContainerSpec] = {}
+
+    @staticmethod
+    def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
+        return GuestNeeds(
+            ports=(
+                Port(name=hyperstart.CONTROL_PORT, socket=run_dir / "agent.sock"),
+                Port(name=hyperstart.STREAM_PORT, socket=run_dir / "tty.sock"),
+            ),
+            shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
+            kernel_params=(
+                "vctui.protocol=hyperstart",
+                *(("agent.log=debug",) if debug or config.debug else ()),
+            ),
+        )
+
+    async def connect(self, url: str, *, timeout: float) -> None:
+        path = Path(url.removeprefix("unix://"))
+        self._pod = path.parent.name
+        try:
+            self._session = await ttrpc_client.connect(path, timeout=timeout)
+        except OSError as error:
+            raise AgentUnreachable(
+                f"nobody passes commands on to the agent in pod {self._pod!r}; try again, "
+                "its monitor is started anew",
+                code=ttrpc.UNAVAILABLE,
+            ) from error
+        said = await self._ask("version")
+        self._version = int(said) if said.isdigit() else None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def info(self) -> AgentInfo:
+        name = "cc-agent" if self._version is None else f"hyperstart, API {self._version}"
+        return AgentInfo(version=name, protocol=monitor.HYPERSTART)
+
+    async def start_sandbox(
+        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+    ) -> None:
+        if network is not None and network.endpoints:
+            await self.update_network(network)
+        await self._ask("startpod", requests.start_pod(hostname))
+
+    async def update_network(self, network: PodNetwork) -> None:
+        raise AgentUnsupported(
+            f"pod {self._pod!r} has a network, which vctui does not tell the agent hyperstart of "
+            "yet; set network_model to noop, or use a guest with the agent kata",
+            code=ttrpc.UNIMPLEMENTED,
+        )
+
+    async def stop_sandbox(self) -> None:
+        try:
+            await self._ask("destroypod", timeout=_GOODBYE)
+        except AgentUnreachable:
+            return  # hyperstart powers the guest off, and its answer may be lost with it
+
+    async def create_container(self, spec: ContainerSpec) -> None:
+        requests.new_container(spec, self._version)  # what cannot be asked for is said now
+        self._created[spec.config.id] = spec
+
+    async def start_container(self, container_id: str) -> None:
+        spec = self._created.pop(container_id, None)
+        if spec is None:
+            raise AgentError(
+                f"container {container_id!r} was not prepared on this connection; start it anew",
+                code=ttrpc.FAILED_PRECONDITION,
+            )
+        data = requests.new_container(spec, self._version)
+        cmd = spec.config.cmd
+        closed = not (cmd.interactive or cmd.stdin or cmd.console)
+        await self._ask("newcontainer", data, token=container_id, end_input=closed)
+
+    async def remove_container(self, container_id: str, *, timeout: float) -> None:
+        """hyperstart has forgotten a container with its end; that is removed enough."""
+        try:
+            await self._ask(
+                "removecontainer", {"container": container_id}, timeout=self._timeout + timeout
+            )
+        except AgentUnreachable:
+            raise
+        except AgentError:
+            if self._version is None:
+                raise
+
+    async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
+        process = requests.process(token, cmd, self._version)
+        closed = cmd.detach and not (cmd.interactive or cmd.stdin or cmd.console)
+        data = {"container": container_id, "process": process}
+        await self._ask("execcmd", data, token=token, end_input=closed)
+
+    async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
+        command, data = "killcontainer", {"container": container_id, "signal": signal}
+        if token == container_id or all:
+            data |= {"allProcesses": all}
+        elif self._version is None or self._version < hyperstart.API_EVENTS + 1:
+            raise AgentUnsupported(
+                f"the agent in pod {self._pod!r} signals containers, not processes that were "
+                f"added to them; signal container {container_id!r}",
+                code=ttrpc.UNIMPLEMENTED,
+            )
+        else:
+            command, data = "signalprocess", data | {"process": token}
+        try:
+            await self._ask(command, data)
+        except AgentUnreachable:
+            raise
+        except AgentError as error:
+            text = str(error)
+            if signal != Signal.KILL and "no such" not in text:
+                raise  # a container that is gone already is killed enough
+
+    async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
+        if self._version is not None:
+            raise AgentUnsupported(
+                f"the agent in pod {self._pod!r} lists no processes", code=ttrpc.UNIMPLEMENTED
+            )
+        wanted = {
+            "container": container_id,
+            "format": options.format.value,
+            "psargs": list(options.args),
+        }
+        return await self._ask("pscontainer", wanted)
+
+    async def online(self, *, vcpus: int) -> None:
+        """hyperstart answers at once, and Clear Containers' agent does it by itself."""
+        if self._version is not None:
+            await self._ask("onlinecpumem")
+
+    async def set_clock(self) -> None:
+        """hyperstart has no command for it."""
+
+    async def timeline(self) -> tuple[Step, ...]:
+        return ()
+
+    async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]:
+        """None: hyperstart has no command for it."""
+        return {}
+
+    async def _ask(
+        self,
+        command: str,
+        data: dict[str, Any] | None = None,
+        *,
+        token: str = "",
+        end_input: bool = False,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Raises AgentUnreachable, AgentUnsupported, AgentError."""
+        if self._session is None:
+            raise AgentUnreachable("the agent is not connected", code=ttrpc.UNAVAILABLE)
+        ask = {"token": token, "end_input": end_input, "data": data or {}}
+        body = msgspec.json.encode(ask)
+        wait = timeout or self._timeout
+        try:
+            return await self._session.call(hyperstart.SERVICE, command, body, timeout=wait)
+        except (ConnectionLost, TimeoutError) as error:
+            why = str(error) or f"no answer within {wait:g} s"
+            raise AgentUnreachable(
+                f"the agent in pod {self._pod!r} cannot be asked for {command}: {why}; "
+                "see the pod's status",
+                code=ttrpc.UNAVAILABLE,
+            ) from error
+        except CallFailed as error:
+            said = "".join(c if c.isprintable() else " " for c in error.message)[:_SHOWN]
+            raise AgentError(
+                f"the agent in pod {self._pod!r} refused {command}: {said}", code=error.code
+            ) from error
