@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import boots, console, crowd, execs, monitor, programs, saved
+from tests.bench import boots, console, crowd, execs, monitor, networks, programs, saved
 from tests.bench.figures import Figure, table
 from tests.bench.host import Bench
 from vctui import settings
@@ -29,6 +29,7 @@ SUITES: Final[dict[str, Suite]] = {
     "monitor": monitor.figures,
     "boots": boots.figures,
     "execs": execs.figures,
+    "networks": networks.figures,
 }
 """In the order of the table; a new subject is a module with `figures` and a line here."""
 WITHOUT_GUESTS: Final = ("programs", "console", "crowd", "monitor")

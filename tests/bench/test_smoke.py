@@ -12,6 +12,7 @@ from tests.bench import storm
 from tests.bench.__main__ import SUITES, WITHOUT_GUESTS
 from tests.bench.host import PROGRAM, Bench
 from vctui import settings
+from vctui.linux import probe
 
 pytestmark = pytest.mark.skipif(
     shutil.which(PROGRAM) is None, reason="needs the installed program: make .venv/.dev"
@@ -35,6 +36,8 @@ async def test_a_benchmark_gives_figures(bench: Bench, suite: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", [name for name in SUITES if name not in WITHOUT_GUESTS])
 async def test_a_benchmark_of_guests_gives_figures(bench: Bench, suite: str) -> None:
+    if suite == "networks" and not probe.is_root():
+        pytest.skip("needs root")
     await measure(bench, suite)
 
 
