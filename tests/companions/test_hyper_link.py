@@ -113,18 +113,21 @@ async def test_version_and_greeting_are_known(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("command", "data"),
+    ("command", "data", "why"),
     [
-        ("newcontainer", container("/bin/true", macAddr="x")),
-        ("execcmd", {"container": "c9", "process": process("t", "/bin/true")}),
-        ("killcontainer", {"container": "c9", "signal": 9}),
-        ("pscontainer", {"container": "c1", "format": "json"}),
-        ("startpod", {"shareDir": "x", "pod": 1}),
+        ("newcontainer", container("/bin/true", macAddr="x"), "no key 'macAddr'"),
+        ("execcmd", {"container": "c9", "process": process("t", "/bin/true")}, "container 'c9'"),
+        ("killcontainer", {"container": "c9", "signal": 9}, "container 'c9'"),
+        ("pscontainer", {"container": "c1", "format": "json"}, "no such command"),
+        ("startpod", {"shareDir": "x", "pod": 1}, "no key 'pod'"),
+        ("startpod", {"hostname": "x"}, "KeyError: 'shareDir'"),
     ],
 )
-async def test_what_the_agent_refuses_is_an_error(tmp_path: Path, command: str, data: object):
+async def test_what_the_agent_refuses_is_an_error(
+    tmp_path: Path, command: str, data: object, why: str
+):
     async with pod(tmp_path) as side:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match=why):
             await side.ask(command, data, token="t")
         assert await side.ask("ping") == b""
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 API = 4244
 _CHUNK = 8192
+_REASON = 1024
+"""Bytes of a refusal's words, which hyperstart itself has for few commands."""
 _POD = {
     *("hostname", "containers", "interfaces", "routes", "dns", "dnsSearch", "dnsOptions"),
     *("shareDir", "restartPolicy", "portmappingWhiteLists"),
@@ -115,7 +117,10 @@ class Hyper:
                 answer = await self._do(one)
             except (AgentError, ValueError, KeyError, TypeError, OSError) as error:
                 self._log.warning(f"command {one.command} is refused: {error}")
-                self._say(hyperstart.ERROR)
+                reason = (
+                    f"{type(error).__name__}: {error}" if type(error) is KeyError else str(error)
+                )
+                self._say(hyperstart.ERROR, reason.encode()[:_REASON] + b"\0")
                 return
             self._say(hyperstart.ACK, answer)
             if one.command == hyperstart.DESTROY_POD:
