@@ -86,7 +86,25 @@ def test_a_pod_that_cannot_begin_as_one_boots_and_says_why(apart: Host):
     apart.do("pod", "delete", "cold")
 
 
+def test_a_larger_pod_grows_from_the_template_of_the_usual_size(apart: Host):
+    vcpus = min(2, os.cpu_count() or 1)
+    file = apart.pod("large", IDLE, vm_config={"vcpus": vcpus, "memory": 512})
+    apart.do("pod", "run", file)
+    [template] = apart.ask("guest", "template", "list")
+    assert (template["vcpus"], template["memory"]) == (1, 256)
+    machine = apart.status("large")["machine"]
+    assert machine["template"] == template["key"]
+    assert (machine["vcpus"], machine["memory"]) == (vcpus, 512)
+    facts = "grep -c ^processor /proc/cpuinfo; grep MemTotal /proc/meminfo"
+    seen = apart.do("container", "exec", "large", "idle", "--", "sh", "-c", facts).split()
+    assert int(seen[0]) == vcpus
+    assert int(seen[2]) > 440 * 1024
+    apart.do("pod", "delete", "large")
+
+
 def test_builders_that_are_killed_leave_nothing_and_two_at_once_build_once(apart: Host):
+    for template in apart.ask("guest", "template", "list"):
+        apart.do("guest", "template", "remove", template["key"])
     building = apart.start("guest", "template", "build")
     drafts = lambda: list(Path(apart.environment["VCTUI_TEMPLATES"]).glob("*/*/*.draft"))  # noqa: E731
     wait_until(lambda: drafts() and process.find_by_argument(drafts()[0]), "the builder's QEMU")

@@ -42,10 +42,11 @@ def wanted(record: PodRecord, machine: Machine, starting: Collection[str] = ()) 
         if one.id not in first and (one.state in _LIVE or one.id in starting)
     ]
     shares = (Fraction(max(one.cpu_quota, 0), one.cpu_period or PERIOD) for one in later)
-    vcpus = machine.boot_vcpus + math.ceil(sum(shares))
+    vcpus = max(machine.boot_vcpus, machine.least_vcpus) + math.ceil(sum(shares))
     if machine.keeps_vcpus:
         vcpus = max(vcpus, machine.vcpus)
-    memory = machine.boot_memory + sum(-(-one.memory_limit // _MIB) for one in later)
+    memory = max(machine.boot_memory, machine.least_memory)
+    memory += sum(-(-one.memory_limit // _MIB) for one in later)
     return Size(vcpus=min(vcpus, max(machine.max_vcpus, machine.boot_vcpus)), memory=memory)
 
 

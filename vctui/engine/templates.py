@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan, SavedGuest
+from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan, SavedGuest, Size, TemplateFit
 from vctui.engine import machine, registry
 from vctui.engine.context import Context, Progress, no_progress, now
 from vctui.engine.rollback import Rollback
@@ -29,6 +29,8 @@ from vctui.model.template import Template
 
 _CONSOLE_KEPT = 256 * 1024
 _FROM_HERE = b"\r\n--- saved as a template; this pod begins here ---\r\n"
+_MOST_GROWTH = 8
+"""Times the memory that a guest booted with: it keeps account of all other memory in that."""
 _GOODBYE = 2.0
 """Seconds for a machine whose guest is saved to end."""
 
@@ -40,14 +42,17 @@ async def boot(ctx: Context, config: PodConfig, plan: MachinePlan, progress: Pro
         MachineDied, HostProblem: it cannot be started at all.
     """
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
-    key, why_cold = await _fit(ctx, hypervisor, config, plan)
+    fit, begins = await _choose(ctx, hypervisor, config, plan)
+    key, why_cold = fit.key, fit.why_cold
     if key:
         try:
-            async with _template(ctx, hypervisor, plan, key, progress) as guest:
+            async with _template(ctx, hypervisor, begins, key, progress) as guest:
                 progress("restoring the virtual machine")
-                started = await _restored(ctx, hypervisor, replace(plan, restores=guest), key)
+                started = await _restored(ctx, hypervisor, replace(begins, restores=guest), key)
                 _recall(guest, ctx.paths(config.id).logs / "console.log")
-                return msgspec.structs.replace(started, template=key)
+                return msgspec.structs.replace(
+                    started, template=key, least_vcpus=plan.vcpus, least_memory=plan.memory
+                )
         except VctuiError as error:
             why_cold = f"the template failed: {error}"
     progress("booting the virtual machine")
@@ -74,9 +79,10 @@ async def build(ctx: Context, size: Resources, progress: Progress = no_progress)
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
     plan = machine.plan(ctx, config)
     hypervisor.check(plan)
-    key, why_cold = await _fit(ctx, hypervisor, config, plan)
+    fit = await _fit(ctx, hypervisor, config, plan)
+    key = fit.key
     if not key:
-        why = why_cold or f"the hypervisor is {config.hypervisor_type}"
+        why = fit.why_cold or f"the hypervisor is {config.hypervisor_type}"
         raise WrongState(f"pods need no template here, as {why}; nothing was built")
     shelf = Shelf(ctx.settings)
     shelf.prepare()
@@ -113,18 +119,45 @@ async def distrust(ctx: Context, machine_: Machine | None) -> None:
 
 async def _fit(
     ctx: Context, hypervisor: Hypervisor, config: PodConfig, plan: MachinePlan
-) -> tuple[str, str]:
-    """The template's key, or why there is none."""
+) -> TemplateFit:
+    """The template of exactly this plan, or why there is none."""
     fit = await hypervisor.template_fit(plan)
     if not fit.key:
-        return "", fit.why_cold
+        return fit
     if not ctx.settings.template.enabled:
-        return "", "config.toml switches templates off"
+        return TemplateFit(why_cold="config.toml switches templates off")
     if config.agent_type is not AgentType.KATA:
-        return "", f"its agent is {config.agent_type}"
+        return TemplateFit(why_cold=f"its agent is {config.agent_type}")
     if (protocol := pairing.agent_protocol(config)) is not AgentProtocol.TTRPC:
-        return "", f"its agent's protocol is {protocol}"
-    return fit.key, ""
+        return TemplateFit(why_cold=f"its agent's protocol is {protocol}")
+    return fit
+
+
+async def _choose(
+    ctx: Context, hypervisor: Hypervisor, config: PodConfig, plan: MachinePlan
+) -> tuple[TemplateFit, MachinePlan]:
+    """The template that a pod begins as, and the plan of the machine that does.
+
+    One of the pod's own size if it is there; otherwise of the usual size, where the machine can
+    grow from that to what the pod wants, so that pods of many sizes share one template.
+    """
+    fit = await _fit(ctx, hypervisor, config, plan)
+    usual = replace(plan, vcpus=ctx.settings.pod.vcpus, memory=ctx.settings.pod.memory)
+    if not fit.key or usual == plan or Shelf(ctx.settings).get(fit.key):
+        return fit, plan
+    smaller = await _fit(ctx, hypervisor, config, usual)
+    return (smaller, usual) if _grows(usual, plan, smaller.most) else (fit, plan)
+
+
+def _grows(usual: MachinePlan, wanted: MachinePlan, most: Size) -> bool:
+    """Whether a running machine of the usual size can be given exactly what is wanted."""
+    more = wanted.memory - usual.memory
+    return (
+        usual.vcpus <= wanted.vcpus <= max(most.vcpus, usual.vcpus)
+        and 0 <= more <= (_MOST_GROWTH - 1) * usual.memory
+        and more % Size.BLOCK == 0
+        and wanted.memory <= max(most.memory, usual.memory)
+    )
 
 
 @contextlib.asynccontextmanager

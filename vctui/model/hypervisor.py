@@ -99,6 +99,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Those that it was started with."""
     boot_memory: int = 0
     """MiB that it was started with."""
+    least_vcpus: int = 0
+    """Those that its pod asks for; a machine that began as a smaller template is given the rest."""
+    least_memory: int = 0
+    """MiB, likewise."""
     max_vcpus: int = 0
     """What it can have while it runs; 0 for a machine whose size is fixed."""
     max_memory: int = 0

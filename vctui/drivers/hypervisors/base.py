@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import Accelerator, BlockDeviceDriver
@@ -71,6 +72,19 @@ class SavedGuest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Of a machine."""
+
+    BLOCK: ClassVar[int] = 128
+    """MiB that a running machine is given memory in: what Linux on x86 takes it in, in machines of
+    less than 64 GiB."""
+
+    vcpus: int
+    memory: int
+    """MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFit:
     """Whether a machine can begin as a saved guest."""
 
@@ -78,15 +92,8 @@ class TemplateFit:
     """The same for all machines that one saved guest serves; "" where none does."""
     why_cold: str = ""
     """Why none does, in words that follow "as"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """Of a machine."""
-
-    vcpus: int
-    memory: int
-    """MiB."""
+    most: Size = Size(vcpus=0, memory=0)
+    """What the machine can be resized to once it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ class Qemu(Hypervisor):
         numbers = {name: number for number, name in enumerate(cmdline.sockets(likeness))}
         argv = found.argv(likeness, numbers)
         try:
-            return TemplateFit(key=template.key(plan, found.built, argv))
+            return TemplateFit(key=template.key(plan, found.built, argv), most=_most(plan))
         except OSError as error:
             raise host_problem(error, f"look at the guest of pod {plan.pod_id!r}") from error
 

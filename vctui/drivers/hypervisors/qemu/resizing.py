@@ -21,8 +21,6 @@ from vctui.model.hypervisor import HypervisorConfig, Machine
 if TYPE_CHECKING:
     from vctui.drivers.hypervisors.qemu.qmp import Session
 
-BLOCK_MIB: Final = 128
-"""What Linux on x86 takes memory in, in machines of less than 64 GiB."""
 _MIB: Final = 1024 * 1024
 _CPU: Final = "cpu-"
 _DIMM: Final = "dimm-"
@@ -45,8 +43,8 @@ async def resize(
     """See Hypervisor.resize."""
     missing = wanted.memory - (await size(session, machine)).memory
     if missing > 0:
-        blocks = -(-missing // BLOCK_MIB)
-        await _plug_memory(session, _backend(config, blocks * BLOCK_MIB, huge_pages))
+        blocks = -(-missing // Size.BLOCK)
+        await _plug_memory(session, _backend(config, blocks * Size.BLOCK, huge_pages))
     cpus = await _cpus(session)
     for command in to_plug(cpus, wanted.vcpus):
         await session.execute(*command)
