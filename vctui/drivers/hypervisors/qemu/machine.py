@@ -405,14 +405,18 @@ def _is_nested(plan: MachinePlan, choice: accel.Choice) -> bool:
 
 
 async def _tsc_khz(plan: MachinePlan, choice: accel.Choice) -> int:
-    """What an emulated microvm's kernel has to be told, as it has no other clock to compare with.
+    """What an emulated guest is told of its counter: on a microvm, which has no other clock to
+    compare with, and where it is going to be saved.
 
     Raises:
         HostProblem: it cannot be measured here.
     """
-    if plan.config.hypervisor_machine_type is not MachineType.MICROVM or choice.name == "kvm":
+    is_microvm = plan.config.hypervisor_machine_type is MachineType.MICROVM
+    # what a guest that is to be saved finds out wrongly, on a host that is busy, all would inherit
+    if choice.name == "kvm" or not (is_microvm or plan.memory_file):
         return 0
-    if frequency := await tsc.frequency_khz():
+    frequency = await tsc.frequency_khz()
+    if frequency or not is_microvm:
         return frequency
     raise HostProblem(
         f"pod {plan.pod_id!r} cannot be an emulated microvm here, as the frequency of this host's "
