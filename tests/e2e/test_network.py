@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import lan as lans
-from tests.e2e.conftest import Host
+from tests.e2e.conftest import Host, wait_until
 from vctui.linux import netns
 from vctui.wire import resolver
 
@@ -40,11 +41,25 @@ def sh(host: Host, pod: str, script: str) -> str:
 
 
 def fetch(lan: lans.Lan, url: str) -> str:
-    def get() -> str:
-        with urllib.request.urlopen(url, timeout=20) as page:
-            return page.read().decode()
+    """The page; a server that has not begun to listen is waited for."""
 
-    return lan.inside(get)
+    def get() -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as page:
+                return page.read().decode()
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return ""
+            raise
+
+    pages: list[str] = []
+
+    def got() -> str:
+        pages.append(lan.inside(get))
+        return pages[-1]
+
+    wait_until(got, url)
+    return pages[-1]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +80,7 @@ def two(host: Host, lan: lans.Lan) -> tuple[dict[str, object], dict[str, object]
         pictures.append(lans.picture(namespace))
         config = cnm(namespace, interworking_model=model)
         host.do("pod", "run", host.pod(name, ("main", SERVE), **config))
+        assert fetch(lan, f"http://10.77.0.{number}:8080/") == f"page of {name}\n"
     return pictures[0], pictures[1]
 
 
