@@ -117,6 +117,16 @@ async def test_the_one_used_longest_ago_makes_room(shelf: Shelf, guest: Path):
     assert sorted(keys(shelf)) == sorted([KEY, THIRD])
 
 
+async def test_what_no_longer_fits_makes_room_first(shelf: Shelf, guest: Path):
+    await put(shelf, guest, OTHER, memory=2)
+    old = shelf.place(OTHER)
+    (guest / "vmlinux").write_bytes(b"another kernel")
+    await put(shelf, guest, KEY, memory=2)
+    assert not old.exists()
+    await put(shelf, guest, THIRD, memory=2)
+    assert sorted(keys(shelf)) == sorted([KEY, THIRD])
+
+
 async def test_one_in_use_makes_no_room(shelf: Shelf, guest: Path):
     await put(shelf, guest, KEY, memory=3)
     async with shelf.using(KEY):

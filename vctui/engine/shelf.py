@@ -122,7 +122,8 @@ class Shelf:
             os.utime(self.place(key) / "manifest.json")
 
     async def make_room(self, key: str, memory: int) -> None:
-        """Have `memory` MiB for a draft; what was used longest ago makes room.
+        """Have `memory` MiB for a draft; what no longer fits makes room, and what was used longest
+        ago.
 
         Raises:
             DiskFull: there is not so much.
@@ -133,6 +134,8 @@ class Shelf:
                 f"a template of {memory} MiB is larger than template.max_memory, "
                 f"{self._limit} MiB; raise it in config.toml"
             )
+        for stale in {*self._keys()} - {each.key for each in self.templates()} - {key}:
+            await self.remove(stale)
         others = [each for each in self.templates() if each.key != key]
         for each in reversed(others.copy()):
             if self._fits(memory, others):
@@ -207,8 +210,7 @@ class Shelf:
             return mine
 
     async def sweep(self) -> None:
-        """Remove what killed builders left, what no longer fits, and what nobody has used for
-        long."""
+        """Remove what killed builders left, and what nobody has used for long."""
         names = frozenset(self._names())
         for key in sorted({name.partition(".")[0] for name in names}):
             try:
