@@ -293,7 +293,7 @@ def test_status_has_every_field_of_the_api(host: Host, pod: str):
     assert status["annotations"] == {"org.example.pod": "yes"}
     assert (status["hypervisor"], status["agent"]) == ("qemu", "kata")
     assert (status["proxy"], status["shim"]) == ("kataBuiltInProxy", "kataBuiltInShim")
-    assert status["agent_config"] == {"socket_type": "unix", "debug": True}
+    assert status["agent_config"] == {"socket_type": "unix", "protocol": "auto", "debug": True}
     assert status["hypervisor_config"]["default_mem_sz"] == 700
     container = host.container(pod, "plain")
     assert container["annotations"] == {"org.example.container": "yes"}

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e import cnihost
 from tests.e2e.cnihost import CniHost
 from vctui.linux import netns
+from vctui.linux.links import Links
 
 pytestmark = [
     pytest.mark.vm,
@@ -107,6 +108,24 @@ def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHos
     assert forward.returncode == 130
     with pytest.raises(OSError, match="refused"):
         fetch(host, f"http://{v4}/")
+
+
+def test_the_plugins_say_whether_a_network_is_in_order(host: CniHost) -> None:
+    namespace = Path(host.status("two")["network"]["namespace"])
+    two = f"{address(host, 'two')}/24"
+    host.do("pod", "network", "two", "--check")
+
+    def change(what: str) -> None:
+        with Links() as net:
+            getattr(net, what)(net.get("eth0"), two)
+
+    netns.inside(namespace, change, "delete_address")
+    try:
+        error = host.refuse("pod", "network", "two", "--check")
+    finally:
+        netns.inside(namespace, change, "add_address")
+    assert error["kind"] == "network"
+    assert "(CHECK) of network 'vctui' failed" in error["message"]
 
 
 def test_a_pods_network_is_shown_with_what_went_through(host: CniHost) -> None:

@@ -190,13 +190,16 @@ async def status(call: Call, runtime: Runtime, pod_id: str) -> None:
 @pod.command()
 @pod_id
 @click.option("-f", "--follow", is_flag=True, help="Go on, with the traffic of each second.")
+@click.option("--check", is_flag=True, help="First ask the CNI plugins whether all is in order.")
 @with_engine
-async def network(call: Call, runtime: Runtime, pod_id: str, follow: bool) -> None:
+async def network(call: Call, runtime: Runtime, pod_id: str, follow: bool, check: bool) -> None:
     """Show a pod's interfaces, addresses, routes and traffic."""
     from vctui.present import details, traffic
     from vctui.present.columns import TRAFFIC
 
     pod_id = runtime.resolve_pod(pod_id)
+    if check:
+        await runtime.check_network(pod_id)
     if follow:
         await _follow_traffic(call, runtime, pod_id)
         return

@@ -439,6 +439,13 @@ class Runtime:
 
     # --- networks
 
+    async def check_network(self, pod_id: str) -> None:
+        """Ask the plugins whether the pod's network is as they left it (CNI: CHECK).
+
+        Raises NotFound, NetworkError.
+        """
+        await engine.network.verify(self._reading, pod_id)
+
     def traffic(self, pod_id: str) -> tuple[Traffic, ...]:
         """What went through the pod's interfaces so far. Raises NotFound."""
         from vctui.engine import traffic

@@ -46,7 +46,7 @@ async def test_plugins_are_told_in_order_and_in_reverse(host):
     assert [(one.network, one.interface) for one in planned] == [("b", "eth0"), ("a", "eth1")]
     joined = await driver.prepare("web", NETNS, planned)
     assert joined[0].dns == Dns(nameservers=("10.1.0.1",), search=("pods.example",))
-    await driver.check("web", NETNS, joined)
+    await driver.check("web", NETNS, joined, ())
     await driver.remove("web", NETNS, joined)
     assert host.order() == [
         ("ADD", "first"),
@@ -87,7 +87,7 @@ async def test_old_versions_are_told_no_results_on_delete(host):
     host.network("a", "first", version="0.3.1")
     driver = host.driver()
     joined = await driver.prepare("web", NETNS, driver.plan(NetworkConfig()))
-    await driver.check("web", NETNS, joined)
+    await driver.check("web", NETNS, joined, ())
     await driver.remove("web", NETNS, joined)
     assert host.order() == [("ADD", "first"), ("DEL", "first")]
     assert "prevResult" not in host.calls()[1].stdin

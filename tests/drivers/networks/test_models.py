@@ -19,7 +19,7 @@ async def test_nothing_is_joined_or_left(network):
     planned = network.plan(NetworkConfig())
     assert planned == ()
     assert await network.prepare("web", NETNS, planned) == ()
-    await network.check("web", NETNS, planned)
+    await network.check("web", NETNS, planned, ())
     await network.remove("web", NETNS, planned)
     await network.remove("web", None, planned)
 

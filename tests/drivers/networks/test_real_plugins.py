@@ -128,12 +128,12 @@ def test_a_pod_joins_and_leaves_a_bridge(world: World, version: str) -> None:
         planned = driver.plan(NetworkConfig())
         joined = await driver.prepare("web", pod, planned)
         netns.inside(pod, inside)
-        await driver.check("web", pod, joined)
+        await driver.check("web", pod, joined, ())
         assert len((await world.state())["leases"]) == 2
         if version != "0.3.1":
             netns.inside(pod, delete_link, "eth0")
             with pytest.raises(NetworkError, match=r"\(CHECK\) of network 'pods' failed"):
-                await driver.check("web", pod, joined)
+                await driver.check("web", pod, joined, ())
         for _ in range(2):
             await driver.remove("web", pod, joined)
         left = await world.state()
@@ -154,7 +154,7 @@ def test_twenty_pods_leave_the_host_as_it_was(world: World) -> None:
 
         async def life(pod: Path) -> str:
             joined = await driver.prepare(pod.name, pod, planned)
-            await driver.check(pod.name, pod, joined)
+            await driver.check(pod.name, pod, joined, ())
             await driver.remove(pod.name, pod, joined)
             return joined[0].result
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from vctui.model.network import Attachment, NetworkConfig
+from vctui.model.network import Attachment, Endpoint, NetworkConfig
 
 
 class Network(ABC):
@@ -44,8 +44,18 @@ class Network(ABC):
         """
 
     @abstractmethod
-    async def check(self, pod_id: str, netns: Path, attachments: Sequence[Attachment]) -> None:
+    async def check(
+        self,
+        pod_id: str,
+        netns: Path,
+        attachments: Sequence[Attachment],
+        endpoints: Sequence[Endpoint],
+    ) -> None:
         """Look whether all is as `prepare` left it.
+
+        Args:
+            endpoints: how the interfaces were wired since: some gave their hardware address, or
+                all addresses, to the guest.
 
         Raises:
             NetworkError: it is not.

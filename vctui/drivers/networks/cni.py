@@ -18,7 +18,7 @@ from vctui.drivers.networks.base import Network
 from vctui.drivers.networks.plugins import Plugins, rubbish
 from vctui.errors import MissingProgram, NetworkError, VctuiError
 from vctui.linux import process
-from vctui.model.network import Attachment, Dns, NetworkConfig
+from vctui.model.network import Attachment, Dns, Endpoint, NetworkConfig
 from vctui.wire.cni.network import (
     Command,
     NetworkList,
@@ -70,13 +70,21 @@ class CniNetwork(Network):
         """ADD, plugin after plugin, network after network."""
         return tuple([await self._add(pod_id, netns, one) for one in attachments])
 
-    async def check(self, pod_id: str, netns: Path, attachments: Sequence[Attachment]) -> None:
+    async def check(
+        self,
+        pod_id: str,
+        netns: Path,
+        attachments: Sequence[Attachment],
+        endpoints: Sequence[Endpoint],
+    ) -> None:
         """CHECK, for the networks that have it."""
+        wired = {one.interface.name: one for one in endpoints}
         for one in attachments:
             network = _joined(one).network
             if one.result and network.checks:
+                expected = _wired(_result(one), wired.get(one.interface))
                 for index in range(len(network.plugins)):
-                    await self._call(Command.CHECK, pod_id, str(netns), one, index, _result(one))
+                    await self._call(Command.CHECK, pod_id, str(netns), one, index, expected)
 
     async def remove(
         self, pod_id: str, netns: Path | None, attachments: Sequence[Attachment]
@@ -157,6 +165,23 @@ async def _end_calls(variables: dict[str, str]) -> None:
 
 def _joined(one: Attachment) -> _Joined:
     return msgspec.json.decode(one.config, type=_Joined)
+
+
+def _wired(result: Result, endpoint: Endpoint | None) -> Result:
+    """What is left of a result since its interface was connected to the machine."""
+    if endpoint is None:
+        return result
+    if endpoint.substitute_mac:
+        interfaces = tuple(
+            msgspec.structs.replace(one, mac=endpoint.substitute_mac)
+            if one.sandbox and one.name == endpoint.interface.name
+            else one
+            for one in result.interfaces
+        )
+        result = msgspec.structs.replace(result, interfaces=interfaces)
+    if endpoint.has_macvtap:
+        result = msgspec.structs.replace(result, ips=(), routes=())
+    return result
 
 
 def _result(one: Attachment) -> Result:

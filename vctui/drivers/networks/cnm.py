@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vctui.drivers.networks.base import Network
 from vctui.errors import InvalidConfig
-from vctui.model.network import Attachment, NetworkConfig
+from vctui.model.network import Attachment, Endpoint, NetworkConfig
 
 
 class CnmNetwork(Network):
@@ -27,7 +27,13 @@ class CnmNetwork(Network):
         """What is in the namespace is what there is."""
         return ()
 
-    async def check(self, pod_id: str, netns: Path, attachments: Sequence[Attachment]) -> None:
+    async def check(
+        self,
+        pod_id: str,
+        netns: Path,
+        attachments: Sequence[Attachment],
+        endpoints: Sequence[Endpoint],
+    ) -> None:
         """Nothing was promised by us."""
 
     async def remove(

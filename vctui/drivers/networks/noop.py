@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vctui.drivers.networks.base import Network
-from vctui.model.network import Attachment, NetworkConfig
+from vctui.model.network import Attachment, Endpoint, NetworkConfig
 
 
 class NoopNetwork(Network):
@@ -23,7 +23,13 @@ class NoopNetwork(Network):
         """Nothing is made."""
         return ()
 
-    async def check(self, pod_id: str, netns: Path, attachments: Sequence[Attachment]) -> None:
+    async def check(
+        self,
+        pod_id: str,
+        netns: Path,
+        attachments: Sequence[Attachment],
+        endpoints: Sequence[Endpoint],
+    ) -> None:
         """Nothing can be wrong."""
 
     async def remove(
