@@ -4,57 +4,35 @@ afterwards the namespace is as it was."""
 from __future__ import annotations
 
 import os
-import select
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from pyroute2 import IPRoute
 
 from tests import lan as lans
+from tests.drivers.endpoints.wires import MODELS, PATIENCE, answer, endpoint, need_kind
 from vctui.drivers.endpoints import scan
-from vctui.drivers.endpoints.base import Wiring, free_name, substitute_mac
+from vctui.drivers.endpoints.base import free_name, substitute_mac
 from vctui.drivers.endpoints.bridged import Bridged
 from vctui.drivers.endpoints.direct import Direct
 from vctui.drivers.endpoints.macvtap import Macvtap
 from vctui.drivers.endpoints.tc_filter import TcFilter
 from vctui.drivers.hypervisors.qemu import nics
 from vctui.errors import HostProblem, InvalidConfig, NetworkError
-from vctui.linux import netns, taps
+from vctui.linux import links, netns, taps
 from vctui.linux.links import Link
 from vctui.model.kinds import EndpointType, NetInterworkingModel
-from vctui.model.network import Endpoint, Interface, NetworkConfig
+from vctui.model.network import Interface, NetworkConfig
 
 root = pytest.mark.root
 MAC = "02:00:00:00:77:02"
-VNET_HEADER = bytes(10)
-PATIENCE = 10.0
 FAILED = 0x20
 """State of a neighbour that does not answer."""
-
-MODELS: dict[NetInterworkingModel, Wiring] = {
-    NetInterworkingModel.TC_FILTER: TcFilter(),
-    NetInterworkingModel.BRIDGED: Bridged(),
-    NetInterworkingModel.MACVTAP: Macvtap(),
-}
-
-
-def has_macvtap(namespace: Path) -> bool:
-    def attempt() -> bool:
-        with IPRoute() as ip:
-            try:
-                index = ip.link_lookup(ifname="eth0")[0]
-                ip.link("add", ifname="probe", kind="macvtap", link=index)
-            except Exception:
-                return False
-            ip.link("del", ifname="probe")
-            return True
-
-    return netns.inside(namespace, attempt)
 
 
 @pytest.fixture
@@ -76,45 +54,14 @@ def pod(lan: lans.Lan) -> Path:
     return namespace
 
 
-def endpoint(namespace: Path, model: NetInterworkingModel, queues: int = 1) -> Endpoint:
-    view = netns.inside(namespace, scan.look)
-    config = NetworkConfig(interworking_model=model)
-    (found,) = scan.endpoints(view, config, processors=queues, wire=MODELS[model].plan)
-    return found
-
-
-def arp_request(mac: str, own: str, wanted: str) -> bytes:
-    sender = bytes.fromhex(mac.replace(":", ""))
-    ethernet = b"\xff" * 6 + sender + struct.pack("!H", 0x0806)
-    arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    addresses = sender + socket.inet_aton(own) + bytes(6) + socket.inet_aton(wanted)
-    return VNET_HEADER + ethernet + arp + addresses
-
-
-def answer(queues: tuple[int, ...], mac: str, wanted: str) -> bytes:
-    """The ARP reply that comes to the machine's end of the tap, in any queue; b"" for none.
-
-    Asks again, as every guest does: a tap takes a moment to carry packets.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        os.write(queues[0], arp_request(mac, "10.77.0.2", wanted))
-        while ready := select.select(queues, [], [], 0.1)[0]:
-            frame = os.read(ready[0], 65536)[len(VNET_HEADER) :]
-            if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\x00\x02":
-                assert frame[:6].hex(":") == mac
-                return frame
-    return b""
-
-
 @root
 @pytest.mark.parametrize("queues", [1, 2])
 @pytest.mark.parametrize("model", MODELS)
 def test_packets_pass_and_then_everything_is_as_it_was(
     lan: lans.Lan, pod: Path, model: NetInterworkingModel, queues: int
 ):
-    if model is NetInterworkingModel.MACVTAP and not has_macvtap(pod):
-        pytest.skip("needs a kernel with macvtap")
+    if model is NetInterworkingModel.MACVTAP:
+        need_kind(pod, "macvtap")
     before = lans.picture(pod)
     one = endpoint(pod, model, queues)
     routes = scan.routes(netns.inside(pod, scan.look), [one])
@@ -142,8 +89,8 @@ def test_the_namespace_itself_does_not_answer_in_the_guests_place(
     lan: lans.Lan, pod: Path, model: NetInterworkingModel
 ):
     """Nobody reads the tap: whoever answered would be the namespace."""
-    if model is NetInterworkingModel.MACVTAP and not has_macvtap(pod):
-        pytest.skip("needs a kernel with macvtap")
+    if model is NetInterworkingModel.MACVTAP:
+        need_kind(pod, "macvtap")
     one = endpoint(pod, model)
     netns.inside(pod, MODELS[model].connect, one)
 
@@ -225,13 +172,38 @@ def test_a_tap_that_is_missing_is_an_error_and_not_made(pod: Path):
 
 @root
 def test_a_macvtap_without_a_device_node_is_refused(pod: Path, tmp_path: Path):
-    if not has_macvtap(pod):
-        pytest.skip("needs a kernel with macvtap")
+    need_kind(pod, "macvtap")
     wiring = Macvtap(folder=tmp_path / "dev")
     one = endpoint(pod, NetInterworkingModel.MACVTAP)
     with pytest.raises(HostProblem, match="has no device node"):
         netns.inside(pod, wiring.connect, one)
     netns.inside(pod, wiring.disconnect, one)
+
+
+def without_macvtap() -> Any:
+    """A conversation with a kernel that has none: it is asked for a kind that no kernel has."""
+    ip: Any = IPRoute()
+    real = ip.link
+
+    def link(command: str, **values: Any) -> Any:
+        if values.get("kind") == "macvtap":
+            values = {"ifname": values["ifname"], "link": values["link"], "kind": "no-such-kind"}
+        return real(command, **values)
+
+    ip.link = link
+    return ip
+
+
+@root
+def test_a_kernel_without_macvtap_is_named(pod: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(links, "IPRoute", without_macvtap)
+    before = lans.picture(pod)
+    one = endpoint(pod, NetInterworkingModel.MACVTAP)
+    said = r"kernel has no macvtap; .* modprobe, or choose another network_config\.interworking"
+    with pytest.raises(HostProblem, match=said):
+        netns.inside(pod, MODELS[one.model].connect, one)
+    netns.inside(pod, MODELS[one.model].disconnect, one)
+    assert lans.picture(pod) == before
 
 
 def link(name: str, kind: str = "veth", **values: object) -> Link:
@@ -248,13 +220,13 @@ def link(name: str, kind: str = "veth", **values: object) -> Link:
     return Link(name=name, kind=kind, **(defaults | values))  # type: ignore[arg-type]
 
 
-def view(*links: Link) -> scan.View:
-    return scan.View(links, (), ())
+def view(*present: Link) -> scan.View:
+    return scan.View(present, (), ())
 
 
-def found(*links: Link, **config: object) -> list[str]:
+def found(*present: Link, **config: object) -> list[str]:
     wanted = NetworkConfig(**config)  # type: ignore[arg-type]
-    ends = scan.endpoints(view(*links), wanted, processors=1, wire=TcFilter().plan)
+    ends = scan.endpoints(view(*present), wanted, processors=1, wire=TcFilter().plan)
     return [one.interface.name for one in ends]
 
 

@@ -1,0 +1,97 @@
+"""Endpoints that share a device of the host: macvlan, ipvlan, and a macvtap made for a machine.
+
+Packets pass through them to the network that the device is plugged into, and afterwards
+everything is as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+
+from tests import lan as lans
+from tests.drivers.endpoints.wires import answer, need_kind
+from vctui.drivers.endpoints import scan
+from vctui.drivers.endpoints.base import Wiring
+from vctui.drivers.endpoints.direct import Direct
+from vctui.drivers.endpoints.tc_filter import TcFilter
+from vctui.drivers.hypervisors.qemu import nics
+from vctui.linux import netns
+from vctui.model.kinds import EndpointType, NetInterworkingModel
+from vctui.model.network import NetworkConfig
+
+pytestmark = pytest.mark.root
+CARD = "card0"
+IPVLAN_L2 = 0
+"""The mode that passes Ethernet frames; not the kernel's default."""
+DIRECT = NetInterworkingModel.ENLIGHTENED
+TC = NetInterworkingModel.TC_FILTER
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[lans.Lan, Path]]:
+    """A network, and a namespace whose CARD is plugged into it."""
+    with lans.made(tmp_path) as lan:
+        namespace = lan.namespace("host")
+        lan.plug(namespace, CARD, addresses=())
+        yield lan, namespace
+
+
+def add_on_card(host: Path, pod: Path, kind: str) -> None:
+    """Give `pod` an eth0 on top of the host's card, with an address of the network."""
+
+    def add() -> None:
+        target = os.open(pod, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with IPRoute() as ip:
+                (card,) = ip.link_lookup(ifname=CARD)
+                mode = {"ipvlan_mode": IPVLAN_L2} if kind == "ipvlan" else {}
+                ip.link("add", ifname="eth0", kind=kind, link=card, net_ns_fd=target, **mode)
+        finally:
+            os.close(target)
+
+    netns.inside(host, add)
+    netns.inside(pod, lans._configure, "eth0", ("10.77.0.2/24",), (), 1400, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wiring", "model"),
+    [("macvlan", TcFilter(), TC), ("ipvlan", TcFilter(), TC), ("macvtap", Direct(), DIRECT)],
+    ids=["macvlan", "ipvlan", "macvtap"],
+)
+def test_packets_pass_a_shared_device(
+    host: tuple[lans.Lan, Path], kind: str, wiring: Wiring, model: NetInterworkingModel
+):
+    lan, namespace = host
+    need_kind(namespace, kind, CARD)
+    pod = lan.namespace("pod")
+    add_on_card(namespace, pod, kind)
+    before = lans.picture(pod), lans.picture(namespace)
+    view = netns.inside(pod, scan.look)
+    (one,) = scan.endpoints(view, NetworkConfig(), processors=1, wire=wiring.plan)
+    assert (one.type, one.model) == (EndpointType(kind), model)
+    assert (one.interface.mtu, one.interface.addresses) == (1400, ("10.77.0.2/24",))
+    netns.inside(pod, wiring.connect, one)
+    with nics.opened(pod, [one], vhost=False) as opened:
+        queues = opened[one.id].tap
+        found = answer(queues, one.interface.mac, "10.77.0.1")
+        assert socket.inet_aton("10.77.0.1") in found
+        if one.has_macvtap:
+            assert_is_private(one.tap, pod, queues)
+    netns.inside(pod, wiring.disconnect, one)
+    assert (lans.picture(pod), lans.picture(namespace)) == before
+
+
+def assert_is_private(name: str, pod: Path, queues: tuple[int, ...]) -> None:
+    """The queues are the link's own device node, which only root can open."""
+    (index,) = (each for each, link in netns.inside(pod, socket.if_nameindex) if link == name)
+    node = Path(f"/dev/tap{index}").stat()
+    assert stat.S_ISCHR(node.st_mode)
+    assert (stat.S_IMODE(node.st_mode), node.st_uid) == (0o600, 0)
+    assert {os.fstat(queue).st_rdev for queue in queues} == {node.st_rdev}
