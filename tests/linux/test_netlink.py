@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pyroute2 import IPRoute
 
+from vctui.linux import netns
 from vctui.linux.netlink import Netlink
 
 SCRIPT = """
@@ -61,3 +65,31 @@ def test_links_addresses_and_routes_are_set_and_read() -> None:
     command = ["unshare", "--net", sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.root
+def test_addresses_can_be_used_at_once(tmp_path: Path) -> None:
+    """On an Ethernet device, where duplicates of an IPv6 address would be looked for first."""
+
+    def bound() -> list[str]:
+        with IPRoute() as ip:
+            ip.link("add", ifname="eth0", kind="veth", peer={"ifname": "peer0"})
+        with Netlink() as net:
+            links = {link.name: link.index for link in net.links()}
+            for index in links.values():
+                net.set_link(index)
+            net.set_addresses(links["eth0"], ["192.0.2.2/24", "2001:db8::2/64"])
+        found = []
+        for address in ("192.0.2.2", "2001:db8::2"):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as udp:
+                udp.bind((address, 0))  # refused while the address is tentative
+                found.append(udp.getsockname()[0])
+        return found
+
+    namespace = tmp_path / "net"
+    netns.create(namespace)
+    try:
+        assert netns.inside(namespace, bound) == ["192.0.2.2", "2001:db8::2"]
+    finally:
+        netns.remove(namespace)

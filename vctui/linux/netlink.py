@@ -33,6 +33,8 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 _IFF_UP, _IFF_LOOPBACK, _IFF_NOARP = 0x1, 0x8, 0x80
 _PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _SCOPE_LINK = 253
+_NO_DUPLICATES = 2
+"""IFA_F_NODAD."""
 _TABLE_MAIN = 254
 _TYPE_UNICAST = 1
 _NEIGHBOR_PERMANENT = 0x80
@@ -140,7 +142,11 @@ class Netlink:
         self._ask(rt.SETLINK, rt.ACK, fixed, values)
 
     def set_addresses(self, index: int, addresses: Sequence[str]) -> None:
-        """Give the link exactly these addresses (`10.0.0.2/24`); link-local ones stay."""
+        """Give the link exactly these addresses (`10.0.0.2/24`); link-local ones stay.
+
+        They can be used at once: nobody looks for duplicates, which would take IPv6 a second or
+        two. Who gave out the addresses has seen to that.
+        """
         present = {
             address
             for at, address, scope in self._addresses()
@@ -210,7 +216,9 @@ class Netlink:
     def _address(self, kind: int, flags: int, index: int, text: str) -> None:
         address, length = _prefix(text)
         packed = _address_bytes(address)
-        fixed = rt.ADDRESS.pack(_family(address), length, 0, 0, index)
+        family = _family(address)
+        state = _NO_DUPLICATES if family == AF_INET6 else 0
+        fixed = rt.ADDRESS.pack(family, length, state, 0, index)
         self._ask(kind, flags | rt.ACK, fixed, {_IFA_LOCAL: packed, _IFA_ADDRESS: packed})
 
     def _route(self, kind: int, flags: int, route: Route, index: int, of_route: int) -> None:
