@@ -355,3 +355,22 @@ def test_garbage_never_kills_the_agent(
 
 def test_metrics(client: Client) -> None:
     assert "kata_guest_containers 0" in client.call("GetMetrics", b"").metrics
+
+
+def test_a_container_that_waits_for_its_device_can_be_removed(client: Client) -> None:
+    """As the engine does after another one that was killed: else the old request would go on with
+    the device of the next."""
+    never = agent.Device(type="vfio-pci-gk", id="a", options=["0000:00:1f.0=1f/1e"])
+    wanted = agent.CreateContainerRequest(
+        container_id="waiting", devices=[never], OCI=spec("/bin/sleep", "1000")
+    )
+    waiting = client.start("CreateContainer", wanted)
+    removed = agent.RemoveContainerRequest(container_id="waiting")
+    client.call("RemoveContainer", removed)
+    with pytest.raises(CallError, match="removed while it was made"):
+        waiting.result()
+    wanted = agent.CreateContainerRequest(container_id="waiting", OCI=spec("/bin/sleep", "1000"))
+    client.call("CreateContainer", wanted)
+    client.call("RemoveContainer", removed)
+    with pytest.raises(CallError, match="there is no container"):
+        client.call("RemoveContainer", removed)

@@ -69,6 +69,7 @@ class Container:
         self._end_memory_watch: Callable[[], None] | None = None
         self._settled = Future()
         """Done when `start` is."""
+        self.creation: Task | None = None
         self.removal: Task | None = None
         self._bundle = f"{config.run}/bundles/{self.id}"
         self.init = Process(loop, self.id, terminal=request.OCI.process.Terminal)

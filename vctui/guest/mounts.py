@@ -7,6 +7,7 @@ import os
 import time
 
 from vctui.errors import AgentError
+from vctui.guest.loop import Cancelled
 from vctui.guest.uevents import Uevents
 from vctui.wire import ttrpc
 
@@ -51,7 +52,7 @@ class Mounts:
             for storage in storages:
                 await self._add(storage)
                 points.append(storage.mount_point)
-        except AgentError:
+        except BaseException:
             await self.remove(points)
             raise
         return points
@@ -97,7 +98,12 @@ class Mounts:
                 return
             if point not in self._mounted:
                 os.makedirs(point, exist_ok=True)
-                await self._mount(storage)
+                try:
+                    await self._mount(storage)
+                except Cancelled:
+                    await self._run("umount", "-l", point)
+                    self._disks.pop(point, None)
+                    raise
         except OSError as error:
             raise AgentError(f"storage {point}: {error.strerror}") from error
         self._mounted[point] = self._mounted.get(point, 0) + 1
@@ -145,7 +151,11 @@ class Mounts:
         try:
             fds = {0: null, 1: null, 2: errors_end}
             _, ended = self._children.spawn(self._config.busybox, ["busybox", *words], {}, fds)
-            exit_: Exit = await ended
+            try:
+                exit_: Exit = await ended
+            except Cancelled:  # whoever undoes it must know what it has come to
+                await ended
+                raise
             if not exit_.code:
                 return ""
             try:

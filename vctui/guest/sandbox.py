@@ -7,7 +7,7 @@ import time
 
 from vctui.errors import AgentError
 from vctui.guest.container import CREATED, Container
-from vctui.guest.loop import Future
+from vctui.guest.loop import Cancelled, Future
 from vctui.guest.uevents import appears
 from vctui.linux.ioctls import interface_up
 from vctui.wire import ttrpc
@@ -112,6 +112,11 @@ class Sandbox:
             )
         container = Container(self._loop, self._crun, self._config, self._log, request)
         self.containers[container_id] = container
+        container.creation = self._loop.start(self._create(container))
+        await container.creation
+
+    async def _create(self, container: Container) -> None:
+        request = container.request
         try:
             if request.devices:
                 from vctui.guest import devices
@@ -121,9 +126,13 @@ class Sandbox:
                 )
             container.mount_points = await self._mounts.add(request.storages)
             container.create(self._pid_namespace(request))
-        except BaseException:
-            del self.containers[container_id]
+        except BaseException as error:
             await self._mounts.remove(container.mount_points)
+            del self.containers[container.id]
+            if isinstance(error, Cancelled):
+                raise AgentError(
+                    f"container {container.id} was removed while it was made"
+                ) from None
             raise
 
     async def start_container(self, container_id: str) -> None:
@@ -134,6 +143,9 @@ class Sandbox:
     def remove_container(self, container_id: str) -> Task:
         """Begin to remove a container, or join who has begun; the task goes on by itself.
 
+        One that is still being made, by a host that is gone and would wait for a disk that does not
+        come, is given up.
+
         Raises:
             AgentError: there is none of that id.
         """
@@ -143,6 +155,12 @@ class Sandbox:
         return container.removal
 
     async def _remove(self, container: Container) -> None:
+        if container.creation is not None and not container.creation.done:
+            container.creation.cancel()
+            try:
+                await container.creation
+            except AgentError:
+                return
         await container.remove()
         del self.containers[container.id]
         await self._mounts.remove(container.mount_points)
