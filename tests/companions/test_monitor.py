@@ -230,6 +230,20 @@ async def test_the_agents_log_is_kept_in_clean_lines(ready: Pod):
     assert [len(line) for line in lines[1:]] == [8192 + 31, 8192 + 31, 20000 - 2 * 8192 + 31]
 
 
+async def test_what_the_guest_said_before_the_monitor_was_called_is_replayed(pod: Pod):
+    """A monitor is there before its machine; what a template had said comes between the two."""
+    pod.record(state=State.READY, operation="start")
+    log = pod.run_dir / "logs" / "console.log"
+    log.parent.mkdir()
+    async with running_monitor(pod):
+        log.write_bytes(b"as a template\r\n")
+        await pod.qemu.serial.send(b"as a pod\r\n")
+        await pod.until_log(log, b"as a template\r\nas a pod\r\n")
+        console = await pod.shim.console(pod.run_dir, replay=100)
+        await pod.qemu.shut_down("guest-shutdown")
+        assert await collect(console) == b"as a template\r\nas a pod\r\n"
+
+
 async def test_an_agent_that_logs_to_the_console_has_a_log(ready: Pod):
     entry = b'time="2020-01-01T00:00:00.1Z" level=info msg="it serves" name=kata-agent pid=1\r\n'
     modern = b'{"msg":"it serves","level":"INFO","name":"kata-agent","source":"agent"}\r\n'

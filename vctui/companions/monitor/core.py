@@ -83,7 +83,7 @@ class Monitor:
         self._console = _Console(
             run_dir / "serial.sock",
             LogFile(logs / "console.log", config.max_log_bytes, self.warn),
-            _remembered(logs / "console.log", config.replay_bytes),
+            Fanout(config.replay_bytes),
         )
         self._agent_log = AgentLog(
             run_dir / "agentlog.sock",
@@ -120,6 +120,11 @@ class Monitor:
 
     async def run(self, listening: socket.socket) -> None:
         """Serve on `listening`. Raises VctuiError when there is nothing to watch."""
+        _recall(
+            self._config.run_dir / "logs" / "console.log",
+            self._console.output,
+            self._config.replay_bytes,
+        )
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: Client(self._service, self._agent), sock=listening
         )
@@ -254,14 +259,12 @@ class Monitor:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, work)
 
 
-def _remembered(log: Path, replay_bytes: int) -> Fanout:
-    """Output that begins with what was said before us."""
-    output = Fanout(replay_bytes)
+def _recall(log: Path, output: Fanout, replay_bytes: int) -> None:
+    """What was said before us, to a monitor that died or in a template, comes first."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - replay_bytes))
         if said := file.read(replay_bytes):
             output.publish(1, said)
-    return output
 
 
 def _nobody(_data: bytes) -> None:
