@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import signal
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -138,6 +139,25 @@ def test_a_pods_network_is_shown_with_what_went_through(host: CniHost) -> None:
     assert after["interface"] == "eth0"
     assert after["sent"] - before["sent"] >= 1000
     assert after["received"] - before["received"] >= 1000
+
+
+def test_twenty_guests_leave_the_host_as_it_was(host: CniHost) -> None:
+    before = host.picture()
+
+    def all_of(commands: list[subprocess.Popen[str]]) -> None:
+        for command in commands:
+            _, said = command.communicate(timeout=120)
+            assert command.returncode == 0, said
+
+    for at in range(0, 20, 4):
+        names = [f"crowd{number}" for number in range(at, at + 4)]
+        files = [host.pod(name, ("main", "sleep 1000"), network_model="CNI") for name in names]
+        all_of([host.start("pod", "run", file) for file in files])
+        assert len({address(host, name) for name in names}) == 4
+        [network] = [one for one in host.ask("network", "list") if one["name"] == "vctui"]
+        assert set(network["pods"]) == {"one", "two", *names}
+        all_of([host.start("pod", "delete", name) for name in names])
+    assert host.picture() == before
 
 
 def test_the_pods_end_ends_the_forwarding_and_nothing_is_left(host: CniHost) -> None:

@@ -1,8 +1,7 @@
-"""Pods on CNI networks without machines: many of them, bad plugins, engines that are killed."""
+"""Pods on CNI networks without machines: bad plugins, engines that are killed."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,10 +12,7 @@ import pytest
 from tests.e2e import cnihost
 from tests.e2e.cnihost import CniHost
 from tests.e2e.conftest import wait_until
-from vctui import settings
-from vctui.engine.podfile import load_pod
-from vctui.engine.runtime import Runtime
-from vctui.linux import netns, process
+from vctui.linux import process
 
 pytestmark = [
     pytest.mark.root,
@@ -61,38 +57,6 @@ def warm_up(host: CniHost, network: str) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_twenty_pods_leave_the_host_as_it_was(host: CniHost) -> None:
-    host.do("network", "init")
-    before = warm_up(host, "vctui")
-    assert before["leases"] == []
-    known = settings.load(
-        Path(host.environment["VCTUI_CONFIG"]),
-        {name: str(host.root / name[:-4]) for name in ("run_dir", "state_dir", "cache_dir")},
-    )
-    pods = [load_pod(Path(pod(host, f"pod{n}", "vctui")), known) for n in range(20)]
-
-    async def lives() -> None:
-        async with Runtime(known) as runtime:
-            for at in range(0, 20, 4):
-                await asyncio.gather(*(runtime.run_pod(one) for one in pods[at : at + 4]))
-            running = await runtime.list_pods()
-            networks = [one.network for one in running if one.network]
-            addresses = {
-                address
-                for network in networks
-                for endpoint in network.endpoints
-                for address in endpoint.interface.addresses
-            }
-            assert len([address for address in addresses if "." in address]) == 20
-            listed, _problems = await runtime.list_networks()
-            assert set(listed[0].pods) == {one.id for one in pods}
-            assert len(await asyncio.to_thread(host.taken)) == len(addresses)
-            await asyncio.gather(*(runtime.delete_pod(one.id) for one in pods))
-
-    netns.inside(host.namespace, lambda: asyncio.run(lives()))
-    assert host.picture() == before
-
-
 @pytest.mark.parametrize(
     ("script", "words"),
     [
