@@ -130,6 +130,12 @@ class MachinePlan:
     endpoints: tuple[Endpoint, ...] = ()
     """Network cards it has from the start; their taps are in `netns`."""
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether programs of the host that serve the machine's devices (vhost-user) read and write
+        in its memory; so it has to be one that can be mapped twice."""
+        return any(endpoint.socket for endpoint in self.endpoints)
+
 
 class Hypervisor(ABC):
     @abstractmethod

@@ -64,6 +64,7 @@ def test_the_newest_processors_go_first_and_those_of_the_start_never():
 async def control(tmp_path):
     made = FakeControl(tmp_path / "ctl.sock")
     made.answers |= {"query-hotpluggable-cpus": [BOOTED], "query-memory-devices": []}
+    made.answers["query-memdev"] = [{"id": "ram", "share": False}]
     yield made
     await made.close()
 
@@ -115,6 +116,13 @@ async def test_memory_is_of_the_kind_of_the_machines_first(control, tmp_path):
     await resize(control, HypervisorConfig(huge_pages=True), wanted, huge_pages=tmp_path)
     added = changes(control)[0][1]
     assert (added["qom-type"], added["mem-path"]) == ("memory-backend-file", str(tmp_path))
+
+
+async def test_programs_that_map_the_machines_memory_map_what_comes_later(control):
+    control.answers["query-memdev"] = [{"id": "ram", "share": True}]
+    await resize(control, HypervisorConfig(), Size(vcpus=1, memory=257))
+    added = changes(control)[0][1]
+    assert (added["qom-type"], added["share"]) == ("memory-backend-memfd", True)
 
 
 async def test_memory_that_is_refused_leaves_nothing(control):

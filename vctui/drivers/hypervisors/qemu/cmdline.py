@@ -23,6 +23,8 @@ MONITOR: Final = "mon"
 SERIAL: Final = "serial"
 SCSI_CONTROLLER: Final = "scsi0"
 """Block devices are plugged into its one bus, `scsi0.0`, where the pod has chosen that driver."""
+MEMORY: Final = "ram"
+"""What a machine boots with, where QEMU's own choice will not do."""
 CONSOLE_LOG: Final = "console.log"
 
 _PC: Final = "usb=off,vmport=off,hpet=off,sata=off,smbus=off,smm=off"
@@ -171,7 +173,7 @@ def _board(
     cpu = _CPU[accelerator] + (",pmu=off" if nested else "")
     arguments = ["-cpu", cpu]
     if backend := _memory_backend(plan, huge_pages):
-        machine += ",memory-backend=ram"
+        machine += f",memory-backend={MEMORY}"
         arguments += ["-object", backend]
     if plan.config.realtime:
         arguments += ["-overcommit", f"mem-lock={'on' if plan.config.mlock else 'off'}"]
@@ -203,7 +205,7 @@ def _accelerators(plan: MachinePlan) -> list[str]:
 
 def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
     """ "" where QEMU's own choice will do."""
-    size = f"id=ram,size={plan.memory}M"
+    size = f"id={MEMORY},size={plan.memory}M"
     if plan.config.huge_pages and huge_pages is not None:
         path = _value(str(huge_pages))
         return f"memory-backend-file,{size},mem-path={path},share=on,prealloc=on"
@@ -212,7 +214,7 @@ def _memory_backend(plan: MachinePlan, huge_pages: Path | None) -> str:
     if plan.restores is not None:
         return f"memory-backend-file,{size},mem-path={_value(str(plan.restores.memory))},share=off"
     prealloc = ",prealloc=on" if plan.config.mem_prealloc else ""
-    if any(endpoint.socket for endpoint in plan.endpoints):  # who serves it reads and writes there
+    if plan.shares_memory:
         return f"memory-backend-memfd,{size},share=on{prealloc}"
     return f"memory-backend-ram,{size}{prealloc}" if prealloc else ""
 

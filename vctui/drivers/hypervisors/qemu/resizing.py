@@ -25,6 +25,7 @@ _MIB: Final = 1024 * 1024
 _CPU: Final = "cpu-"
 _DIMM: Final = "dimm-"
 _BACKEND: Final = "plugged-"
+_RAM: Final = "memory-backend-ram"
 _OWN: Final = f"{hotplug.PERIPHERAL}/{_CPU}"
 """Where the processors are that were plugged in by us."""
 
@@ -44,7 +45,9 @@ async def resize(
     missing = wanted.memory - (await size(session, machine)).memory
     if missing > 0:
         blocks = -(-missing // Size.BLOCK)
-        await _plug_memory(session, _backend(config, blocks * Size.BLOCK, huge_pages))
+        shared = await _shares_memory(session)
+        backend = _backend(config, blocks * Size.BLOCK, huge_pages, shared=shared)
+        await _plug_memory(session, backend)
     cpus = await _cpus(session)
     for command in to_plug(cpus, wanted.vcpus):
         await session.execute(*command)
@@ -96,13 +99,23 @@ def _place(cpu: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(cpu["props"].get(key, 0) for key in keys)
 
 
-def _backend(config: HypervisorConfig, size_mib: int, huge_pages: Path | None) -> dict[str, object]:
+def _backend(
+    config: HypervisorConfig, size_mib: int, huge_pages: Path | None, *, shared: bool
+) -> dict[str, object]:
     """Memory of the host of the same kind as the machine's first."""
     size = {"size": size_mib * _MIB}
     if config.huge_pages and huge_pages is not None:
         path = {"mem-path": str(huge_pages), "share": True, "prealloc": True}
         return {"qom-type": "memory-backend-file", **size, **path}
-    return {"qom-type": "memory-backend-ram", **size, "prealloc": config.mem_prealloc}
+    kind = {"qom-type": "memory-backend-memfd", "share": True} if shared else {"qom-type": _RAM}
+    return {**kind, **size, "prealloc": config.mem_prealloc}
+
+
+async def _shares_memory(session: Session) -> bool:
+    """Whether programs of the host, which serve devices, map what the machine has so far; they are
+    to map all of it (MachinePlan.shares_memory)."""
+    backends = await session.execute("query-memdev")
+    return any(one.get("id") == cmdline.MEMORY and one.get("share") for one in backends)
 
 
 async def _plug_memory(session: Session, backend: dict[str, object]) -> None:
