@@ -173,7 +173,7 @@ class Shims:
     def __init__(self, side: Side, *, built_in: bool = False) -> None:
         self.ends: dict[str, Exit] = {}
         self.processes = Processes(
-            agent=side.link,
+            stand_in=side.link.stand_in,
             log_dir=side.folder,
             max_log_bytes=1 << 20,
             replay_bytes=4096,

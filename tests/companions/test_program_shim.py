@@ -73,12 +73,16 @@ class NoAgent:
         return False
 
 
+def no_stand_in(start: StartShim, **_how: object) -> StandIn:
+    raise AssertionError(f"a program is to stand for {start.token}")
+
+
 class Pod:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ends: list[tuple[str, Exit]] = []
         self.processes = Processes(
-            agent=NoAgent(),
+            stand_in=no_stand_in,
             log_dir=folder,
             max_log_bytes=1 << 20,
             replay_bytes=4096,

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from vctui.companions.monitor.link import Link
 from vctui.companions.monitor.resync import Resync
+from vctui.companions.monitor.shim import AGENT
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive, Session, request
 from vctui.linux import sockets
 from vctui.wire import monitor, ttrpc
@@ -22,50 +24,27 @@ _STRAY_LIMIT: Final = 64
 _FEATURES: Final = 64
 """That an agent may name; more are not looked at."""
 _OURS: Final = "vctui.Guest."
-AGENT: Final = "grpc.AgentService"
 _RESETS: Final = 3
 """Times that a garbled channel is opened again."""
 
 
-class AgentLink:
-    """Keeps one session with the agent for as long as the machine lives.
+class AgentLink(Link):
+    """Speaks ttrpc; the agent counts as there when it has answered a health check."""
 
-    Bytes sent before the guest has opened its port are lost, so nothing is said before
-    `port_opened` was called, and the agent counts as there when it answered a health check.
-    """
-
-    protocol: Final = monitor.TTRPC
+    protocol = monitor.TTRPC
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        super().__init__(warn)
         self._path = path
         self._adopting = False
-        self._warn = warn
         self._session: Session | None = None
-        self._port = asyncio.Event()
-        self._ready = asyncio.Event()
         self._broken = asyncio.Event()
         self._strays = 0
         self._features: frozenset[str] | None = None
-        self.given_up = ""
-        """Why the agent will not be talked to any more; "" while it may."""
 
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
-
-    def port_opened(self) -> None:
-        self._port.set()
-
-    def port_closed(self) -> None:
-        """The agent has closed its end: whatever it was asked will not be answered."""
-        if not self._port.is_set():
-            return
-        self._port.clear()
+    def _hang_up(self) -> None:
         if self._session is not None:
             self._session.abort("the agent has closed its channel")
-
-    async def ready(self) -> None:
-        await self._ready.wait()
 
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """Raises CallFailed, ConnectionLost."""
@@ -122,7 +101,7 @@ class AgentLink:
                     + ("it was opened anew" if again else "it stays closed, restart the pod")
                 )
                 if not again:
-                    self.given_up = "the guest sends garbage on the agent's channel"
+                    self._why = "the guest sends garbage on the agent's channel"
                     return
                 self._adopting = True
 
@@ -189,8 +168,7 @@ class AgentLink:
 
     def _current(self) -> Session:
         if self._session is None or not self._ready.is_set():
-            why = self.given_up or "the agent has not opened its channel yet"
-            raise ConnectionLost(why)
+            raise self._out_of_reach()
         return self._session
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vctui.companions.monitor.agent_link import AgentLink
 from vctui.companions.monitor.grpc_link import GrpcLink
+from vctui.companions.monitor.link import Link
 from vctui.companions.monitor.yamux_link import Mux
-from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.linux import sockets
 from vctui.wire import monitor
 
@@ -27,14 +27,13 @@ _PATIENCE: Final = 10.0
 _AGAIN: Final = 0.1
 
 
-class AutoLink:
+class AutoLink(Link):
     """Asks, then is the link that fits."""
 
     def __init__(self, path: Path, serve_at: Path, warn: Callable[[str], None]) -> None:
+        super().__init__(warn)
         self._path = path
         self._serve_at = serve_at
-        self._warn = warn
-        self._port = asyncio.Event()
         self._found = asyncio.Event()
         self._link: AgentLink | GrpcLink | None = None
 
@@ -42,26 +41,16 @@ class AutoLink:
     def given_up(self) -> str:
         return "" if self._link is None else self._link.given_up
 
-    @given_up.setter
-    def given_up(self, why: str) -> None:
-        if self._link is not None:
-            self._link.given_up = why
-
-    @property
-    def protocol(self) -> str:
-        return monitor.TTRPC if self._link is None else self._link.protocol
-
     @property
     def is_ready(self) -> bool:
         return self._link is not None and self._link.is_ready
 
     def port_opened(self) -> None:
-        self._port.set()
+        super().port_opened()
         if self._link is not None:
             self._link.port_opened()
 
-    def port_closed(self) -> None:
-        self._port.clear()
+    def _hang_up(self) -> None:
         if self._link is not None:
             self._link.port_closed()
 
@@ -101,6 +90,7 @@ class AutoLink:
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
         if self._port.is_set():
             self._link.port_opened()
+        self.protocol = self._link.protocol
         self._found.set()
         await self._link.run(adopting=adopting or self._link.protocol == monitor.TTRPC)
 
@@ -132,5 +122,5 @@ class AutoLink:
 
     def _current(self) -> AgentLink | GrpcLink:
         if self._link is None:
-            raise ConnectionLost("the agent has not opened its channel yet")
+            raise self._out_of_reach()
         return self._link

@@ -92,7 +92,7 @@ class Monitor:
         self._console.listener = self._agent_log.console_says
         self._agent = link.make(config.agent_protocol, config.proxy, run_dir, self.warn)
         self._processes = Processes(
-            agent=self._agent,
+            stand_in=self._agent.stand_in,
             log_dir=logs / "containers",
             max_log_bytes=config.max_log_bytes,
             replay_bytes=config.replay_bytes,

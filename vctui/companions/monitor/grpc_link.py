@@ -1,6 +1,6 @@
 """The way to an agent that speaks gRPC over yamux: Kata 1.x (kata-agent gRPC sheet, §8.4).
 
-It has the same face as `agent_link`. Clients that want to call the agent themselves connect to
+Clients that want to call the agent themselves connect to
 the socket beside the monitor's; here only the shims' own calls are made.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from vctui.companions.monitor import slimming
+from vctui.companions.monitor.link import Link
 from vctui.companions.monitor.yamux_link import Listener, Mux
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import sockets
@@ -28,7 +29,7 @@ _RESETS: Final = 3
 """Times that a garbled channel is opened again."""
 
 
-class GrpcLink:
+class GrpcLink(Link):
     """Keeps one yamux session with the agent for as long as the machine lives.
 
     Args:
@@ -37,7 +38,7 @@ class GrpcLink:
         mux: a session with the agent that there is already.
     """
 
-    protocol: Final = monitor.GRPC
+    protocol = monitor.GRPC
 
     def __init__(
         self,
@@ -47,59 +48,28 @@ class GrpcLink:
         *,
         mux: Mux | None = None,
     ) -> None:
+        super().__init__(warn)
         self._path = path
         self._serve_at = serve_at
-        self._warn = warn
-        self._port = asyncio.Event()
-        self._ready = asyncio.Event()
         self._listener = Listener(serve_at)
         self._mux = mux
         self._session: Session | None = None
-        self.given_up = ""
-        """Why the agent will not be talked to any more; "" while it may."""
 
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
-
-    def port_opened(self) -> None:
-        self._port.set()
-
-    def port_closed(self) -> None:
-        """The agent has closed its end: whatever it was asked will not be answered."""
-        if self._port.is_set():
-            self._port.clear()
-            if self._mux is not None:
-                self._mux.abort()
-
-    async def ready(self) -> None:
-        await self._ready.wait()
+    def _hang_up(self) -> None:
+        if self._mux is not None:
+            self._mux.abort()
 
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """Raises CallFailed, ConnectionLost."""
         if self._session is None or not self._ready.is_set():
-            raise ConnectionLost(self.given_up or "the agent has not opened its channel yet")
+            raise self._out_of_reach()
         return await self._session.call(service, method, payload)
-
-    async def remembers_ended(self) -> bool:
-        """A Kata 1.x agent forgets a process with the answer to WaitProcess."""
-        return False
 
     def begin(self, body: bytes, flags: int, receive: Receive) -> NoReturn:
         """Raises CallFailed."""
         raise CallFailed(
             ttrpc.UNIMPLEMENTED, f"this pod's agent speaks gRPC; it is reached at {self._serve_at}"
         )
-
-    def send(self, stream_id: int, body: bytes, flags: int) -> None:
-        """No stream was begun."""
-
-    @property
-    def is_writable(self) -> bool:
-        return True
-
-    async def drain(self) -> None:
-        """Nothing waits here."""
 
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled or the guest has sent too much garbage."""
@@ -124,7 +94,7 @@ class GrpcLink:
                         + ("it was opened anew" if again else "it stays closed, restart the pod")
                     )
                     if not again:
-                        self.given_up = "the guest sends garbage on the agent's channel"
+                        self._why = "the guest sends garbage on the agent's channel"
                         return
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
         finally:

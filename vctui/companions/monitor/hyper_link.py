@@ -11,15 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from vctui.companions.monitor.hyper_streams import Streams, number
+from vctui.companions.monitor.link import Link
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
 from vctui.linux import sockets
 from vctui.wire import hyperstart, monitor, ttrpc
 from vctui.wire.proto import message
+
+if TYPE_CHECKING:
+    from vctui.companions.monitor.logfile import LogFile
+    from vctui.companions.monitor.standin import OnEnd, StandIn
 
 _AGAIN: Final = 0.1
 _GREETING: Final = 1.0
@@ -29,42 +34,25 @@ _ANSWER: Final = 60.0
 _ERROR_CHARS: Final = 4096
 
 
-class HyperLink:
+class HyperLink(Link):
     """Keeps both channels for as long as the machine lives."""
 
-    protocol: Final = monitor.HYPERSTART
+    protocol = monitor.HYPERSTART
 
     def __init__(self, control: Path, streams: Path, warn: Callable[[str], None]) -> None:
+        super().__init__(warn)
         self._control = control
         self._stream_path = streams
-        self._warn = warn
-        self._port = asyncio.Event()
-        self._ready = asyncio.Event()
         self._turn = asyncio.Lock()
         self._commands: _Commands | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self.streams = Streams()
-        self.given_up = ""
-        """Why the agent will not be talked to any more; "" while it may."""
         self.version: int | None = None
         """Of the agent's API; None for Clear Containers' agent, which does not say."""
 
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
-
-    def port_opened(self) -> None:
-        self._port.set()
-
-    def port_closed(self) -> None:
-        """The agent has closed its end: whatever it was asked will not be answered."""
-        if self._port.is_set():
-            self._port.clear()
-            if self._commands is not None:
-                self._commands.abort()
-
-    async def ready(self) -> None:
-        await self._ready.wait()
+    def _hang_up(self) -> None:
+        if self._commands is not None:
+            self._commands.abort()
 
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """A command by its name. Raises CallFailed, ConnectionLost."""
@@ -78,7 +66,7 @@ class HyperLink:
         except msgspec.DecodeError as error:
             raise CallFailed(ttrpc.INVALID_ARGUMENT, f"{method}: {error}") from None
         if not self._ready.is_set():
-            raise ConnectionLost(self.given_up or "the agent has not opened its channel yet")
+            raise self._out_of_reach()
         if method == "version":
             return b"" if self.version is None else str(self.version).encode()
         data = ask.data
@@ -107,25 +95,12 @@ class HyperLink:
             size |= {"seq": number(token)}
         await self._command(hyperstart.WINDOW_SIZE, msgspec.json.encode(size))
 
-    async def remembers_ended(self) -> bool:
-        return False
-
     def begin(self, body: bytes, flags: int, receive: Receive) -> int:
         """Take a client's request; its answer goes to `receive`."""
         task = asyncio.create_task(self._answer(body, receive))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return 0
-
-    def send(self, stream_id: int, body: bytes, flags: int) -> None:
-        """No stream is begun by a client."""
-
-    @property
-    def is_writable(self) -> bool:
-        return True
-
-    async def drain(self) -> None:
-        """One command is under way at a time; nothing else waits here."""
 
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled."""
@@ -137,11 +112,18 @@ class HyperLink:
                 pass
             except hyperstart.HyperstartError as error:
                 self._warn(f"the guest broke hyperstart's protocol: {error}; restart the pod")
-                self.given_up = f"the guest broke hyperstart's protocol: {error}"
+                self._why = f"the guest broke hyperstart's protocol: {error}"
                 return
             finally:
                 self._ready.clear()
             await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
+
+    def stand_in(
+        self, start: monitor.StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+    ) -> StandIn:
+        from vctui.companions.monitor.hyper_shim import HyperShim
+
+        return HyperShim(start, link=self, log=log, replay_bytes=replay_bytes, on_end=on_end)
 
     async def close(self) -> None:
         for task in self._calls:

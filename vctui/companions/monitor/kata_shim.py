@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from vctui.companions.monitor.agent_link import AGENT
 from vctui.companions.monitor.program_shim import Family
-from vctui.companions.monitor.shim import Agent
+from vctui.companions.monitor.shim import AGENT, Agent
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.model.shim import ShimConfig
 from vctui.wire import monitor

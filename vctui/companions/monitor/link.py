@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
-from vctui.companions.monitor.shim import Agent, Shim
+from vctui.companions.monitor.shim import Shim
 from vctui.companions.monitor.standin import OnEnd, StandIn
-from vctui.drivers.ttrpc_client import Receive
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
 from vctui.model.kinds import AgentProtocol
 from vctui.model.proxy import ProxyConfig
-from vctui.wire import monitor
+from vctui.wire import monitor, ttrpc
 
 if TYPE_CHECKING:
-    from vctui.companions.monitor.hyper_link import HyperLink
     from vctui.companions.monitor.logfile import LogFile
 
 
-class Link(Protocol):
-    """Keeps the one connection to an agent for as long as the machine lives."""
+class Link(ABC):
+    """Keeps the one connection to an agent for as long as the machine lives.
 
-    given_up: str
-    """Why the agent will not be talked to any more; "" while it may."""
+    Bytes that are sent before the guest has opened its port are lost, so a link begins when it is
+    told of that, and counts as ready when the agent has answered.
+    """
+
+    protocol: str = monitor.TTRPC
+    """`wire.monitor.TTRPC`, `GRPC` or `HYPERSTART`, as far as it is known."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._port = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._why = ""
 
     @property
-    def protocol(self) -> str:
-        """`wire.monitor.TTRPC` or `GRPC`, as far as it is known."""
+    def given_up(self) -> str:
+        """Why the agent will not be talked to any more; "" while it may."""
+        return self._why
 
     @property
-    def is_ready(self) -> bool: ...
-
-    def port_opened(self) -> None: ...
-
-    def port_closed(self) -> None:
-        """The agent has closed its end: whatever it was asked will not be answered."""
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
 
     async def ready(self) -> None:
         """Return when the agent answers (again)."""
+        await self._ready.wait()
 
+    def port_opened(self) -> None:
+        self._port.set()
+
+    def port_closed(self) -> None:
+        """The agent has closed its end: whatever it was asked will not be answered."""
+        if self._port.is_set():
+            self._port.clear()
+            self._hang_up()
+
+    @abstractmethod
+    def _hang_up(self) -> None:
+        """Fail whoever waits for an answer."""
+
+    @abstractmethod
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """Raises CallFailed, ConnectionLost."""
 
     async def remembers_ended(self) -> bool:
         """Whether a process that was waited for can still be read from."""
+        return False
 
     @property
-    def is_writable(self) -> bool: ...
+    def is_writable(self) -> bool:
+        return True
 
-    async def drain(self) -> None: ...
+    async def drain(self) -> None:  # noqa: B027 - as send
+        """Return when more requests may be passed on."""
 
     def begin(self, body: bytes, flags: int, receive: Receive) -> int:
         """Pass a ttrpc request on. Raises CallFailed, ConnectionLost."""
+        raise CallFailed(ttrpc.UNIMPLEMENTED, f"this pod's agent speaks {self.protocol}")
 
-    def send(self, stream_id: int, body: bytes, flags: int) -> None: ...
+    def send(self, stream_id: int, body: bytes, flags: int) -> None:  # noqa: B027 - see begin
+        """More of a request that was begun."""
 
+    @abstractmethod
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled or the guest has sent too much garbage.
 
         With `adopting`, somebody has talked to the agent before us.
         """
 
+    @abstractmethod
     async def close(self) -> None: ...
+
+    def stand_in(
+        self, start: monitor.StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+    ) -> StandIn:
+        """The built-in shim for a process behind this link."""
+        return Shim(start, agent=self, log=log, replay_bytes=replay_bytes, on_end=on_end)
+
+    def _out_of_reach(self) -> ConnectionLost:
+        return ConnectionLost(self.given_up or "the agent has not opened its channel yet")
 
 
 def make(
@@ -70,9 +109,10 @@ def make(
     """The link of a pod whose agent speaks `protocol`, and whose proxy is `program`, if any."""
     channel, proxy = run_dir / "agent.sock", run_dir / monitor.PROXY
     if program.path:
-        from vctui.companions.monitor import kata_proxy
+        from vctui.companions.monitor import proxy_program
+        from vctui.companions.monitor.kata_proxy import KataProxyLink
 
-        return kata_proxy.KataProxyLink(program, channel, proxy, run_dir / kata_proxy.LOG, warn)
+        return KataProxyLink(program, channel, proxy, run_dir / proxy_program.LOG, warn)
     match protocol:
         case AgentProtocol.TTRPC:
             from vctui.companions.monitor.agent_link import AgentLink
@@ -90,25 +130,3 @@ def make(
             from vctui.companions.monitor.hyper_link import HyperLink
 
             return HyperLink(channel, run_dir / "tty.sock", warn)
-
-
-def stand_in(
-    agent: Agent,
-    start: monitor.StartShim,
-    *,
-    log: LogFile | None,
-    replay_bytes: int,
-    on_end: OnEnd,
-) -> StandIn:
-    """The built-in shim for a process behind this link."""
-    if getattr(agent, "protocol", "") == monitor.HYPERSTART:
-        from vctui.companions.monitor.hyper_shim import HyperShim
-
-        return HyperShim(
-            start,
-            link=cast("HyperLink", agent),
-            log=log,
-            replay_bytes=replay_bytes,
-            on_end=on_end,
-        )
-    return Shim(start, agent=agent, log=log, replay_bytes=replay_bytes, on_end=on_end)

@@ -6,15 +6,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from vctui.companions.monitor.host_console import HostConsole
-from vctui.companions.monitor.link import stand_in
 from vctui.companions.monitor.logfile import LogFile
 from vctui.companions.monitor.program_shim import Family, ProgramShim
-from vctui.companions.monitor.shim import Agent
 from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import terminals
@@ -27,18 +25,26 @@ _OUTPUT_KEPT: Final = 30.0
 """Seconds that the output of an ended process waits for a late client."""
 
 
+class MakeStandIn(Protocol):
+    """Makes the built-in shim of a process."""
+
+    def __call__(
+        self, start: StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+    ) -> StandIn: ...
+
+
 class Processes:
     def __init__(
         self,
         *,
-        agent: Agent,
+        stand_in: MakeStandIn,
         log_dir: Path,
         max_log_bytes: int,
         replay_bytes: int,
         on_end: OnEnd,
         warn: Callable[[str], None],
     ) -> None:
-        self._agent = agent
+        self._make = stand_in
         self._log_dir = log_dir
         self._max_log_bytes = max_log_bytes
         self._replay_bytes = replay_bytes
@@ -132,13 +138,7 @@ class Processes:
                 replay_bytes=self._replay_bytes,
                 on_end=self._on_end,
             )
-        return stand_in(
-            self._agent,
-            wanted,
-            log=log,
-            replay_bytes=self._replay_bytes,
-            on_end=self._on_end,
-        )
+        return self._make(wanted, log=log, replay_bytes=self._replay_bytes, on_end=self._on_end)
 
     def _ended(self, shim: StandIn) -> None:
         self._tasks.pop(shim, None)

@@ -6,7 +6,6 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vctui.companions.monitor.agent_link import AGENT
 from vctui.companions.monitor.standin import CHUNK, OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.wire import monitor, ttrpc
@@ -15,6 +14,7 @@ from vctui.wire.proto import Message, message
 if TYPE_CHECKING:
     from vctui.companions.monitor.logfile import LogFile
 
+AGENT: Final = "grpc.AgentService"
 _INPUT_CHUNK: Final = 32 * 1024
 
 

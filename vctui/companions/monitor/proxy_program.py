@@ -1,0 +1,114 @@
+"""A proxy that is a program of its own, kata-proxy or cc-proxy: its life, its log, its last words.
+
+It outlives the monitor that has started it: the next one finds it by its arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from vctui.companions.monitor.lines import clean
+from vctui.linux import files, process
+from vctui.linux.process import Spawned
+
+LOG: Final = "proxy.log"
+_SYSLOG: Final = Path("/dev/log")
+_GOODBYE: Final = 2.0
+_TRIM: Final = 10.0
+"""Seconds between looks at the size of the log."""
+_MAX_LOG: Final = 16 * 1024 * 1024
+_WORDS: Final = 300
+
+
+class ProxyProgram:
+    """
+    Args:
+        name: what it is called in messages.
+        argv: its command line, which names `socket`.
+        socket: where it listens; one that is there is removed before it starts.
+        log: takes what it writes to its standard outputs.
+        needs_syslog: said where it ends on a host that has none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        socket: Path,
+        log: Path,
+        needs_syslog: bool,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.argv = argv
+        self._name = name
+        self._socket = socket
+        self._log = log
+        self._needs_syslog = needs_syslog
+        self._env = env
+        self._program: Spawned | None = None
+
+    def find(self) -> bool:
+        """Whether there is one that a monitor before us has left; it is taken over then."""
+        left = process.find_by_argument(self._socket, beside=[self.argv[0]])
+        self._program = left[0] if left else None
+        return bool(left)
+
+    def start(self) -> None:
+        """Raises OSError."""
+        self._socket.unlink(missing_ok=True)
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._program = process.spawn_detached(self.argv, stdout=log, stderr=log, env=self._env)
+        finally:
+            os.close(log)
+
+    async def ended(self) -> str:
+        """Return when it has ended: how, in words. Its log is kept small meanwhile."""
+        if self._program is None:
+            return f"{self._name} was not started"
+        pid = self._program.pid
+        trimming = asyncio.create_task(self._trim())
+        try:
+            status = await process.wait_end(pid, self._program.started)
+        finally:
+            trimming.cancel()
+            await asyncio.gather(trimming, return_exceptions=True)
+        how = "ended" if status is None or status >= 0 else f"was killed by signal {-status}"
+        words = files.tail(self._log, lines=1)
+        said = f": {clean(words[-1])[:_WORDS]}" if words else ""
+        missing = self._needs_syslog and not _SYSLOG.exists()
+        hint = f" (it needs a syslog socket, {_SYSLOG})" if missing else ""
+        return f"{self._name} (process {pid}) {how}{said}{hint}"
+
+    def cannot_start(self, error: OSError) -> str:
+        return f"{self._name} cannot be started with {self.argv[0]}: {error.strerror}"
+
+    def send(self, number: signal.Signals) -> None:
+        if self._program is not None:
+            process.send(self._program, number)
+
+    async def end(self, *, patience: float = 0.0) -> None:
+        """Wait for it to end by itself, then see to it. Idempotent."""
+        if self._program is None:
+            return
+        pid, started = self._program.pid, self._program.started
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await process.wait_end(pid, started)
+        with contextlib.suppress(TimeoutError):
+            await process.terminate(pid, started, timeout=_GOODBYE)
+
+    async def _trim(self) -> None:
+        """Nobody else bounds what it writes, which goes on when we do not."""
+        while True:
+            with contextlib.suppress(OSError):
+                if self._log.stat().st_size > _MAX_LOG:
+                    os.truncate(self._log, 0)
+            await asyncio.sleep(_TRIM)
