@@ -59,6 +59,10 @@ def fetch(host: CniHost, url: str) -> str:
     return netns.inside(host.namespace, get)
 
 
+def test_pods_with_networks_begin_as_templates(host: CniHost) -> None:
+    assert host.status("one")["machine"]["boot"].startswith("restored from a template")
+
+
 def test_pods_of_a_network_fetch_pages_from_each_other(host: CniHost) -> None:
     one, two = address(host, "one"), address(host, "two", 6)
     assert sh(host, "two", f"timeout 20 wget -qO- http://{one}/") == "page of one\n"

@@ -32,6 +32,7 @@ def test_containers_share_a_volume_with_the_host(host: Host):
         "containers": [container("writer", "site"), container("reader", "site", read_only=True)],
     }
     host.do("pod", "run", host.file("volumes.json", json.dumps(document)))
+    assert host.status("volumes")["machine"]["boot"].startswith("restored from a template")
 
     assert sh("writer", "cat /v/from-host; echo made > /v/from-guest") == "site"
     assert (host.root / "site/from-guest").read_text() == "made\n"

@@ -200,7 +200,7 @@ async def _build(
             uuid=str(uuid.uuid4()),
             run_dir=draft,
             ports=tuple(replace(port, socket=draft / port.socket.name) for port in plan.ports),
-            shares=tuple(replace(share, path=draft / "share") for share in plan.shares),
+            shares=tuple(replace(share, path=draft / "share") for share in plan.shares[:1]),
             memory_file=draft / "memory",
             netns=None,
         )

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.fake_qemu import GREETING, FakeSocket
-from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place
-from vctui.drivers.hypervisors.qemu import slots
+from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place, Share
+from vctui.drivers.hypervisors.qemu import hotplug, qmp, slots
 from vctui.drivers.hypervisors.qemu.machine import Qemu
 from vctui.errors import HypervisorError
 from vctui.linux import process
@@ -273,3 +273,17 @@ async def test_a_device_that_qemu_cannot_open_is_told(tmp_path, control, machine
     passed = PassedDevice(name="vfio-1", address="0000:01:00.0")
     with pytest.raises(HypervisorError, match="no iommu_group found"):
         await Qemu(tmp_path).plug(tmp_path, machine, passed)
+
+
+async def test_a_volume_is_shown_to_a_guest_that_was_saved_without(tmp_path, control):
+    async with qmp.connect(control.path) as session:
+        await hotplug.plug_share(session, 1, Share(tag="site", path=Path("/srv")))
+    shown = {
+        "driver": "virtio-9p-pci",
+        "id": "share1-device",
+        "fsdev": "share1",
+        "mount_tag": "site",
+        "bus": "pci-bridge-0",
+        "addr": "0x1",
+    }
+    assert control.asked == [("query-pci", {}), ("device_add", shown)]

@@ -120,6 +120,18 @@ def test_a_machine_that_goes_on_as_it_changes_a_copy_and_waits(plan: MachinePlan
     assert not any("logfile" in word for word in restored)
 
 
+def test_volumes_are_served_from_the_start_and_shown_later(plan: MachinePlan, tmp_path: Path):
+    guest = SavedGuest(memory=Path("/t/memory"), state=Path("/t/state"), console=Path("/t/console"))
+    volume = Share(tag="site", path=Path("/srv"))
+    with_volume = replace(plan, shares=(*plan.shares, volume))
+    assert key(with_volume) == key(plan)
+    restored = argv(replace(with_volume, restores=guest))
+    assert sum(word.startswith("local,id=share") for word in restored) == 2
+    assert [word for word in restored if word.startswith("virtio-9p-pci")] == [
+        "virtio-9p-pci,fsdev=share0,mount_tag=kataShared"
+    ]
+
+
 def test_a_usual_pod_needs_not_boot(plan: MachinePlan):
     assert template.why_cold(plan, "tcg") == ""
 
@@ -153,7 +165,7 @@ def test_one_that_is_configured_otherwise_boots_and_says_why(
     [
         ({"image": Path("/disk.img")}, "disk image"),
         ({"ports": ()}, "nobody in its guest"),
-        ({"shares": (Share(tag="a", path=Path("/a")), Share(tag="b", path=Path("/b")))}, "volumes"),
+        ({"shares": tuple(Share(tag=f"t{n}", path=Path("/a")) for n in range(10))}, "8 volumes"),
     ],
     ids=["image", "ports", "volumes"],
 )

@@ -61,6 +61,11 @@ def pid_file(run_dir: Path) -> Path:
     return run_dir / "qemu.pid"
 
 
+def share_name(number: int) -> str:
+    """Of what serves the plan's share of that number."""
+    return f"share{number}"
+
+
 def has_nvdimm(plan: MachinePlan) -> bool:
     """Whether the image is the guest's memory (DAX) instead of a disk."""
     return plan.image is not None and "nvdimm=on" in _accelerators(plan)
@@ -269,13 +274,16 @@ def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) 
 
 def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
     """`security_model=none`: files belong to whom the guest says, as far as we are allowed;
-    `remap`: inode numbers of several host file systems do not collide."""
+    `remap`: inode numbers of several host file systems do not collide. A saved guest had the first
+    share only: the others' devices are plugged into the machine that goes on as it, but what serves
+    them cannot be added later."""
     arguments: list[str] = []
     for number, share in enumerate(plan.shares):
-        name, path = f"share{number}", _value(str(share.path))
+        name, path = share_name(number), _value(str(share.path))
         backend = f"local,id={name},path={path},security_model=none,multidevs=remap"
         arguments += ["-fsdev", backend]
-        arguments += virtio.device("9p", f"fsdev={name},mount_tag={_value(share.tag)}")
+        if not (plan.restores and number):
+            arguments += virtio.device("9p", f"fsdev={name},mount_tag={_value(share.tag)}")
     return tuple(arguments)
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place
+from vctui.drivers.hypervisors.base import BlockDevice, PassedDevice, Place, Share
 from vctui.drivers.hypervisors.qemu import cmdline, slots
 from vctui.errors import HypervisorError
 from vctui.model.kinds import BlockDeviceDriver
@@ -39,6 +39,15 @@ async def plug(session: Session, device: BlockDevice | PassedDevice) -> Place:
         await session.execute(*add_passed(device, place))
         return Place(pci_path=place.path)
     return await _plug_block(session, device)
+
+
+async def plug_share(session: Session, number: int, share: Share) -> None:
+    """Show the guest one of the shares that the machine serves. Raises HypervisorError."""
+    place = slots.free_slot(await session.execute("query-pci"))
+    name = cmdline.share_name(number)
+    device = {"driver": "virtio-9p-pci", "id": f"{name}-device", "fsdev": name}
+    where = {"bus": place.bus, "addr": f"{place.number:#x}"}
+    await session.execute("device_add", {**device, "mount_tag": share.tag, **where})
 
 
 async def _plug_block(session: Session, device: BlockDevice) -> Place:

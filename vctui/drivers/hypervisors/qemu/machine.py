@@ -489,7 +489,7 @@ async def _connect_once(plan: MachinePlan) -> None:
     async with qmp.connect(_control(plan.run_dir), timeout=_GREETING) as session:
         if plan.restores is not None:
             with span("restore the guest"):
-                await template.restore(session, plan.restores.state)
+                await template.restore(session, plan.restores.state, plan.shares)
 
 
 def _last_words(plan: MachinePlan, status: int | None) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from vctui.drivers.hypervisors.base import MachinePlan
+from vctui.drivers.hypervisors.base import MachinePlan, Share
+from vctui.drivers.hypervisors.qemu import hotplug
 from vctui.drivers.hypervisors.qemu.program import Program
 from vctui.errors import HypervisorError
 from vctui.model.kinds import MachineType
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from vctui.drivers.hypervisors.qemu.qmp import Session
 
 _KEY_LENGTH: Final = 16
+_MOST_VOLUMES: Final = 8
+"""They take slots that containers' devices may need."""
 _ANYWHERE: Final = Path("/template")
 """Stands for the folders of any pod."""
 _CAPABILITIES: Final = ("x-ignore-shared", "events")
@@ -51,7 +55,7 @@ def why_cold(plan: MachinePlan, accelerator: str) -> str:
         "it has a network card of the host or of a vhost-user socket": any(
             not endpoint.tap for endpoint in plan.endpoints
         ),
-        "it has volumes": len(plan.shares) > 1,
+        f"it has more than {_MOST_VOLUMES} volumes": len(plan.shares) > 1 + _MOST_VOLUMES,
         "nobody in its guest says when it is ready": not plan.ports,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -65,7 +69,7 @@ def likeness(plan: MachinePlan) -> MachinePlan:
         uuid="",
         run_dir=_ANYWHERE,
         ports=tuple(replace(port, socket=_ANYWHERE / port.socket.name) for port in plan.ports),
-        shares=tuple(replace(share, path=_ANYWHERE / "share") for share in plan.shares),
+        shares=tuple(replace(share, path=_ANYWHERE / "share") for share in plan.shares[:1]),
         memory_file=_ANYWHERE / "memory",
         netns=None,
         endpoints=(),
@@ -95,8 +99,9 @@ async def save(session: Session, state: Path) -> None:
     await _migrated(session, "saved")
 
 
-async def restore(session: Session, state: Path) -> None:
-    """Let a machine that waits for it go on where the saved one stopped.
+async def restore(session: Session, state: Path, shares: Sequence[Share]) -> None:
+    """Let a machine that waits for it go on where the saved one stopped, and give it the `shares`
+    that that had not.
 
     Raises HypervisorError, OSError.
     """
@@ -104,6 +109,8 @@ async def restore(session: Session, state: Path) -> None:
     await session.execute("migrate-incoming", {"uri": f"fd:{_STREAM}"})
     await _migrated(session, "restored")
     await session.execute("cont")
+    for number, share in enumerate(shares[1:], start=1):
+        await hotplug.plug_share(session, number, share)
 
 
 async def _prepare(session: Session, state: Path, flags: int) -> None:
