@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.conftest import container, pod
 from vctui import errors
+from vctui.drivers.agents.noop import NoopAgent
+from vctui.drivers.shims.noop import NoopShim
 from vctui.engine import pod as engine_pod
 from vctui.engine.context import Context
 from vctui.engine.runtime import Runtime
 from vctui.model.events import EventKind
 from vctui.model.pod import PodConfig, PodRecord, PodStatus
 from vctui.model.state import State
-from vctui.settings import Settings
+from vctui.settings import Settings, Timeouts
 
 
 def states(status: PodStatus) -> tuple[State, ...]:
@@ -276,3 +279,35 @@ async def test_run_does_not_delete_what_another_engine_has_taken_over(
     assert [one.state for one in await runtime.list_pods()] == (
         [] if theirs == "delete" else [State.RUNNING]
     )
+
+
+async def test_a_guest_that_hangs_at_its_end_is_switched_off(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+):
+    async def hang(_agent: NoopAgent) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(NoopAgent, "stop_sandbox", hang)
+    monkeypatch.setattr(engine_pod, "_AGENT_GOODBYE", 0.01)
+    await runtime.run_pod(pod())
+    assert states(await runtime.stop_pod("web")) == (State.STOPPED, State.STOPPED)
+    warnings = [event.message for event in runtime.recent_events() if event.kind == "warning"]
+    assert warnings == [
+        "switched off without goodbye: the agent did not end its containers within 0.01 s"
+    ]
+
+
+async def test_a_container_whose_end_is_not_told_does_not_hold_its_pod(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    async def hang(_shim: NoopShim, _run_dir: Path, _token: str) -> int | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(NoopShim, "wait", hang)
+    brief = msgspec.structs.replace(settings, timeouts=Timeouts(stop=0.01, agent=0.01))
+    async with Runtime(brief) as runtime:
+        await runtime.run_pod(pod())
+        with pytest.raises(errors.AgentUnreachable, match="did not tell the end of container"):
+            await runtime.stop_container("web", "main")
+        assert states(await runtime.stop_pod("web")) == (State.STOPPED, State.STOPPED)

@@ -14,6 +14,7 @@ from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
     AgentError,
+    AgentUnreachable,
     AgentUnsupported,
     AlreadyExists,
     HypervisorError,
@@ -203,8 +204,15 @@ async def end(
             return
     except TimeoutError:
         await agent.signal(container_id, container_id, SIGKILL, all=True)
-    async with asyncio.timeout(ctx.settings.timeouts.agent):
-        await shim.wait(run_dir, container_id)
+    patience = ctx.settings.timeouts.agent
+    try:
+        async with asyncio.timeout(patience):
+            await shim.wait(run_dir, container_id)
+    except TimeoutError as error:
+        raise AgentUnreachable(
+            f"the guest did not tell the end of container {container_id!r} within {patience:g} s "
+            f"of SIGKILL; stop pod {record.id!r}, or raise timeouts.agent"
+        ) from error
 
 
 async def delete(ctx: Context, pod_id: str, container_id: str) -> None:

@@ -30,7 +30,15 @@ from vctui.engine.change import change, exclusive
 from vctui.engine.context import Context, Progress, event, no_progress, now
 from vctui.engine.rollback import Rollback
 from vctui.engine.together import together
-from vctui.errors import AgentError, AlreadyExists, MonitorError, NotFound, VctuiError, WrongState
+from vctui.errors import (
+    AgentError,
+    AgentUnreachable,
+    AlreadyExists,
+    MonitorError,
+    NotFound,
+    VctuiError,
+    WrongState,
+)
 from vctui.linux import locks
 from vctui.linux.files import private_dir, tail
 from vctui.linux.problems import host_problem
@@ -43,8 +51,10 @@ from vctui.store.base import Transaction
 from vctui.telemetry import trace
 from vctui.telemetry.trace import span
 
-_AGENT_GOODBYE = 5.0
+_AGENT_GOODBYE = 10.0
 """Seconds that a guest which is going to be switched off may take to answer."""
+_SWITCH_OFF = 5.0
+"""Seconds for the machine, and for what stands beside it, to go by themselves."""
 
 
 async def create(ctx: Context, config: PodConfig) -> PodRecord:
@@ -294,12 +304,12 @@ async def _shut_down(
         except (AgentError, MonitorError) as error:
             ctx.note(EventKind.WARNING, pod_id, f"switched off without goodbye: {error}")
         progress("switching the virtual machine off")
-        await hypervisor.stop(at.run, record.machine, timeout=_AGENT_GOODBYE)
+        await hypervisor.stop(at.run, record.machine, timeout=_SWITCH_OFF)
         await ctx.proxy(record).stop(
             at.run,
             pid=record.monitor_pid,
             pid_started=record.monitor_started,
-            timeout=_AGENT_GOODBYE,
+            timeout=_SWITCH_OFF,
         )
     await recovery.reclaim_what_can_be(ctx, pod_id)
     with ctx.store.transaction() as tx:
@@ -326,8 +336,13 @@ async def _stop_guest(ctx: Context, record: PodRecord, agent: Agent, grace: floa
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    async with asyncio.timeout(_AGENT_GOODBYE):
-        await agent.stop_sandbox()
+    try:
+        async with asyncio.timeout(_AGENT_GOODBYE):
+            await agent.stop_sandbox()
+    except TimeoutError as error:
+        raise AgentUnreachable(
+            f"the agent did not end its containers within {_AGENT_GOODBYE:g} s"
+        ) from error
 
 
 def _freeze(ctx: Context, record: PodRecord, old: State, new: State, kind: EventKind) -> None:
