@@ -21,6 +21,7 @@ from vctui.drivers.shims.builtin import BuiltinShim
 from vctui.linux import sockets
 from vctui.model.container import Cmd, ContainerConfig, ContainerRecord, ExecRecord, Process
 from vctui.model.events import EventKind
+from vctui.model.kinds import AgentProtocol
 from vctui.model.pod import PodConfig, PodRecord
 from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
@@ -59,7 +60,12 @@ class Pod:
         self.shim = BuiltinShim()
 
     def record(
-        self, *, state: State = State.RUNNING, operation: str = "", terminal: bool = False
+        self,
+        *,
+        state: State = State.RUNNING,
+        operation: str = "",
+        terminal: bool = False,
+        config: PodConfig = PodConfig(id=POD),  # noqa: B008 - frozen
     ) -> None:
         """Put the pod with one running container `c1` into the store."""
         cmd = Cmd(args=("sh",), interactive=terminal)
@@ -67,7 +73,7 @@ class Pod:
             config=ContainerConfig(id="c1", rootfs="busybox", cmd=cmd), state=State.RUNNING
         )
         record = PodRecord(
-            config=PodConfig(id=POD),
+            config=config,
             created=datetime.now(UTC),
             state=state,
             operation=operation,
@@ -135,6 +141,7 @@ async def running_monitor(
     max_log_bytes: int = 1 << 20,
     replay_bytes: int = 4096,
     proxy: ProxyConfig = ProxyConfig(),  # noqa: B008 - frozen
+    protocol: AgentProtocol = AgentProtocol.TTRPC,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A monitor in this process; leaves it at the end of the block if it still runs."""
     config = Config(
@@ -143,6 +150,7 @@ async def running_monitor(
         max_log_bytes=max_log_bytes,
         replay_bytes=replay_bytes,
         agent_chardev="agent.channel.0",
+        agent_protocol=protocol,
         proxy=proxy,
     )
     watching = Monitor(config, lambda: SqliteStore(pod.state_dir), qmp.connect)

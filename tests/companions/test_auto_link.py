@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.companions.test_grpc_link import WAIT, Agents, channel
-from vctui.companions.monitor import auto_link
+from vctui.companions.monitor import auto_link, port
 from vctui.companions.monitor.auto_link import AutoLink
 from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.wire import monitor
@@ -107,7 +107,10 @@ async def test_who_says_nothing_to_a_ping_is_spoken_to_in_ttrpc(
         assert link.protocol == monitor.TTRPC
 
 
-async def test_a_channel_that_closes_while_it_is_asked_is_asked_again(tmp_path: Path):
+async def test_a_channel_that_closes_while_it_is_asked_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(port, "SETTLE", 0.05)
     agents = Agents(tmp_path, "vctui.protocol=grpc")
     calls = 0
 

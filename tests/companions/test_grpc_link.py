@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from vctui.companions.monitor import port
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.drivers.grpc_client import Session
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
@@ -259,7 +260,10 @@ async def test_left_overs_of_an_earlier_session_are_passed_over(tmp_path: Path):
     assert side.warnings == []
 
 
-async def test_a_guest_that_breaks_yamux_is_given_up_after_some_tries(tmp_path: Path):
+async def test_a_guest_that_breaks_yamux_is_given_up_after_some_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(port, "SETTLE", 0.05)  # this one never closes its port
     side = Side(tmp_path)
 
     async def serve(sock: socket.socket) -> None:
@@ -277,3 +281,19 @@ async def test_a_guest_that_breaks_yamux_is_given_up_after_some_tries(tmp_path: 
             await link.call("grpc.Health", "Check", b"")
     assert len(side.warnings) == 4
     assert "restart the pod" in side.warnings[-1]
+
+
+async def test_an_agent_that_says_that_it_speaks_ttrpc_is_given_up_at_once(tmp_path: Path):
+    side, agents = Side(tmp_path), Agents(tmp_path, "vctui.protocol=ttrpc")
+    try:
+        async with (
+            asyncio.timeout(WAIT),
+            channel(side.channel, agents.serve),
+            side.running() as link,
+        ):
+            while not link.given_up:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert "it speaks ttrpc, not grpc" in link.given_up
+        assert (side.warnings, len(agents.running)) == ([], 1)
+    finally:
+        agents.end()

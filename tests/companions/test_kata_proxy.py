@@ -17,6 +17,7 @@ import pytest
 from tests.companions.conftest import Pod, running_monitor, until
 from tests.companions.test_grpc_link import Agents, channel, start
 from tests.fakes.programs import executable
+from vctui.companions.monitor import port
 from vctui.companions.monitor.kata_proxy import KataProxyLink
 from vctui.companions.monitor.kata_shim import KataShim
 from vctui.companions.monitor.processes import Processes
@@ -110,7 +111,10 @@ async def test_a_new_monitor_takes_the_program_over_that_the_last_has_left(tmp_p
             assert after.programs() == [program]
 
 
-async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_ever(tmp_path: Path):
+async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(port, "SETTLE", 0.05)
     async with connected(tmp_path) as side:
         seen: list[int] = []
         for times in (1, 2, 3):
@@ -137,8 +141,9 @@ async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_eve
     ],
 )
 async def test_a_program_that_does_not_start_is_given_up_with_its_words(
-    tmp_path: Path, script: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ):
+    monkeypatch.setattr(port, "SETTLE", 0.05)
     program = tmp_path / "kata-proxy"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -152,8 +157,9 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
 
 
 async def test_whoever_waits_for_the_agent_hears_that_its_proxy_stays_away(
-    pod: Pod, tmp_path: Path
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(port, "SETTLE", 0.05)
     program = tmp_path / "kata-proxy"
     program.write_text("#!/bin/sh\necho no syslog >&2; exit 1\n")
     program.chmod(0o755)

@@ -121,6 +121,8 @@ class FakeQemu:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.agent = FakeAgent(run_dir / "agent.sock")
+        self.has_agent = True
+        """Otherwise somebody else serves the agent's socket."""
 
     async def __aenter__(self) -> FakeQemu:
         self._process = subprocess.Popen(["sleep", "600"])
@@ -132,12 +134,14 @@ class FakeQemu:
         self.qmp = FakeQmp(self.run_dir / "mon.sock")
         self.serial = FakeSocket(self.run_dir / "serial.sock")
         self.agent_log = FakeSocket(self.run_dir / "agentlog.sock")
-        await self.agent.__aenter__()
+        if self.has_agent:
+            await self.agent.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.kill()
-        await self.agent.__aexit__(*exc)
+        if self.has_agent:
+            await self.agent.__aexit__(*exc)
         for each in (self.qmp, self.serial, self.agent_log):
             await each.close()
 

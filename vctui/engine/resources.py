@@ -78,11 +78,12 @@ async def fit(
     if certain:
         machine = _remember(ctx, pod_id, await hypervisor.size(run_dir, machine))
     size = wanted(record, machine, starting)
+    before = machine.vcpus
     if size.vcpus != machine.vcpus or size.memory > machine.memory:
         machine = await _resize(ctx, record, machine, size)
     grew = machine.vcpus > machine.boot_vcpus or machine.memory > machine.boot_memory
     if agent is not None and grew:  # also where an engine was killed before it could say so
-        await agent.online(vcpus=machine.vcpus)
+        await agent.online(vcpus=machine.vcpus, plugged=max(0, machine.vcpus - before))
 
 
 async def _resize(ctx: Context, record: PodRecord, machine: Machine, size: Size) -> Machine:

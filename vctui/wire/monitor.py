@@ -65,7 +65,7 @@ class AwaitAgent(msgspec.Struct, frozen=True, kw_only=True):
     """`AwaitAgent`: answers with Hello as soon as the guest has opened the agent's channel
     and the agent has answered a health check; UNAVAILABLE with the machine's last words
     if the machine ends before, FAILED_PRECONDITION if the agent was given up,
-    DEADLINE_EXCEEDED after `timeout` seconds."""
+    DEADLINE_EXCEEDED after `timeout` seconds, with what is seen of the guest's end."""
 
     timeout: float
 

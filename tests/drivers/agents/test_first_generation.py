@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from vctui.drivers.agents.kata import first_generation
+from vctui.drivers.agents.base import ContainerSpec
+from vctui.drivers.agents.kata import first_generation, requests
 from vctui.errors import AgentUnsupported
-from vctui.model.container import Cmd
+from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.wire.pb import agent_pb2, oci_pb2
 
 STRING, MESSAGE, UINT64 = 9, 11, 4
@@ -114,3 +115,25 @@ def test_programs_that_it_would_not_run_are_refused():
     asked.OCI.hooks.StartContainer.add(Path="/bin/prepare")
     with pytest.raises(AgentUnsupported, match="start_hooks of container 'c1'"):
         first_generation.CreateContainer(asked)
+
+
+def test_groups_that_nobody_would_look_up_are_refused():
+    first_generation.suit(oci_pb2.Process(), Cmd(args=("a",), supplementary_groups=("7",)))
+    with pytest.raises(AgentUnsupported, match="'audio'"):
+        first_generation.suit(
+            oci_pb2.Process(), Cmd(args=("a",), supplementary_groups=("7", "audio"))
+        )
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_message_queues_are_mounted_only_where_the_container_asks(asked: bool):
+    queues = Mount(source="tmpfs", destination="/dev/mqueue", type="tmpfs")
+    config = ContainerConfig(
+        id="c1", rootfs="/", cmd=Cmd(args=("a",)), mounts=(queues,) if asked else ()
+    )
+    spec = requests.oci_spec(ContainerSpec(config=config, hostname="web", rootfs="c1/rootfs"))
+    usual = [mount.destination for mount in spec.Mounts]
+    first_generation.suit_mounts(spec, config)
+    kept = [mount.destination for mount in spec.Mounts]
+    assert kept == [one for one in usual if asked or one != "/dev/mqueue"]
+    assert {"/proc", "/dev", "/sys"} <= set(kept)

@@ -1,8 +1,9 @@
 """The way to an agent of which nobody has said what it speaks: found out by asking once.
 
-A yamux ping is what both generations survive. An agent of Kata 1.x answers it, and the connection
-is kept: it does not live through many. Our own says that it speaks ttrpc. One that says neither
-gets ttrpc, too.
+It is asked when it has opened its port, as what comes before that is lost, and by a yamux ping,
+which both generations survive: ttrpc's first words would end a session of yamux. An agent of Kata
+1.x answers, and the connection is kept: it does not live through many. Our own says that it speaks
+ttrpc. One that says neither for a long while gets ttrpc, too.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from vctui.wire import monitor
 if TYPE_CHECKING:
     from vctui.drivers.ttrpc_client import Receive
 
-_PATIENCE: Final = 10.0
-"""Seconds for an answer to the ping; an emulated guest may just have opened its port."""
+_PATIENCE: Final = 30.0
+"""Seconds for an answer to the ping. An emulated guest may have opened its port long before it
+reads it, and one that is taken for ttrpc too early is lost."""
 _AGAIN: Final = 0.1
 
 
@@ -36,6 +38,7 @@ class AutoLink(Link):
         self._serve_at = serve_at
         self._found = asyncio.Event()
         self._link: AgentLink | GrpcLink | None = None
+        self._asking: Mux | None = None
 
     @property
     def given_up(self) -> str:
@@ -53,6 +56,8 @@ class AutoLink(Link):
     def _hang_up(self) -> None:
         if self._link is not None:
             self._link.port_closed()
+        elif self._asking is not None:
+            self._asking.abort()
 
     async def ready(self) -> None:
         await self._found.wait()
@@ -82,8 +87,11 @@ class AutoLink(Link):
             await self._link.drain()
 
     async def run(self, *, adopting: bool) -> None:
+        if adopting:
+            self._port.used()
         while self._link is None:
-            await self._port.wait()
+            await self._port.fresh()
+            self._port.used()
             try:
                 await self._ask()
             except OSError:
@@ -102,6 +110,7 @@ class AutoLink(Link):
         """Raises OSError where the connection ended before anything was known."""
         sock = await sockets.connect(self._path)
         _, mux = await asyncio.get_running_loop().create_connection(Mux, sock=sock)
+        self._asking = mux
         greeting = asyncio.create_task(mux.greet())
         either: set[asyncio.Future[Any]] = {greeting, mux.lost}
         try:
@@ -109,6 +118,7 @@ class AutoLink(Link):
                 either, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
+            self._asking = None
             greeting.cancel()
             await asyncio.gather(greeting, return_exceptions=True)
             if not mux.answered.is_set():

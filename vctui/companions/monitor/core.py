@@ -90,6 +90,7 @@ class Monitor:
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
         self._console.listener = self._agent_log.console_says
+        self._port_is_open: bool | None = None
         self._agent = link.make(config.agent_protocol, config.proxy, run_dir, self.warn)
         self._processes = Processes(
             stand_in=self._agent.stand_in,
@@ -107,6 +108,7 @@ class Monitor:
             console_output=self._console.output,
             prepared=self._prepared,
             machine_ended=self._machine_ended,
+            channel=self._channel,
             quit=self.leave,
         )
 
@@ -232,7 +234,25 @@ class Monitor:
     async def _process_ended(self, which: StartShim, how: Exit) -> None:
         await self._in_store(lambda ledger: ledger.process_ended(which, how))
 
+    def _channel(self) -> str:
+        port = self._config.agent_chardev
+        if self._port_is_open is None:
+            return (
+                f"its guest has not opened the port {port}; look at its console, and see that "
+                "agent_type fits what is in the guest"
+            )
+        if not self._port_is_open:
+            return f"its guest has closed the port {port} again; look at its console"
+        spoken = self._config.agent_protocol
+        words = "grpc or ttrpc" if spoken is AgentProtocol.AUTO else spoken
+        return (
+            f"its guest has opened the port {port}, but nobody speaks {words} there; look at its "
+            "console, and see that agent_config.protocol fits the agent"
+        )
+
     def _port_changed(self, is_open: bool) -> None:
+        if is_open or self._port_is_open:
+            self._port_is_open = is_open
         if is_open:
             self._agent.port_opened()
         else:

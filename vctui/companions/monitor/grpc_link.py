@@ -78,14 +78,24 @@ class GrpcLink(Link):
 
         await self._listener.open()
         self._session = Session.over_unix(self._serve_at)
+        if adopting:
+            self._port.used()
         resets = 0
         try:
             while True:
-                await self._port.wait()
+                if self._mux is None or self._mux.lost.done():
+                    await self._port.fresh()
+                self._port.used()
                 try:
                     why = await self._converse(self._session)
                 except OSError:
                     why = ""
+                if self._mux is not None and self._mux.refused:
+                    self._why = (
+                        "it speaks ttrpc, not grpc; give agent_config.protocol as ttrpc, or leave "
+                        "it out"
+                    )
+                    return
                 if why:
                     resets += 1
                     again = resets <= _RESETS

@@ -42,6 +42,8 @@ class KataProxyLink(GrpcLink):
     ) -> None:
         super().__init__(path, serve_at, warn)
         self._config = config
+        self._is_unwanted = False
+        """The program is to end, as its session is over."""
         self._program = ProxyProgram(
             "kata-proxy", self.argv(), socket=serve_at, log=log, needs_syslog=True
         )
@@ -56,6 +58,7 @@ class KataProxyLink(GrpcLink):
 
     def _hang_up(self) -> None:
         """The program does not notice that its session is over."""
+        self._is_unwanted = True
         self._program.send(signal.SIGTERM)
 
     async def run(self, *, adopting: bool) -> None:
@@ -64,13 +67,17 @@ class KataProxyLink(GrpcLink):
         from vctui.drivers.grpc_client import Session
 
         self._session = Session.over_unix(self._serve_at)
+        if adopting and not self._program.find():
+            self._port.used()
         starts = 0
         try:
             while True:
-                await self._port.wait()
+                await self._port.fresh()
+                self._port.used()
                 starts += 1
+                self._is_unwanted = False
                 why = await self._stand_by()
-                if not self._port.is_set():
+                if self._is_unwanted:
                     starts = 0
                     continue
                 again = starts < _STARTS

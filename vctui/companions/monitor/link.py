@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vctui.companions.monitor.port import Port
 from vctui.companions.monitor.shim import Shim
 from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
@@ -31,7 +32,7 @@ class Link(ABC):
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._port = asyncio.Event()
+        self._port = Port()
         self._ready = asyncio.Event()
         self._why = ""
 
@@ -53,8 +54,9 @@ class Link(ABC):
 
     def port_closed(self) -> None:
         """The agent has closed its end: whatever it was asked will not be answered."""
-        if self._port.is_set():
-            self._port.clear()
+        was_open = self._port.is_set()
+        self._port.clear()
+        if was_open:
             self._hang_up()
 
     @abstractmethod

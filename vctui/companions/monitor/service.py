@@ -36,8 +36,13 @@ class MonitorService:
         console_output: Fanout,
         prepared: asyncio.Future[None],
         machine_ended: asyncio.Future[str],
+        channel: Callable[[], str],
         quit: Callable[[], None],  # noqa: A002 - the call's name
     ) -> None:
+        """
+        Args:
+            channel: what is seen of the guest's end of the agent's channel, in words.
+        """
         self.clients: set[Client] = set()
         self._pod_id = pod_id
         self._agent = agent
@@ -46,6 +51,7 @@ class MonitorService:
         self._console_output = console_output
         self._prepared = prepared
         self._machine_ended = machine_ended
+        self._channel = channel
         self._quit = quit
 
     async def call(self, method: str, payload: bytes) -> bytes:
@@ -106,9 +112,7 @@ class MonitorService:
             raise CallFailed(ttrpc.UNAVAILABLE, self._machine_ended.result())
         if self._agent.given_up:
             raise CallFailed(ttrpc.FAILED_PRECONDITION, self._agent.given_up)
-        raise CallFailed(
-            ttrpc.DEADLINE_EXCEEDED, f"the agent did not answer within {wanted.timeout:g} s"
-        )
+        raise CallFailed(ttrpc.DEADLINE_EXCEEDED, self._channel())
 
     async def _start_shim(self, wanted: monitor.StartShim) -> bytes:
         await asyncio.shield(self._prepared)

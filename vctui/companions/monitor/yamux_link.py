@@ -33,6 +33,7 @@ class Mux(asyncio.Protocol):
         self._awaited = yamux.pong(self._nonce)
         self._skipped = b""
         self._aligned = False
+        self._gone_away = False
         self.refused = False
         """The agent's end says that it speaks ttrpc."""
         self.answered = asyncio.Event()
@@ -69,7 +70,12 @@ class Mux(asyncio.Protocol):
         """A stream of its own. Raises YamuxError."""
         if not self.answered.is_set():
             raise yamux.YamuxError("the agent's end is not there")
-        stream = self._session.open()
+        try:
+            stream = self._session.open()
+        except yamux.YamuxError:
+            if self._gone_away:  # a session that takes nobody any more makes room for the next
+                self.abort()
+            raise
         self._clients[stream] = client
         self.carry()
         return stream
@@ -106,7 +112,7 @@ class Mux(asyncio.Protocol):
             if at < 0:
                 if ttrpc.NOT_YAMUX in seen:
                     self.refused = True
-                    self.abort("the agent speaks ttrpc")
+                    self.abort("it speaks ttrpc")
                 self._skipped = seen[-len(self._awaited) + 1 :]
                 return
             self._aligned, self._skipped = True, b""
@@ -138,6 +144,9 @@ class Mux(asyncio.Protocol):
         self.abort()
 
     def _take(self, event: yamux.Event) -> None:
+        if isinstance(event, yamux.GoneAway):
+            self._gone_away = True
+            return
         client = self._clients.get(event.stream)
         if isinstance(event, yamux.Data):
             if client is None:  # it has left; what still comes for it must not stop the rest
@@ -148,7 +157,10 @@ class Mux(asyncio.Protocol):
             return
         elif isinstance(event, yamux.Writable):
             client.room_again()
-        elif isinstance(event, (yamux.Ended, yamux.Reset)):
+        elif isinstance(event, yamux.Ended):
+            client.hang_up()
+        elif isinstance(event, yamux.Reset):  # there is nothing left that its leaving would end
+            del self._clients[event.stream]
             client.hang_up()
 
 

@@ -155,8 +155,11 @@ class Agent(ABC):
         """Raises AgentUnsupported where the agent has no such call."""
 
     @abstractmethod
-    async def online(self, *, vcpus: int) -> None:
+    async def online(self, *, vcpus: int, plugged: int) -> None:
         """Have the guest use processors, until `vcpus` are there, and memory that was plugged in.
+
+        Args:
+            plugged: how many of the processors it does not know of yet.
 
         Raises:
             AgentError: there are not so many after a while.

@@ -55,7 +55,7 @@ class NoopAgent(Agent):
     async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
         return b"[]" if options.format is ProcessListFormat.JSON else b"PID CMD\n"
 
-    async def online(self, *, vcpus: int) -> None:
+    async def online(self, *, vcpus: int, plugged: int) -> None:
         """Nobody is there to do it."""
 
     async def set_clock(self) -> None:

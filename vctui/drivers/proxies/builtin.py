@@ -91,8 +91,8 @@ class BuiltinProxy(Proxy):
                     ) from error
                 if error.code == ttrpc.DEADLINE_EXCEEDED:
                     raise AgentUnreachable(
-                        f"the agent in pod {run_dir.name!r} did not answer within {timeout:g} s; "
-                        "look at its console, or raise timeouts.start",
+                        f"the agent in pod {run_dir.name!r} did not answer within {timeout:g} s: "
+                        f"{error.message}, or raise timeouts.start",
                         code=error.code,
                     ) from error
                 raise monitor_client.refused(run_dir, error) from error

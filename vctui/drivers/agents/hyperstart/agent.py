@@ -165,7 +165,7 @@ class HyperstartAgent(Agent):
         }
         return await self._ask("pscontainer", wanted)
 
-    async def online(self, *, vcpus: int) -> None:
+    async def online(self, *, vcpus: int, plugged: int) -> None:
         """hyperstart answers at once, and Clear Containers' agent does it by itself."""
         if self._version is not None:
             await self._ask("onlinecpumem")

@@ -117,22 +117,35 @@ class KataAgent(Agent):
             self.set_clock(),
         )
         if network is not None:
-            await self.update_network(network)
+            await self._tell_interfaces(network)
+            if network.routes:
+                await self._tell_routes(network)
+            await self._tell_neighbors(network)
         dns = resolver.lines(network.dns) if network is not None else []
         await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname, dns))
 
     async def update_network(self, network: PodNetwork) -> None:
+        await self._tell_interfaces(network)
+        await self._tell_routes(network)
+        await self._tell_neighbors(network)
+
+    async def _tell_interfaces(self, network: PodNetwork) -> None:
         for endpoint in network.endpoints:
             await self._call(
                 "UpdateInterface",
                 agent_pb2.UpdateInterfaceRequest(interface=interfaces.interface(endpoint)),
                 types_pb2.Interface,
             )
+
+    async def _tell_routes(self, network: PodNetwork) -> None:
+        """All of them: one that is not named is removed."""
         await self._call(
             "UpdateRoutes",
             agent_pb2.UpdateRoutesRequest(routes=interfaces.routes(network)),
             agent_pb2.Routes,
         )
+
+    async def _tell_neighbors(self, network: PodNetwork) -> None:
         if network.neighbors:
             request = agent_pb2.AddARPNeighborsRequest(neighbors=interfaces.neighbors(network))
             with suppress(AgentUnsupported):  # before Kata 1.12: they are asked for instead
@@ -154,6 +167,7 @@ class KataAgent(Agent):
             request = requests.create_container(spec)
             if self._is_first_generation:
                 first_generation.suit(request.OCI.process, cmd)
+                first_generation.suit_mounts(request.OCI, spec.config)
                 await self._do("CreateContainer", first_generation.CreateContainer(request))
             else:
                 await self._do("CreateContainer", request)
@@ -167,6 +181,8 @@ class KataAgent(Agent):
                 "StartContainer", agent_pb2.StartContainerRequest(container_id=container_id)
             )
         except AgentError as error:
+            if self._is_first_generation and answers.is_about_cgroups(error):
+                raise first_generation.no_cgroups(container_id, error) from error
             if cmd is None:
                 raise
             raise answers.command_failed(cmd.args[0], container_id, error) from error
@@ -224,19 +240,30 @@ class KataAgent(Agent):
                 raise
 
     async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
-        answer = await self._call(
-            "ListProcesses",
-            guest_pb2.ListProcessesRequest(
-                container_id=container_id, format=options.format.value, args=options.args
-            ),
-            guest_pb2.ListProcessesResponse,
-            service=AGENT if self._is_first_generation else GUEST,
-        )
+        try:
+            answer = await self._call(
+                "ListProcesses",
+                guest_pb2.ListProcessesRequest(
+                    container_id=container_id, format=options.format.value, args=options.args
+                ),
+                guest_pb2.ListProcessesResponse,
+                service=AGENT if self._is_first_generation else GUEST,
+            )
+        except AgentError as error:
+            if not answers.lacks_program(error):
+                raise
+            raise AgentUnsupported(
+                f"the guest has no ps to list the processes of container {container_id!r} with; "
+                "run ps in the container",
+                code=error.code,
+            ) from error
         return answer.process_list
 
-    async def online(self, *, vcpus: int) -> None:
+    async def online(self, *, vcpus: int, plugged: int) -> None:
+        """1.x counts the new processors only, and looks ten seconds for one that is not there."""
+        count = plugged if self._is_first_generation else vcpus
         await self._do(
-            "OnlineCPUMem", agent_pb2.OnlineCPUMemRequest(wait=True, nb_cpus=vcpus, cpu_only=False)
+            "OnlineCPUMem", agent_pb2.OnlineCPUMemRequest(wait=True, nb_cpus=count, cpu_only=False)
         )
 
     async def set_clock(self) -> None:

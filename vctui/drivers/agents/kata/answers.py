@@ -103,9 +103,19 @@ def timeline(answer: guest_pb2.GetTimelineResponse, *, asked: float) -> tuple[St
     )
 
 
+def lacks_program(error: AgentError) -> bool:
+    """The guest has not the program that the agent would run for the call."""
+    return "executable file not found" in str(error)
+
+
+def is_about_cgroups(error: AgentError) -> bool:
+    return "cgroup" in str(error).lower()
+
+
 def is_gone(error: AgentError) -> bool:
     """A process or container that was signalled is not there (any more)."""
     gone = {ttrpc.NOT_FOUND, ttrpc.INVALID_ARGUMENT, ttrpc.FAILED_PRECONDITION}
     return error.code in gone or (
-        re.search(r"ESRCH|no such process", str(error), re.IGNORECASE) is not None
+        re.search(r"ESRCH|no such process|process already finished", str(error), re.IGNORECASE)
+        is not None
     )

@@ -1,12 +1,12 @@
-"""What Kata 1.x reads otherwise than its successors (kata-agent gRPC sheet, §3, §5). Pure."""
+"""What Kata 1.x reads otherwise than its successors (kata-agent gRPC sheet, §3, §5, §6). Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from vctui.drivers.agents.kata import requests
-from vctui.errors import AgentUnsupported
-from vctui.model.container import Cmd
+from vctui.errors import AgentError, AgentUnsupported
+from vctui.model.container import Cmd, ContainerConfig
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
@@ -16,12 +16,43 @@ _LINUX: Final = 8
 _SECCOMP: Final = 8
 """Numbers of CreateContainerRequest.OCI, Spec.Linux and Linux.Seccomp in every release."""
 _BYTES: Final = 2
+_QUEUES: Final = "/dev/mqueue"
 
 
 def suit(process: oci.Process, cmd: Cmd) -> None:
-    """Where there is a `Username`, 1.x reads no other field of the user: it may name the group."""
+    """Where there is a `Username`, 1.x reads no other field of the user: it may name the group.
+
+    Raises:
+        AgentUnsupported: supplementary groups are given by name, which nobody would look up.
+    """
+    named = [group for group in cmd.supplementary_groups if not group.isdecimal()]
+    if named:
+        raise AgentUnsupported(
+            f"the agent of Kata 1.x takes supplementary groups by number only, not {named[0]!r}; "
+            "give the number",
+            code=ttrpc.UNIMPLEMENTED,
+        )
     name, group = requests.identity(cmd)
     process.user.Username = f"{name or 0}:{group}" if group else name
+
+
+def suit_mounts(spec: oci.Spec, config: ContainerConfig) -> None:
+    """Without what the kernel of such a guest need not have (sheet §9.2, kernel config)."""
+    if not any(mount.destination == _QUEUES for mount in config.mounts):
+        kept = [mount for mount in spec.Mounts if mount.destination != _QUEUES]
+        del spec.Mounts[:]
+        spec.Mounts.extend(kept)
+
+
+def no_cgroups(container_id: str, error: AgentError) -> AgentError:
+    """The guest has control groups of version 2 where the agent looks for those of version 1."""
+    return AgentError(
+        f"{error}; where the guest has control groups of version 2, start it with "
+        "systemd.unified_cgroup_hierarchy=0 or, an agent of 1.11 or later, with "
+        f"agent.unified_cgroup_hierarchy=true among its kernel_params, for {container_id!r} to "
+        "start",
+        code=error.code,
+    )
 
 
 class CreateContainer:
