@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
 
-from vctui.linux import netns
+from vctui.linux import netns, taps
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +56,11 @@ class Lan:
         self.inside(_make_pair, port, namespace, interface, mtu)
         netns.inside(namespace, _configure, interface, addresses, gateways, mtu, mac)
         netns.inside(namespace, _add_routes, routes)
+
+    def tap(self, name: str) -> None:
+        """A tap that is a port of the bridge, for a switch in user space."""
+        self.inside(taps.create, name, multi_queue=False)
+        self.inside(_join, name)
 
     def unplug(self, namespace: Path, interface: str) -> None:
         netns.inside(namespace, _delete, interface)
@@ -120,6 +125,12 @@ def _make_bridge(addresses: tuple[str, ...]) -> None:
     with IPRoute() as ip:
         ip.link("add", ifname=BRIDGE, kind="bridge", br_forward_delay=0)
         _address(ip, BRIDGE, addresses)
+
+
+def _join(port: str) -> None:
+    with IPRoute() as ip:
+        (index,) = ip.link_lookup(ifname=port)
+        ip.link("set", index=index, master=ip.link_lookup(ifname=BRIDGE)[0], state="up")
 
 
 def _make_pair(port: str, namespace: Path, interface: str, mtu: int) -> None:

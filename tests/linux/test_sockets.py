@@ -56,3 +56,12 @@ async def test_nobody_there(path):
 async def test_a_folder_that_is_missing_is_an_error(path):
     with pytest.raises(FileNotFoundError):
         sockets.listen(path.parent / "nowhere" / "x.sock")
+
+
+def test_whether_a_socket_is_served_is_found_out_unheard(path):
+    assert not sockets.is_served(path)
+    with sockets.listen(path) as server:
+        assert sockets.is_served(path)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not sockets.is_served(path)

@@ -91,7 +91,8 @@ async def connect(ctx: Context, pod_id: str, *, processors: int) -> PodNetwork:
 
 
 async def verify(ctx: Context, pod_id: str) -> None:
-    """Ask the network's driver whether all is as it left it (CNI: CHECK).
+    """Ask the network's driver whether all is as it left it (CNI: CHECK), and the wiring whether
+    what it relies on is there.
 
     Raises:
         NotFound, NetworkError: it is not.
@@ -103,6 +104,8 @@ async def verify(ctx: Context, pod_id: str) -> None:
             await driver.check(
                 pod_id, namespace, record.network.attachments, record.network.endpoints
             )
+            for endpoint in record.network.endpoints:
+                registry.wiring(endpoint).check(endpoint)
 
 
 async def close(ctx: Context, pod_id: str) -> None:

@@ -7,6 +7,7 @@ The kernel takes 107 bytes of path. A longer one is reached through its opened f
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from contextlib import contextmanager
@@ -70,6 +71,27 @@ async def connect(path: Path) -> socket.socket:
         client.close()
         raise
     return client
+
+
+def is_served(path: Path) -> bool:
+    """Whether a program has the stream socket at `path` open, which does not hear of the question.
+
+    A datagram socket cannot be connected with it: the kernel says that the type is wrong where
+    there is somebody, and otherwise that nobody is there.
+
+    Raises:
+        OSError: we may not connect.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking, address(path) as name:
+        try:
+            asking.connect(name)
+        except OSError as error:
+            if error.errno == errno.EPROTOTYPE:
+                return True
+            if error.errno in {errno.ECONNREFUSED, errno.ENOENT}:
+                return False
+            raise
+    return False
 
 
 async def open_connection(

@@ -9,7 +9,7 @@ from vctui.model.container import ContainerStatus
 from vctui.model.device import DeviceInfo
 from vctui.model.hostnetwork import HostPlugin, NetworkDetails
 from vctui.model.kinds import HypervisorType
-from vctui.model.network import PodNetwork, Route
+from vctui.model.network import Endpoint, PodNetwork, Route
 from vctui.model.pod import PodStatus
 from vctui.present import condition
 from vctui.present.humanize import age, moment, plain
@@ -99,10 +99,10 @@ def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:
             Field("addresses", ", ".join(one.interface.addresses)),
             Field("hardware address", one.interface.mac),
             Field("MTU", str(one.interface.mtu)),
-            Field("connected by", f"{one.type.value}, {one.model.value}"),
-            Field("host's device", one.tap),
+            Field("connected by", _wiring(one)),
+            Field("host's device", one.tap or one.socket or (card.bdf if card else "")),
         )
-        for one in it.endpoints
+        for one, card in ((one, one.physical) for one in it.endpoints)
     )
     dns = it.dns
     names = " ".join((*dns.nameservers, *(f"search {name}" for name in dns.search)))
@@ -113,6 +113,11 @@ def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:
         Field("name servers", plain(names)),
     )
     return (*interfaces, rest)
+
+
+def _wiring(one: Endpoint) -> str:
+    """How the interface is connected; by its kind alone where that leaves no choice."""
+    return f"{one.type.value}, {one.model.value}" if one.tap else one.type.value
 
 
 def _route(one: Route) -> str:

@@ -33,6 +33,13 @@ class Wiring(ABC):
             OSError: it refuses.
         """
 
+    def check(self, endpoint: Endpoint) -> None:  # noqa: B027 - for most there is nothing
+        """Look whether what `connect` relied on is still there.
+
+        Raises:
+            NetworkError: it is not, with the remedy.
+        """
+
     @abstractmethod
     def disconnect(self, endpoint: Endpoint) -> None:
         """Take away what `connect` makes, whatever it had come to, and leave the interface as it

@@ -3,6 +3,9 @@
 The socket is found by the interface's address, `/tmp/vhostuser_<IP>/vhu.sock` (sheet §6.3). Anybody
 can make a folder in /tmp, so it counts only where root or we ourselves made it and others cannot
 write to it.
+
+The machine connects as a client. When the program goes away, the guest's card has no carrier until
+one serves the socket again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from vctui.drivers.endpoints.base import Wiring
+from vctui.errors import NetworkError
+from vctui.linux import sockets
 from vctui.model.network import Endpoint
 
 
@@ -37,7 +42,16 @@ class VhostUser(Wiring):
         return endpoint
 
     def connect(self, endpoint: Endpoint) -> None:
-        """The machine itself connects to the socket."""
+        """The machine itself connects to the socket; it would wait for somebody to serve it."""
+        self.check(endpoint)
+
+    def check(self, endpoint: Endpoint) -> None:
+        if not sockets.is_served(Path(endpoint.socket)):
+            raise NetworkError(
+                f"interface {endpoint.interface.name!r} is to be served by vhost-user on "
+                f"{endpoint.socket}, but no program listens there; start the one that did, or "
+                "remove the socket"
+            )
 
     def disconnect(self, endpoint: Endpoint) -> None:
         """Nothing was made."""

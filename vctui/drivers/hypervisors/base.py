@@ -239,7 +239,8 @@ class Hypervisor(ABC):
     async def plug_network(
         self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
     ) -> Place:
-        """Give the running machine a network card on the endpoint's tap, which is in `netns`.
+        """Give the running machine a network card for the endpoint: on its tap, which is in
+        `netns`, on the socket that serves it, or the host's own.
 
         Raises:
             HypervisorError, HostProblem: it cannot be; nothing of it is left.

@@ -16,6 +16,7 @@ from vctui.drivers.hypervisors.base import MachinePlan, Size
 from vctui.drivers.hypervisors.qemu import nics
 from vctui.model.hypervisor import Param
 from vctui.model.kinds import BlockDeviceDriver, MachineType
+from vctui.model.network import Endpoint
 from vctui.wire.disk import Root
 
 CONTROL: Final = "ctl"
@@ -132,7 +133,7 @@ def build(
         *_channels(plan, virtio, listening),
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
-        *_nics(plan, virtio, queues or {}),
+        *_nics(plan, virtio, queues or {}, emulated=accelerator == "tcg"),
         *_boot(plan, root, tsc_khz, grows=most.memory > plan.memory),
         *(("-incoming", "defer") if plan.restores else ()),
         *_additional(plan.config.hypervisor_params),
@@ -301,22 +302,23 @@ def _image(plan: MachinePlan, virtio: _Virtio, image_size: int) -> tuple[str, ..
     return ("-blockdev", file, "-blockdev", raw, *virtio.device("blk", "id=image-disk,drive=image"))
 
 
-def _nics(plan: MachinePlan, virtio: _Virtio, queues: Mapping[str, nics.Queues]) -> tuple[str, ...]:
+def _nics(
+    plan: MachinePlan, virtio: _Virtio, queues: Mapping[str, nics.Queues], *, emulated: bool
+) -> tuple[str, ...]:
     arguments: list[str] = []
+
+    def card(endpoint: Endpoint, pairs: int) -> tuple[str, ...]:
+        options = nics.card(endpoint, pairs, pci=virtio.pci, emulated=emulated)
+        return virtio.device("net", ",".join(f"{key}={options[key]}" for key in options))
+
     for endpoint in plan.endpoints:
         if endpoint.physical is not None:
             arguments += ["-device", nics.passed(endpoint, endpoint.physical)]
             continue
         if endpoint.socket and plan.restores is None:
-            arguments += nics.served(endpoint)
-            card = nics.card(endpoint, 1, pci=virtio.pci)
-            arguments += virtio.device("net", ",".join(f"{key}={card[key]}" for key in card))
-            continue
-        if (mine := queues.get(endpoint.id)) is None:
-            continue
-        card = nics.card(endpoint, len(mine.tap), pci=virtio.pci)
-        arguments += ["-netdev", nics.backend(endpoint, mine)]
-        arguments += virtio.device("net", ",".join(f"{key}={card[key]}" for key in card))
+            arguments += [*nics.served(endpoint), *card(endpoint, 1)]
+        elif (mine := queues.get(endpoint.id)) is not None:
+            arguments += ["-netdev", nics.backend(endpoint, mine), *card(endpoint, len(mine.tap))]
     return tuple(arguments)
 
 

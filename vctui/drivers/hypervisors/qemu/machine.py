@@ -177,16 +177,12 @@ class Qemu(Hypervisor):
     async def plug_network(
         self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
     ) -> Place:
-        if not endpoint.tap:
-            raise HypervisorError(
-                f"interface {endpoint.interface.name!r} is a {endpoint.type} one, which a machine "
-                "has only from its start; stop the pod and start it again"
-            )
         fast = machine.accelerator == "kvm"
         try:
             with nics.opened(netns, (endpoint,), vhost=fast) as queues:
                 async with self._session(plan_dir, machine) as session:
-                    return await netplug.plug(session, endpoint, queues[endpoint.id])
+                    mine = queues.get(endpoint.id)
+                    return await netplug.plug(session, endpoint, mine, emulated=not fast)
         except OSError as error:
             doing = f"open the tap of interface {endpoint.interface.name!r}"
             raise host_problem(error, doing) from error

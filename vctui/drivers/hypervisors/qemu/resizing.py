@@ -45,7 +45,7 @@ async def resize(
     missing = wanted.memory - (await size(session, machine)).memory
     if missing > 0:
         blocks = -(-missing // Size.BLOCK)
-        shared = await _shares_memory(session)
+        shared = await shares_memory(session)
         backend = _backend(config, blocks * Size.BLOCK, huge_pages, shared=shared)
         await _plug_memory(session, backend)
     cpus = await _cpus(session)
@@ -111,7 +111,7 @@ def _backend(
     return {**kind, **size, "prealloc": config.mem_prealloc}
 
 
-async def _shares_memory(session: Session) -> bool:
+async def shares_memory(session: Session) -> bool:
     """Whether programs of the host, which serve devices, map what the machine has so far; they are
     to map all of it (MachinePlan.shares_memory)."""
     backends = await session.execute("query-memdev")
