@@ -1,4 +1,4 @@
-"""What a guest said on its console before its agent did not answer, and what that may mean. Pure."""
+"""What a guest that does not answer has said on its console, and what that may mean. Pure."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ def _advice(text: str, memory: int) -> list[str]:
     if _NO_MEMORY.search(text):
         return [f"{memory} MiB of memory seem to be too little for this guest; give the pod more"]
     if _NO_INIT.search(text):
-        return [
-            "the kernel found no program to start: an initrd needs an executable /init, and a "
-            "machine with room for all that is in it"
-        ]
+        why = "an initrd needs an executable /init, and a machine with room for all that is in it"
+        return [f"the kernel found no program to start: {why}"]
     return []
