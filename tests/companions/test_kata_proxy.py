@@ -17,7 +17,7 @@ import pytest
 from tests.companions.conftest import Pod, running_monitor, until
 from tests.companions.test_grpc_link import Agents, channel, start
 from tests.fakes.programs import executable
-from vctui.companions.monitor import port
+from vctui.companions.monitor import port, proxy_program
 from vctui.companions.monitor.console_socket import ConsoleSocket
 from vctui.companions.monitor.fanout import Fanout
 from vctui.companions.monitor.kata_proxy import KataProxyLink
@@ -146,6 +146,7 @@ async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_eve
     ("script", "said"),
     [
         ("echo no syslog >&2; exit 1", "ended: no syslog"),
+        ("exit 1", "ended (it needs a syslog daemon, and there is no /nowhere/log)"),
         ("", "cannot be started with /nowhere/kata-proxy: No such file or directory"),
     ],
 )
@@ -153,6 +154,7 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ):
     monkeypatch.setattr(port, "SETTLE", 0.05)
+    monkeypatch.setattr(proxy_program, "_SYSLOG", Path("/nowhere/log"))
     program = tmp_path / "kata-proxy"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)

@@ -30,7 +30,8 @@ def told(console: Sequence[bytes], *, memory: int) -> list[str]:
     """
     lines = [text for line in console if (text := clean(line).strip())]
     if not lines:
-        return ["the console stayed empty"]
+        see = f"the kernel is one for such a machine and {memory} MiB of memory are enough for it"
+        return [f"the console stayed empty; see that {see}"]
     panic = next((at for at, line in enumerate(lines) if _PANIC in line), len(lines))
     before = lines[:panic] or lines  # behind it are registers and addresses
     said = " / ".join(line[:_LINE] for line in before[-_SHOWN:])
