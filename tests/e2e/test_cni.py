@@ -26,6 +26,8 @@ pytestmark = [
 
 SERVE = "mkdir /www; echo page of $(hostname) >/www/index.html; exec /bin/httpd -f -p 80 -h /www"
 
+WEB = {"host_port": 8088, "container_port": 80}
+
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Iterator[CniHost]:
@@ -34,8 +36,11 @@ def host(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Iterato
     with cnihost.made(tmp_path_factory.mktemp("cni"), guest_cache, environment) as made:
         made.do("network", "init", "--subnet", "10.61.0.0/24", "--subnet", "fd61::/64")
         made.do("network", "init", "other", "--subnet", "10.62.0.0/24")
-        for name, networks in (("one", []), ("two", ["vctui"]), ("three", ["other"])):
-            config = {"networks": networks}
+        for name, config in (
+            ("one", {"port_mappings": [WEB]}),
+            ("two", {"networks": ["vctui"]}),
+            ("three", {"networks": ["other"]}),
+        ):
             file = made.pod(name, ("main", SERVE), network_model="CNI", network_config=config)
             made.do("pod", "run", file)
         yield made
@@ -98,6 +103,18 @@ def test_pods_of_another_network_are_not_reached(host: CniHost) -> None:
     for pod, other in (("three", "one"), ("one", "three")):
         script = f"timeout 3 wget -qO- http://{address(host, other)}/ 2>&1 || echo no"
         assert sh(host, pod, script) == "Terminated\nno\n"
+
+
+def test_a_port_of_the_host_leads_to_the_pod_that_asks_for_it(host: CniHost) -> None:
+    for place in ("10.61.0.1", "[fd61::1]", "127.0.0.1"):
+        assert fetch(host, f"http://{place}:8088/") == "page of one\n"
+    assert sh(host, "two", "timeout 20 wget -qO- http://10.61.0.1:8088/") == "page of one\n"
+    assert "8088/tcp -> 80" in host.do("pod", "network", "one")
+    config = {"port_mappings": [{**WEB, "host_ip": "10.61.0.1"}, {**WEB, "host_port": 8089}]}
+    file = host.pod("thief", ("main", SERVE), network_model="CNI", network_config=config)
+    said = host.refuse("pod", "run", file)["message"]
+    assert "the host's port 8088/tcp leads to pod 'one'" in said
+    assert len(host.ask("pod", "list")) == 3
 
 
 def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHost) -> None:
@@ -175,6 +192,7 @@ def test_the_pods_end_ends_the_forwarding_and_nothing_is_left(host: CniHost) -> 
     host.do("network", "remove", "other")
     for name in ("one", "two"):
         host.do("pod", "delete", name)
+    assert "8088" not in str(host.picture()["rules"])
     host.do("network", "remove", "vctui")
     left = host.picture()
     assert [link[0] for link in left["links"]] == ["lo"]

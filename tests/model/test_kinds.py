@@ -20,7 +20,7 @@ from vctui.model.kinds import (
 
 KINDS = (
     *(AgentType, HypervisorType, NetworkModel, ProxyType, ShimType, SocketType),
-    *(kinds.NetInterworkingModel, kinds.EndpointType),
+    *(kinds.NetInterworkingModel, kinds.EndpointType, kinds.PortProtocol),
     *(kinds.MachineType, kinds.Accelerator, kinds.ProcessListFormat),
 )
 

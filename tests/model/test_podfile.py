@@ -285,6 +285,9 @@ def test_hooks_and_volumes_of_another_shape_are_refused(text: str, says: str) ->
     assert says in str(raised.value)
 
 
+ONE_PORT = "{ host_port = 1, container_port = 1 }"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -295,7 +298,33 @@ def test_hooks_and_volumes_of_another_shape_are_refused(text: str, says: str) ->
         ),
         (
             'network_model = "CNM"\nnetwork_config = { num_interfaces = -1 }',
-            "num_interfaces is -1 but cannot be negative",
+            "num_interfaces is -1 but can be 0, for all, to 8",
+        ),
+        (
+            'network_model = "CNM"\nnetwork_config = { mac = "02:00:00:00:00:01" }',
+            "network_config.mac is for plugins of CNI, but network_model is CNM",
+        ),
+        *(
+            (f'network_model = "CNI"\nnetwork_config = {{ {keys} }}', words)
+            for keys, words in (
+                ("port_mappings = [{ host_port = 80 }]", "container_port is missing"),
+                (
+                    "port_mappings = [{ host_port = 0, container_port = 80 }]",
+                    "port_mappings[0].host_port is 0 but can be 1 to 65535",
+                ),
+                (
+                    'port_mappings = [{ host_port = 1, container_port = 1, host_ip = "here" }]',
+                    "port_mappings[0].host_ip 'here' is no address of the host",
+                ),
+                (
+                    f"port_mappings = [{ONE_PORT}, {ONE_PORT[:-2]}, host_ip = '::1' }}]",
+                    "port_mappings[1] takes the host's port 1/tcp, as port_mappings[0] does",
+                ),
+                ('ips = ["10.0.0.300"]', "ips has '10.0.0.300', which is no address"),
+                ('mac = "01:00:00:00:00:01"', "no hardware address of one interface"),
+                ("bandwidth = { egress_burst = 8 }", "no effect without egress_rate"),
+                ("bandwidth = { ingress_rate = -1 }", "cannot be negative"),
+            )
         ),
         (
             'network_model = "CNI"\nnetwork_config = { networks = [""] }',

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from vctui.errors import FileProblem, InvalidConfig
 from vctui.model import capabilities
 from vctui.model.checks import check_pod
+from vctui.model.kinds import NetworkModel
 from vctui.model.pod import PodConfig
 from vctui.wire import kubernetes, yamltext
 
@@ -128,7 +129,6 @@ UNSUPPORTED = {
     "spec.nodeName": "node",
     "spec.initContainers": [{"name": "first"}],
     "spec.hostNetwork": True,
-    f"{MAIN}.ports": [{"containerPort": 80}],
     f"{MAIN}.livenessProbe": {"exec": {"command": ["true"]}},
     f"{MAIN}.imagePullPolicy": "Always",
     f"{MAIN}.env.0": {"name": "POD", "valueFrom": {"fieldRef": {}}},
@@ -155,6 +155,17 @@ def test_what_has_no_effect_is_named_with_its_path(path: str) -> None:
         shown = shown.replace(f".{place}", f"[{place}]")
     assert len(warnings) == 1
     assert warnings[0].startswith(shown)
+
+
+def test_ports_of_the_host_need_a_network_and_others_nothing() -> None:
+    listening = {"name": "web", "containerPort": 80}
+    pod, warnings = translate(changed(f"{MAIN}.ports", [listening]))
+    assert (pod.network_model, warnings) == (NetworkModel.NOOP, [])
+    given = [{**listening, "hostPort": 8080}, {**listening, "hostPort": 53, "protocol": "UDP"}]
+    pod, warnings = translate(changed(f"{MAIN}.ports", [listening, *given]))
+    assert (pod.network_model, warnings) == (NetworkModel.CNI, [])
+    ports = [str(one) for one in pod.network_config.port_mappings]
+    assert ports == ["8080/tcp -> 80", "53/udp -> 80"]
 
 
 def test_a_volume_of_another_kind_is_not_mounted_and_named() -> None:
@@ -226,6 +237,7 @@ WRONG = {
     "metadata.name": ("", "metadata.name is missing"),
     "metadata.labels": ({"a": 5}, "metadata.labels.a must be a string"),
     "spec.containers": ([], "spec.containers is empty"),
+    f"{MAIN}.ports": ([{"hostPort": 80}], "spec.containers[0].ports[0].containerPort is missing"),
     f"{MAIN}.image": ("", "spec.containers[0].image is missing"),
     f"{MAIN}.args": ([5], "spec.containers[0].args[0] must be a string"),
     f"{MAIN}.volumeMounts.0.name": ("lost", "there is no such volume"),

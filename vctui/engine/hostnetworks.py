@@ -28,10 +28,11 @@ from vctui.wire.cni.network import is_interface, is_name, parse_network
 DEFAULT_NAME: Final = "vctui"
 _BRIDGE: Final = "vctui0"
 _FILTERS: Final[tuple[dict[str, Any], ...]] = (
+    {"type": "portmap", "capabilities": {"portMappings": True}},
     {"type": "firewall", "backend": "iptables", "ingressPolicy": "same-bridge"},
 )
-"""Lets pods' packets pass on hosts whose firewall forwards none by itself, and keeps those of
-other networks out."""
+"""`portmap` leads ports of the host to pods; `firewall` lets pods' packets pass on hosts whose
+firewall forwards none by itself, and keeps those of other networks out."""
 
 
 def networks(ctx: Context) -> tuple[tuple[HostNetwork, ...], tuple[str, ...]]:

@@ -17,7 +17,7 @@ from vctui.engine.context import Context, event
 from vctui.errors import InvalidConfig, NotFound, VctuiError, WrongState
 from vctui.model.events import EventKind
 from vctui.model.kinds import NetworkModel
-from vctui.model.network import Attachment
+from vctui.model.network import Attachment, NetworkConfig
 from vctui.model.pod import PodRecord
 from vctui.model.state import State, check_state
 
@@ -37,9 +37,7 @@ async def connect(ctx: Context, pod_id: str, name: str = "") -> None:
         record = ctx.store.pod(pod_id)
         before = endpoints.network_of(record)
         driver = registry.network(record.config.network_model, ctx.settings)
-        config = msgspec.structs.replace(
-            record.config.network_config, networks=(name,) if name else ()
-        )
+        config = NetworkConfig(networks=(name,) if name else ())
         if name and record.config.network_model is not NetworkModel.CNI:
             raise InvalidConfig(
                 f"pod {pod_id!r} has network_model {record.config.network_model}, where networks "

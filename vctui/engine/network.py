@@ -64,6 +64,7 @@ async def open_namespace(ctx: Context, record: PodRecord) -> Path | None:
     )
     endpoints.save(ctx, record.id, planned)
     _check_alone(ctx, record.id, path)
+    _check_ports(ctx, record.id, planned)
     if not given:
         try:
             netns.create(path)
@@ -175,6 +176,23 @@ def _check_alone(ctx: Context, pod_id: str, path: Path) -> None:
                 f"the network namespace {path} is used by pod {other.id!r}; stop that first, or "
                 f"give pod {pod_id!r} another in network_config.net_ns_path"
             )
+
+
+def _check_ports(ctx: Context, pod_id: str, planned: PodNetwork) -> None:
+    """A port of the host leads to one pod: the packet filter has no word for a second one, which
+    would hear nothing."""
+    mine = [port for one in planned.attachments for port in one.ports]
+    for other in ctx.store.pods() if mine else ():
+        if other.id == pod_id or other.network is None:
+            continue
+        for theirs in (port for one in other.network.attachments for port in one.ports):
+            if any(port.clashes(theirs) for port in mine):
+                endpoints.save(ctx, pod_id, None)
+                raise NetworkError(
+                    f"the host's port {theirs.host_port}/{theirs.protocol} leads to pod "
+                    f"{other.id!r}; stop that first, or give pod {pod_id!r} another in "
+                    "network_config.port_mappings"
+                )
 
 
 def _same(one: Path, other: Path) -> bool:

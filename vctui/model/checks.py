@@ -13,16 +13,15 @@ from typing import Final, TypeVar
 import msgspec
 
 from vctui.errors import InvalidConfig
-from vctui.model import assets, ids, pairing, signals
+from vctui.model import assets, ids, networkkeys, pairing, signals
 from vctui.model.container import Cmd, ContainerConfig, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.documents import convert
 from vctui.model.hook import Hook
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.image import image_name
-from vctui.model.kinds import DeviceType, MachineType, NetInterworkingModel, NetworkModel
+from vctui.model.kinds import DeviceType, MachineType
 from vctui.model.linux import check_linux, check_resources, check_rlimits
-from vctui.model.network import NetworkConfig
 from vctui.model.pod import PodConfig
 from vctui.model.volume import MAX_VOLUMES, RESERVED_TAG, Volume
 
@@ -34,8 +33,6 @@ MAX_MEMORY: Final = 16 * 1024 * 1024
 """MiB. More is a slip of the unit."""
 MAX_BRIDGES: Final = 5
 """Each has room for 30 devices; the root bus has 32 slots, and other devices need theirs."""
-MAX_INTERFACES: Final = 8
-"""Network cards that a machine has room for besides its other devices."""
 MAX_MAJOR: Final = 2**12 - 1
 MAX_MINOR: Final = 2**20 - 1
 MAX_ID: Final = 2**32 - 2
@@ -75,7 +72,7 @@ def check_pod(config: PodConfig) -> PodConfig:
     for phase in config.hooks.__struct_fields__:
         for index, hook in enumerate(getattr(config.hooks, phase)):
             _check_hook(hook, f"hooks.{phase}[{index}].")
-    _check_network(config)
+    networkkeys.check(config.network_model, config.network_config)
     _check_volumes(config.volumes)
     seen: dict[str, int] = {}
     for index, container in enumerate(config.containers):
@@ -186,29 +183,6 @@ def check_cmd(cmd: Cmd, *, where: str = "", may_be_empty: bool = False) -> Cmd:
     if not -1000 <= cmd.oom_score_adj <= 1000:
         raise InvalidConfig(f"{where}oom_score_adj is {cmd.oom_score_adj} but can be -1000 to 1000")
     return cmd
-
-
-def _check_network(config: PodConfig) -> None:
-    wanted, where = config.network_config, "network_config."
-    if config.network_model is NetworkModel.NOOP:
-        if wanted != NetworkConfig():
-            raise InvalidConfig(
-                "network_config has no effect while network_model is noop; set that to CNI or CNM, "
-                "or leave network_config out"
-            )
-        return
-    if wanted.net_ns_path and not wanted.net_ns_path.startswith("/"):
-        raise InvalidConfig(
-            f"{where}net_ns_path {wanted.net_ns_path!r} is not absolute; begin it with '/'"
-        )
-    _in_range(f"{where}num_interfaces", wanted.num_interfaces, MAX_INTERFACES)
-    if wanted.interworking_model is NetInterworkingModel.INVALID:
-        words = ", ".join(one for one in NetInterworkingModel if one != "invalid")
-        raise InvalidConfig(f"{where}interworking_model is invalid; use one of {words}")
-    if len(wanted.networks) > MAX_INTERFACES or "" in wanted.networks:
-        raise InvalidConfig(
-            f"{where}networks must be at most {MAX_INTERFACES} names that are not empty; correct it"
-        )
 
 
 def _check_hypervisor(config: HypervisorConfig) -> None:

@@ -111,6 +111,14 @@ class EndpointType(StrEnum):
     VHOST_USER = "vhost-user"
 
 
+class PortProtocol(StrEnum):
+    """What a port belongs to."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+
 class MachineType(StrEnum):
     """API: HypervisorConfig.HypervisorMachineType."""
 

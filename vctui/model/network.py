@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from vctui.model.kinds import EndpointType, NetInterworkingModel
+from vctui.model.kinds import EndpointType, NetInterworkingModel, PortProtocol
+
+_ANY: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
+
+
+class PortMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A port of the host that leads to a port of the pod, for as long as the pod runs."""
+
+    host_port: int
+    container_port: int
+    protocol: PortProtocol = PortProtocol.TCP
+    host_ip: str = ""
+    """The host's address that it is a port of; "" for all of them."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host_ip}]:" if ":" in self.host_ip else self.host_ip and f"{self.host_ip}:"
+        return f"{host}{self.host_port}/{self.protocol} -> {self.container_port}"
+
+    def clashes(self, other: PortMapping) -> bool:
+        """Whether some packet would be for both."""
+        same = (self.host_port, self.protocol) == (other.host_port, other.protocol)
+        return same and len({self.host_ip, other.host_ip} - _ANY) < 2
+
+
+class Bandwidth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may pass through a pod's first interface, in bits; 0 means no limit."""
+
+    ingress_rate: int = 0
+    """A second, into the pod."""
+    ingress_burst: int = 0
+    """At once; 0 for what one second brings."""
+    egress_rate: int = 0
+    """A second, out of the pod."""
+    egress_burst: int = 0
+    """At once; 0 for what one second brings."""
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +56,15 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     networks: tuple[str, ...] = ()
     """CNI: names of the networks the pod is on, in the order of its interfaces; empty means the
     host's default network."""
+    port_mappings: tuple[PortMapping, ...] = ()
+    """CNI: ports of the host that lead to the pod's. This key and the next three are for the
+    network that the pod is on first, one of whose plugins must know them."""
+    ips: tuple[str, ...] = ()
+    """CNI: addresses that the pod is to have."""
+    mac: str = ""
+    """CNI: the hardware address that the pod is to have; "" for any."""
+    bandwidth: Bandwidth = Bandwidth()
+    """CNI: what may pass through the pod's interface."""
 
 
 class Dns(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +89,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     result: str = ""
     """The driver's own: what joining it gave; "" while that is not known to be done."""
     dns: Dns = Dns()
+    ports: tuple[PortMapping, ...] = ()
+    """Of the host, that lead to the pod."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,11 +92,13 @@ def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:
     if it is None:
         return ()
     joined = {one.interface: one.network for one in it.attachments}
+    ports = {one.interface: [str(port) for port in one.ports] for one in it.attachments}
     interfaces = (
         _section(
             f"Interface {plain(one.interface.name)}",
             Field("network", joined.get(one.interface.name, "")),
             Field("addresses", ", ".join(one.interface.addresses)),
+            Field("ports of the host", ", ".join(ports.get(one.interface.name, ()))),
             Field("hardware address", one.interface.mac),
             Field("MTU", str(one.interface.mtu)),
             Field("connected by", _wiring(one)),

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from vctui.errors import InvalidConfig
 from vctui.model import capabilities
+from vctui.model.kinds import NetworkModel, PortProtocol
 from vctui.model.linux import PERIOD
 from vctui.model.tables import Table
 from vctui.wire.oci_linux import MIB, mebibytes
@@ -92,6 +93,7 @@ def pod_of_manifest(
             for each, value in metadata.mapping(key).items()
         },
     }
+    ports = [port for each in tables for port in _ports(each)]
     containers = [_container(each, of_pod, volumes, users, facts) for each in tables]
     hostname = spec.text("hostname")
     for table in (security, metadata, spec):
@@ -104,6 +106,8 @@ def pod_of_manifest(
         "containers": containers,
         "annotations": annotations,
     }
+    if ports:
+        pod |= {"network_model": NetworkModel.CNI, "network_config": {"port_mappings": ports}}
     return pod, warnings
 
 
@@ -268,6 +272,25 @@ def _container(
         security.warn("privileged", "is not supported and has no effect")
     security.rest()
     container.rest()
+    return found
+
+
+def _ports(container: Table) -> list[dict[str, Any]]:
+    """The ports of the host that lead to the container's; what a container merely listens on needs
+    no words. Each container of a pod has the pod's own addresses."""
+    found = []
+    for each in container.tables("ports"):
+        each.text("name")
+        port, host = each.integer("containerPort"), each.integer("hostPort")
+        protocol, address = each.text("protocol", "TCP").lower(), each.text("hostIP")
+        each.rest()
+        if protocol not in set(PortProtocol):
+            raise InvalidConfig(f"{each.path('protocol')} is none of TCP, UDP and SCTP; correct it")
+        if port is None:
+            raise InvalidConfig(f"{each.path('containerPort')} is missing; give the port's number")
+        if host:
+            mapping = {"host_port": host, "container_port": port, "protocol": protocol}
+            found.append({**mapping, **({"host_ip": address} if address else {})})
     return found
 
 

@@ -79,7 +79,7 @@ esac
     def network(self, name: str, *plugins: str, version: str = "1.0.0", **more: Any) -> Path:
         self.networks.mkdir(exist_ok=True)
         file = self.networks / f"{name}.conflist"
-        listed = [{"type": kind, "ipam": more.get("ipam", {})} for kind in plugins]
+        listed = [{"type": kind, "ipam": {}, **more} for kind in plugins]
         document = {"cniVersion": version, "name": name, "plugins": listed}
         file.write_text(json.dumps(document))
         return file

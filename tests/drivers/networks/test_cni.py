@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from tests.drivers.networks import scripted
-from vctui.errors import MissingProgram, NetworkError, NotFound
+from vctui.errors import InvalidConfig, MissingProgram, NetworkError, NotFound
 from vctui.linux import process
-from vctui.model.network import Attachment, Dns, NetworkConfig
+from vctui.model.kinds import PortProtocol
+from vctui.model.network import Attachment, Bandwidth, Dns, NetworkConfig, PortMapping
 
 NETNS = Path("/run/netns/web")
 
@@ -66,6 +67,56 @@ async def test_plugins_are_told_in_order_and_in_reverse(host):
     assert "prevResult" not in calls[1].stdin
     for call in calls[2:]:
         assert call.stdin["prevResult"]["ips"][0]["address"] == "10.1.0.5/16"
+
+
+async def test_what_a_pod_asks_for_is_told_to_the_first_network(host):
+    host.plugin("first")
+    takes = {"portMappings": True, "ips": True, "mac": True, "bandwidth": True}
+    host.network("a", "first", capabilities=takes)
+    host.network("b", "first", capabilities=takes)
+    driver = host.driver()
+    config = NetworkConfig(
+        networks=("a", "b"),
+        port_mappings=(
+            PortMapping(host_port=8080, container_port=80),
+            PortMapping(host_port=53, container_port=53, protocol=PortProtocol.UDP, host_ip="::1"),
+        ),
+        ips=("10.1.0.9/16",),
+        mac="02:00:00:00:00:09",
+        bandwidth=Bandwidth(ingress_rate=8000, egress_rate=9000, egress_burst=100),
+    )
+    planned = driver.plan(config)
+    assert [one.ports for one in planned] == [config.port_mappings, ()]
+    joined = await driver.prepare("web", NETNS, planned)
+    await driver.remove("web", NETNS, joined)
+    of_a, of_b, del_b, del_a = (call.stdin.get("runtimeConfig") for call in host.calls())
+    assert of_a == {
+        "portMappings": [
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "::1"},
+        ],
+        "ips": ["10.1.0.9/16"],
+        "mac": "02:00:00:00:00:09",
+        "bandwidth": {
+            "ingressRate": 8000,
+            "ingressBurst": 8000,
+            "egressRate": 9000,
+            "egressBurst": 100,
+        },
+    }
+    assert (of_b, del_b, del_a) == (None, None, of_a)
+
+
+async def test_what_no_plugin_of_the_network_can_take_is_refused(host):
+    host.plugin("first")
+    file = host.network("a", "first", capabilities={"portMappings": False})
+    config = NetworkConfig(port_mappings=(PortMapping(host_port=80, container_port=80),))
+    with pytest.raises(InvalidConfig) as refused:
+        host.driver().plan(config)
+    assert str(refused.value) == (
+        "network_config.port_mappings needs a plugin with the capability portMappings in network "
+        f"'a'; add one, as portmap, to {file}, or leave the key out"
+    )
 
 
 async def test_what_was_joined_is_left_though_its_file_has_changed(host):

@@ -8,7 +8,6 @@ import pytest
 
 from vctui.drivers.networks.cnm import CnmNetwork
 from vctui.drivers.networks.noop import NoopNetwork
-from vctui.errors import InvalidConfig
 from vctui.model.network import NetworkConfig
 
 NETNS = Path("/nowhere/netns")
@@ -27,8 +26,3 @@ async def test_nothing_is_joined_or_left(network):
 def test_only_a_noop_network_needs_no_namespace():
     assert not NoopNetwork().has_namespace
     assert CnmNetwork().has_namespace
-
-
-def test_networks_by_name_are_refused_where_somebody_else_fills_the_namespace():
-    with pytest.raises(InvalidConfig, match="set network_model to CNI"):
-        CnmNetwork().plan(NetworkConfig(networks=("pods",)))

@@ -6,7 +6,7 @@ to the plugins what ADD has said, whatever has become of the file meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +16,10 @@ from vctui import settings
 from vctui.drivers.networks import catalog
 from vctui.drivers.networks.base import Network
 from vctui.drivers.networks.plugins import Plugins, rubbish
-from vctui.errors import MissingProgram, NetworkError, VctuiError
+from vctui.errors import InvalidConfig, MissingProgram, NetworkError, VctuiError
 from vctui.linux import process
 from vctui.model.network import Attachment, Dns, Endpoint, NetworkConfig
+from vctui.wire.cni import capabilities
 from vctui.wire.cni.network import (
     Command,
     NetworkList,
@@ -44,24 +45,29 @@ class CniNetwork(Network):
         self._plugins = Plugins.of(settings)
 
     def plan(self, config: NetworkConfig, taken: Sequence[str] = ()) -> tuple[Attachment, ...]:
-        """Raises NotFound, MissingProgram, FileProblem."""
+        """Raises NotFound, MissingProgram, FileProblem, InvalidConfig."""
         known = catalog.read(Path(self._settings.config_dir))
         used, planned = set(taken), []
+        wanted = capabilities.wanted(config)
         for name in config.networks or (self._settings.default,):
-            network = known.choose(name).network
+            listed = known.choose(name)
+            network = listed.network
+            _check_capabilities(listed, wanted)
             for kind in (*network.types, *network.ipam_types):
                 self._plugins.find(kind, network=network.name)
             number = next(n for n in range(len(used) + 1) if f"{_FIRST}{n}" not in used)
             interface = f"{_FIRST}{number}"
             used.add(interface)
-            joined = _Joined(network=network)
+            joined = _Joined(network=network, capabilities=wanted)
             planned.append(
                 Attachment(
                     network=network.name,
                     interface=interface,
                     config=msgspec.json.encode(joined).decode(),
+                    ports=config.port_mappings if wanted else (),
                 )
             )
+            wanted = {}  # the first network's alone
         return tuple(planned)
 
     async def prepare(
@@ -161,6 +167,15 @@ class CniNetwork(Network):
 async def _end_calls(variables: dict[str, str]) -> None:
     for found in process.find_by_environment(variables):
         await process.terminate(found.pid, found.started, timeout=0)
+
+
+def _check_capabilities(listed: catalog.Listed, wanted: Mapping[str, Any]) -> None:
+    for name in capabilities.missing(listed.network, wanted):
+        raise InvalidConfig(
+            f"network_config.{capabilities.KEYS[name]} needs a plugin with the capability {name} "
+            f"in network {listed.network.name!r}; add one, as {capabilities.PLUGINS[name]}, to "
+            f"{listed.file}, or leave the key out"
+        )
 
 
 def _joined(one: Attachment) -> _Joined:

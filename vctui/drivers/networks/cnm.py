@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vctui.drivers.networks.base import Network
-from vctui.errors import InvalidConfig
 from vctui.model.network import Attachment, Endpoint, NetworkConfig
 
 
 class CnmNetwork(Network):
     def plan(self, config: NetworkConfig, taken: Sequence[str] = ()) -> tuple[Attachment, ...]:
-        """Nothing is joined by us. Raises InvalidConfig for networks by name."""
-        if config.networks:
-            raise InvalidConfig(
-                "network_config.networks names networks of CNI, but network_model is CNM, where "
-                "the namespace is filled by somebody else; leave it out, or set network_model to "
-                "CNI"
-            )
+        """Nothing is joined by us."""
         return ()
 
     async def prepare(
