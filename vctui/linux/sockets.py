@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vctui.wire import vsock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_PATH: Final = 107
 """Bytes of a path in sockaddr_un."""
+_HYBRID_ANSWER: Final = 10.0
+"""Seconds, as Kata's own runtime waits (kata-agent ttrpc sheet, §1.3)."""
 
 
 @contextmanager
@@ -92,6 +96,32 @@ def is_served(path: Path) -> bool:
                 return False
             raise
     return False
+
+
+async def connect_hybrid(path: Path, port: int) -> socket.socket:
+    """A connection to a port of the guest whose hybrid vsock socket is `path`.
+
+    Raises:
+        OSError: nobody serves that socket, or nobody listens on that port (ConnectionResetError),
+            or no answer came in time (TimeoutError).
+    """
+    loop = asyncio.get_running_loop()
+    client = await connect(path)
+    try:
+        async with asyncio.timeout(_HYBRID_ANSWER):
+            await loop.sock_sendall(client, vsock.connect_line(port))
+            line = b""
+            while not line.endswith(b"\n"):  # byte by byte: what follows is not ours to read
+                got = await loop.sock_recv(client, 1)
+                if not got or len(line) == vsock.MAX_LINE:
+                    raise ConnectionResetError(f"nobody listens on port {port} of the guest")
+                line += got
+        if not vsock.is_ok(line):
+            raise ConnectionResetError(f"the guest refuses a connection to its port {port}")
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 async def open_connection(
