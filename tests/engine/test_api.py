@@ -311,7 +311,6 @@ async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
 @pytest.mark.parametrize(
     ("keys", "word"),
     [
-        ({"agent_config": {"socket_type": "vsock"}}, "agent_config.socket_type vsock"),
         (
             {
                 "agent_type": "hyperstart",

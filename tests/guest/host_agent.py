@@ -1,11 +1,13 @@
 """The agent on the host, for tests of everything above crun: containers are plain processes.
 
 Run as a program with a descriptor of a socket, a folder, and words for its kernel command line:
-it answers there as in a guest.
+it answers there as in a guest. With `listen:` before the descriptor, the socket listens, as a vsock
+port does.
 """
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import sys
@@ -19,6 +21,7 @@ from vctui.guest.log import Log
 from vctui.guest.loop import Loop
 from vctui.guest.process import Process
 from vctui.guest.timeline import Timeline, now
+from vctui.guest.vsock import serve as serve_listening
 
 
 class PlainProcesses:
@@ -53,7 +56,9 @@ class PlainProcesses:
 
 
 def main() -> None:
-    fds, folder = [int(word) for word in sys.argv[1].split(",")], sys.argv[2]
+    where, folder = sys.argv[1], sys.argv[2]
+    listens = where.startswith("listen:")
+    fds = [int(word) for word in where.removeprefix("listen:").split(",")]
     config = Config(
         " ".join(sys.argv[3:]),
         run=f"{folder}/run",
@@ -68,7 +73,9 @@ def main() -> None:
     agent = Agent(loop, config, log, children, PlainProcesses(children), Timeline(now()))
     for fd in fds:
         os.set_blocking(fd, False)
-    if len(fds) > 1:
+    if listens:
+        serve_listening(loop, _socket.socket(fileno=fds[0]), agent.serve_client)
+    elif len(fds) > 1:
         agent.serve_hyperstart(*fds)
     else:
         agent.serve(fds[0])

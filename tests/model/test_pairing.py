@@ -109,6 +109,18 @@ def test_every_combination_is_taken_or_refused_by_the_tables(agent, proxy, shim)
             {"proxy_type": "noProxy", "shim_type": "noopShim"},
             "proxy_type noProxy needs agent_config.socket_type vsock",
         ),
+        (
+            {"agent_type": "hyperstart", "agent_config": {"socket_type": "vsock"}},
+            "agent_config.socket_type vsock has no effect with the agent hyperstart",
+        ),
+        (
+            {
+                "proxy_type": "kataProxy",
+                "proxy_config": {"path": "/p"},
+                "agent_config": {"socket_type": "hybrid-vsock"},
+            },
+            "proxy_type kataProxy does not go with agent_config.socket_type hybrid-vsock",
+        ),
     ],
 )
 def test_what_would_have_no_effect_is_refused(keys, says):

@@ -31,6 +31,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="What it speaks: ttrpc, grpc, or auto to ask it.",
 )
 @click.option(
+    "--socket",
+    "socket_type",
+    metavar="TYPE",
+    default="unix",
+    show_default=True,
+    help="How it is reached: unix, a serial port; vsock; or hybrid-vsock.",
+)
+@click.option(
     "--kernel-param",
     "parameters",
     metavar="KEY[=VALUE]",
@@ -49,6 +57,7 @@ async def add(
     image: Path | None,
     agent: str,
     protocol: str,
+    socket_type: str,
     parameters: tuple[str, ...],
     memory: int,
     force: bool,
@@ -56,7 +65,7 @@ async def add(
     """Name a kernel and an image, so that pod files can say guest = "NAME"."""
     from vctui.model.agent import AgentConfig
     from vctui.model.guest import Guest
-    from vctui.model.kinds import AgentProtocol, AgentType, parse
+    from vctui.model.kinds import AgentProtocol, AgentType, SocketType, parse
 
     guest = Guest(
         name=name,
@@ -66,7 +75,9 @@ async def add(
         kernel_params=tuple(_parameter(word) for word in parameters),
         memory=memory,
         agent_type=parse(AgentType, agent),
-        agent_config=AgentConfig(protocol=parse(AgentProtocol, protocol)),
+        agent_config=AgentConfig(
+            protocol=parse(AgentProtocol, protocol), socket_type=parse(SocketType, socket_type)
+        ),
     )
     call.output.done(f"guest {name} is added", await runtime.add_guest(guest, replace=force))
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from vctui.linux import sockets
@@ -19,6 +19,7 @@ from vctui.wire import ttrpc
 from vctui.wire.proto import message
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 MAX_STREAMS: Final = 8192
@@ -286,8 +287,13 @@ async def connect(path: Path, *, timeout: float) -> Session:
     Raises:
         OSError: nobody listens there, or not within `timeout` seconds (TimeoutError).
     """
+    return await over(sockets.connect(path), timeout=timeout)
+
+
+async def over(dialing: Awaitable[socket.socket], *, timeout: float) -> Session:
+    """A session over the socket that `dialing` gives. Raises OSError, as that does."""
     async with asyncio.timeout(timeout):
-        sock = await sockets.connect(path)
+        sock = await dialing
         _, session = await asyncio.get_running_loop().create_connection(Session, sock=sock)
     return session
 

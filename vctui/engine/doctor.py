@@ -13,7 +13,7 @@ from vctui.drivers.networks import catalog
 from vctui.drivers.networks.plugins import INSTALL
 from vctui.errors import VctuiError
 from vctui.image import current
-from vctui.linux import files, probe
+from vctui.linux import files, probe, vsock
 from vctui.model.doctor import Check
 from vctui.model.kinds import Accelerator
 from vctui.settings import Settings
@@ -37,6 +37,7 @@ async def _checks(settings: Settings) -> AsyncIterator[Check]:
     yield await _shared_folders(settings)
     yield _guest(settings)
     yield await _kvm(settings)
+    yield _vsock()
     yield _guest_tools()
     yield _user()
     yield _namespaces()
@@ -110,6 +111,18 @@ async def _kvm(settings: Settings) -> Check:
     if choice.name == "kvm":
         return Check(name=name, ok=True, detail="proved to work by booting a kernel")
     return Check(name=name, ok=None, detail=choice.reason, remedy=slow)
+
+
+def _vsock() -> Check:
+    """For agents that are reached by vsock; where the kernel cannot, vctui serves the device."""
+    if why := vsock.problem():
+        return Check(
+            name="vsock",
+            ok=None,
+            detail=f"{why}; pods with a vsock agent are served by vctui itself",
+            remedy=f"{vsock.remedy()}, for the host's kernel to do it",
+        )
+    return Check(name="vsock", ok=True, detail=f"guests get a context id from {vsock.DEVICE}")
 
 
 def _guest_tools() -> Check:

@@ -14,7 +14,6 @@ from vctui.model.kinds import (
     NetworkModel,
     ProxyType,
     ShimType,
-    SocketType,
 )
 
 if TYPE_CHECKING:
@@ -64,12 +63,25 @@ def proxy(config: PodConfig, settings: Settings) -> Proxy:
         case ProxyType.BUILTIN | ProxyType.KATA:  # the monitor starts and watches kata-proxy
             from vctui.drivers.proxies.builtin import BuiltinProxy
 
-            return BuiltinProxy(settings, pairing.agent_protocol(config), config.proxy_config)
+            return BuiltinProxy(
+                settings,
+                pairing.agent_protocol(config),
+                config.proxy_config,
+                config.agent_config.socket_type,
+            )
         case ProxyType.NOOP:
             from vctui.drivers.proxies.noop import NoopProxy
 
             return NoopProxy()
-        case ProxyType.CC | ProxyType.NO:
+        case ProxyType.NO:
+            from vctui.drivers.proxies.no import NoProxy
+
+            return NoProxy(
+                settings,
+                pairing.agent_protocol(config),
+                socket_type=config.agent_config.socket_type,
+            )
+        case ProxyType.CC:
             raise _unsupported("proxy_type", kind)
 
 
@@ -139,8 +151,6 @@ def _model(model: NetInterworkingModel) -> Wiring:
 
 def check(config: PodConfig, settings: Settings) -> None:
     """Refuse a pod that asks for what no driver does so far. Raises InvalidConfig."""
-    if config.agent_config.socket_type is SocketType.VSOCK:
-        raise _unsupported("agent_config.socket_type", SocketType.VSOCK)
     agent(config.agent_type, settings)
     proxy(config, settings)
     shim(config)

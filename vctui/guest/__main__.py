@@ -11,7 +11,7 @@ import sys
 
 from vctui.guest.channel import Channel, Port, wait_port
 from vctui.guest.children import Children
-from vctui.guest.config import GRPC, HYPERSTART, Config
+from vctui.guest.config import GRPC, HYPERSTART, VSOCK, Config
 from vctui.guest.crun import Crun
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop, TimedOut
@@ -27,6 +27,8 @@ HYPERSTART_PORTS = ("sh.hyper.channel.0", "sh.hyper.channel.1")
 LOG_PORT = "agent.log.0"
 _LOG_PORT_PATIENCE = 1.0
 """Seconds; it appears together with the agent's, one after the other."""
+_CLIENT = 1 << 16
+"""Between the numbers of two clients that are connected at once; each may count up from its own."""
 _SHELL_PAUSE = 1.0
 _POWER_OFF_PAUSE = 0.05
 """Seconds for the last answer to leave the guest."""
@@ -49,6 +51,7 @@ class Agent:
         self._config = config
         self._children = children
         self._timeline = timeline
+        self._clients = 0
         mounts = Mounts(loop, children, config)
         sandbox = Sandbox(loop, children, crun, mounts, config, log)
         self._sandbox = sandbox
@@ -63,7 +66,14 @@ class Agent:
         """Answer on a non-blocking descriptor, client after client."""
         return self._serve_grpc(fd) if self._config.protocol == GRPC else self._serve_ttrpc(fd)
 
-    def _serve_ttrpc(self, fd: int) -> Port:
+    def serve_client(self, fd: int) -> Port:
+        """Answer one client on a connection of its own, which is closed when it leaves."""
+        self._clients += _CLIENT
+        if self._config.protocol == GRPC:
+            return self._serve_http(fd, self._clients)
+        return self._serve_ttrpc(fd, stays=False, client=self._clients)
+
+    def _serve_ttrpc(self, fd: int, *, stays: bool = True, client: int = 1) -> Port:
 
         def send(data: bytes) -> None:
             channel.send(data)
@@ -71,9 +81,27 @@ class Agent:
                 self._stop_soon()
 
         services = self._service.services()
-        server = Server(self._loop, self._log, services, send, self._timeline)
-        channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost)
+        server = Server(self._loop, self._log, services, send, self._timeline, connection=client)
+        channel = Channel(self._loop, fd, receive=server.receive, lost=server.lost, stays=stays)
         return channel
+
+    def _serve_http(self, fd: int, client: int) -> Port:
+        from vctui.guest.grpc import Connection
+
+        def receive(data: bytes) -> None:
+            if not connection.receive(data):
+                connection.lost()
+                port.close()
+
+        def lost() -> None:
+            connection.lost()
+
+        port = Port(self._loop, fd, receive=receive, lost=lost, stays=False)
+        services = self._service.services()
+        connection = Connection(
+            self._loop, self._log, services, port.send, self._timeline, connection=client
+        )
+        return port
 
     def _serve_grpc(self, fd: int) -> Port:
         from vctui.guest.grpc import Multiplex
@@ -153,14 +181,17 @@ def main(began: int) -> None:
 def _run(config: Config, log: Log, timeline: Timeline) -> None:
     loop = Loop(lambda error: log.bug("a callback", error))
     begin = now()
-    names = HYPERSTART_PORTS if config.protocol == HYPERSTART else (AGENT_PORT,)
-    paths = [loop.run_until(loop.start(wait_port(loop, name, config.sys))) for name in names]
+    fds = [] if config.socket == VSOCK else _open_ports(loop, config)
     timeline.add("agent: wait for the port", begin)
     children = Children(loop, config.proc)
     crun = Crun(loop, children, config, log, timeline)
     agent = Agent(loop, config, log, children, crun, timeline)
-    fds = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
-    if config.protocol == HYPERSTART:
+    if config.socket == VSOCK:
+        from vctui.guest import vsock
+
+        listening = loop.run_until(loop.start(vsock.listen(children, config)))
+        vsock.serve(loop, listening, agent.serve_client)
+    elif config.protocol == HYPERSTART:
         agent.serve_hyperstart(fds[0], fds[1])
     else:
         agent.serve(fds[0])
@@ -169,6 +200,12 @@ def _run(config: Config, log: Log, timeline: Timeline) -> None:
     if config.debug_console:
         agent.debug_console()
     loop.run()
+
+
+def _open_ports(loop: Loop, config: Config) -> list[int]:
+    names = HYPERSTART_PORTS if config.protocol == HYPERSTART else (AGENT_PORT,)
+    paths = [loop.run_until(loop.start(wait_port(loop, name, config.sys))) for name in names]
+    return [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
 
 
 async def _open_log(loop: Loop, config: Config, log: Log) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from vctui.errors import AgentError
+from vctui.guest.modules import insert
 from vctui.guest.uevents import appears
 from vctui.wire import ttrpc
 
@@ -49,7 +50,7 @@ async def wait(loop: Loop, children: Children, config: Config, kind: str, place:
     """
     look = find_scsi if kind == "scsi" else find_pci
     look(config.sys, place)  # refuses what is no place before anything is done
-    await _insert(children, config, DRIVERS[kind])
+    await insert(children, config, *DRIVERS[kind])
 
     def found() -> Disk | None:
         disk = look(config.sys, place)
@@ -174,17 +175,6 @@ def _disks(folder: str) -> Iterator[Disk]:
         with open(f"{folder}/{name}/dev", encoding="ascii") as file:
             major, _, minor = file.read().strip().partition(":")
         yield Disk(name, int(major), int(minor))
-
-
-async def _insert(children: Children, config: Config, modules: tuple[str, ...]) -> None:
-    """The kernel may have one built in; then there is nothing to insert, and no device missing."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        words = ["busybox", "modprobe", "-a", *modules]
-        _, ended = children.spawn(config.busybox, words, {}, dict.fromkeys(range(3), null))
-        await ended
-    finally:
-        os.close(null)
 
 
 def names(folder: str) -> list[str]:

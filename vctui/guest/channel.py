@@ -1,4 +1,5 @@
-"""The agent's channel: a virtio-serial port, found by its name, that host clients come and go on.
+"""The agent's channel: a virtio-serial port, found by its name, that host clients come and go on;
+or connections to a vsock port, of which each is one client's.
 
 The port tells that the host has left by reading as ended. What was received of a frame by then and
 what still had to be sent belong to the client that is gone; who comes next starts afresh.
@@ -74,13 +75,21 @@ class Port:
     """Bytes in, bytes out, over a non-blocking descriptor."""
 
     def __init__(
-        self, loop: Loop, fd: int, *, receive: Callable[[bytes], None], lost: Callable[[], None]
+        self,
+        loop: Loop,
+        fd: int,
+        *,
+        receive: Callable[[bytes], None],
+        lost: Callable[[], None],
+        stays: bool = True,
     ) -> None:
         """
         Args:
             receive: is given what one read delivers.
             lost: is called when the host has left.
+            stays: another client may come after that; otherwise the descriptor is closed then.
         """
+        self._stays = stays
         self._loop = loop
         self._fd = fd
         self._receive = receive
@@ -96,6 +105,13 @@ class Port:
         self._waiting += len(data)
         self._flush()
 
+    def close(self) -> None:
+        """Of a client that broke the protocol, or has left. Idempotent."""
+        if self._fd >= 0:
+            self._loop.unwatch(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
     def _ready(self) -> None:
         self._flush()
         self._read()
@@ -103,6 +119,8 @@ class Port:
     def _read(self) -> None:
         """Until there is nothing more: the edge tells only once."""
         for _ in range(_READS_PER_TURN):
+            if self._fd < 0:
+                return
             if self._waiting > _HIGH_WATER:
                 self._stalled = True
                 return
@@ -111,7 +129,7 @@ class Port:
             except BlockingIOError:
                 self._connected = True
                 return
-            except ConnectionResetError:  # a socket's way to say so
+            except (ConnectionResetError, TimeoutError):  # a socket's way to say so
                 data = b""
             if not data:
                 self._disconnect()
@@ -141,6 +159,8 @@ class Port:
         self._out.clear()
         self._waiting = 0
         self._stalled = False
+        if not self._stays:
+            self.close()
         if self._connected:
             self._connected = False
             self._lost()
@@ -150,17 +170,24 @@ class Channel(Port):
     """ttrpc frames in, frames out."""
 
     def __init__(
-        self, loop: Loop, fd: int, *, receive: Callable[[Frame], None], lost: Callable[[], None]
+        self,
+        loop: Loop,
+        fd: int,
+        *,
+        receive: Callable[[Frame], None],
+        lost: Callable[[], None],
+        stays: bool = True,
     ) -> None:
         """
         Args:
             receive: is given each frame.
             lost: is called when the host has left.
+            stays: another client may come after that.
         """
         self._decoder = Decoder()
         self._half: Timer | None = None
         self._take_frame = receive
-        super().__init__(loop, fd, receive=self._take, lost=lost)
+        super().__init__(loop, fd, receive=self._take, lost=lost, stays=stays)
 
     def _take(self, data: bytes) -> None:
         if not self._decoder.pending and data.startswith(_YAMUX_PING):

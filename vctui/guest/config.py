@@ -20,6 +20,11 @@ TTRPC = "ttrpc"
 GRPC = "grpc"
 HYPERSTART = "hyperstart"
 PROTOCOLS = (TTRPC, GRPC, HYPERSTART)
+SOCKET = "vctui.socket"
+"""Kernel parameter: where the agent is talked to."""
+SERIAL = "serial"
+VSOCK = "vsock"
+SOCKETS = (SERIAL, VSOCK)
 
 
 class Config:
@@ -54,6 +59,7 @@ class Config:
         self.level = LEVELS["info"]
         self.debug_console = False
         self.protocol = TTRPC
+        self.socket = SERIAL
         for word in cmdline.split():
             key, _, value = word.partition("=")
             if key == "agent.log":
@@ -66,3 +72,7 @@ class Config:
                 if value not in PROTOCOLS:
                     raise ValueError(f"{word} is not one of {', '.join(PROTOCOLS)}")
                 self.protocol = value
+            elif key == SOCKET:
+                if value not in SOCKETS:
+                    raise ValueError(f"{word} is not one of {', '.join(SOCKETS)}")
+                self.socket = value

@@ -26,8 +26,10 @@ class Server(Calls):
         services: Services,
         send: Callable[[bytes], None],
         timeline: Timeline,
+        *,
+        connection: int = 1,
     ) -> None:
-        super().__init__(loop, log, services, timeline)
+        super().__init__(loop, log, services, timeline, connection=connection)
         self._send = send
 
     def receive(self, frame: Frame) -> None:

@@ -70,7 +70,10 @@ ROOT_DRIVERS: Final = ("virtio_pci", "virtio_mmio", "virtio_blk", "nfit", "nd_pm
 ROOT_FILE_SYSTEMS: Final = ("ext4", "xfs", "squashfs", "erofs")
 """Which such a root may have, and a container's."""
 
-ON_DEMAND_MODULES: Final = ("virtio_blk", "virtio_scsi", "sd_mod", *ROOT_FILE_SYSTEMS)
+ON_DEMAND_MODULES: Final = (
+    *("virtio_blk", "virtio_scsi", "sd_mod", *ROOT_FILE_SYSTEMS),
+    "vmw_vsock_virtio_transport",
+)
 """Inserted for a pod that needs them, so they are compressed: space costs every boot."""
 
 ENTRY: Final = "vctui.guest.__main__"

@@ -87,8 +87,10 @@ def applied(config: PodConfig, guest: Guest) -> PodConfig:
 
 def _agent_config(pod: AgentConfig, guest: AgentConfig) -> AgentConfig:
     asked = pod.protocol
+    unsaid = pod.socket_type is AgentConfig().socket_type
     return msgspec.structs.replace(
         guest,
+        socket_type=guest.socket_type if unsaid else pod.socket_type,
         protocol=guest.protocol if asked is AgentProtocol.AUTO else asked,
         debug=pod.debug or guest.debug,
     )

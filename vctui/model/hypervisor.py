@@ -91,6 +91,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Its initial RAM disk."""
     image: str = ""
     """The disk image that the guest has as its root."""
+    vsock: str = ""
+    """Where the guest's vsock ports are reached: `vsock://CID` by the host's kernel,
+    `hvsock://PATH` at a hybrid socket; "" for a machine without."""
     vcpus: int = 1
     """Those that it has now; 0 where that is to be looked up."""
     memory: int = 0

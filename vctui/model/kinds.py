@@ -29,8 +29,16 @@ class SocketType(StrEnum):
     """API: SocketType. How the host talks to an agent."""
 
     VSOCK = "vsock"
+    """The machine's vsock device, served by the host's kernel where it can, else by vctui."""
+    HYBRID = "hybrid-vsock"
+    """The machine's vsock device, served by vctui: a unix socket on the host. Not the API's word,
+    but Kata's own (Firecracker has it)."""
     UNIX = "unix"
     """A serial port of the machine, which is a unix socket on the host."""
+
+    @property
+    def is_vsock(self) -> bool:
+        return self is not SocketType.UNIX
 
 
 class AgentProtocol(StrEnum):

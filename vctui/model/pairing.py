@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vctui.errors import InvalidConfig
 from vctui.model.agent import AgentConfig
-from vctui.model.kinds import AgentProtocol, AgentType, ProxyType, ShimType, SocketType
+from vctui.model.kinds import AgentProtocol, AgentType, ProxyType, ShimType
 
 if TYPE_CHECKING:
     from vctui.model.container import Cmd
@@ -26,7 +26,7 @@ SHIMS: Final[Mapping[ProxyType, tuple[ShimType, ...]]] = {
     ProxyType.NOOP: (ShimType.NOOP,),
     ProxyType.BUILTIN: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
     ProxyType.KATA: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
-    ProxyType.NO: (ShimType.KATA, ShimType.NOOP),
+    ProxyType.NO: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
     ProxyType.CC: (ShimType.CC, ShimType.NOOP),
 }
 """Those that speak the proxy's protocol; the first is the one of a pod that names none."""
@@ -84,10 +84,21 @@ def check(config: PodConfig) -> None:
             f"agent_config.protocol ttrpc is not spoken by {speaker}, which is of Kata 1.x; "
             "use grpc, or leave it out"
         )
-    if proxy is ProxyType.NO and config.agent_config.socket_type is not SocketType.VSOCK:
+    socket_type = config.agent_config.socket_type
+    if proxy is ProxyType.NO and not socket_type.is_vsock:
         raise InvalidConfig(
             "proxy_type noProxy needs agent_config.socket_type vsock, as a serial port serves one "
             "client only; set it, or choose another proxy_type"
+        )
+    if agent is not AgentType.KATA and socket_type.is_vsock:
+        raise InvalidConfig(
+            f"agent_config.socket_type {socket_type} has no effect with the agent {agent}, which "
+            "is not talked to that way; leave it out, or choose another agent_type"
+        )
+    if proxy is ProxyType.KATA and socket_type.is_vsock:
+        raise InvalidConfig(
+            f"proxy_type kataProxy does not go with agent_config.socket_type {socket_type}, as it "
+            "shares a serial port; use noProxy or kataBuiltInProxy, or leave socket_type out"
         )
 
 

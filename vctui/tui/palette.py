@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
@@ -12,22 +12,12 @@ from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import display
 
 if TYPE_CHECKING:
-    from vctui.tui.keymap import Keymap
-    from vctui.tui.screens.main import MainScreen
-
-
-class Console(Protocol):
-    """What is asked of the app."""
-
-    main: MainScreen
-    keymap: Keymap
-
-    def act(self, action: Action, context: Context) -> None: ...
+    from vctui.tui.app import ConsoleApp
 
 
 class _ConsoleProvider(Provider):
     @property
-    def console(self) -> Console:
+    def console(self) -> ConsoleApp:
         return self.app  # type: ignore[return-value]
 
 

@@ -59,6 +59,9 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = TTRPC
     """What the agent speaks: with TTRPC the monitor passes calls on, with GRPC clients have
     connections of their own at `PROXY`."""
+    agent_url: str = ""
+    """Where an agent on the machine's vsock device is reached, `vsock://CID:PORT` or
+    `hvsock://PATH:PORT`."""
 
 
 class AwaitAgent(msgspec.Struct, frozen=True, kw_only=True):

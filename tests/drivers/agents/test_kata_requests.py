@@ -205,7 +205,7 @@ def test_capabilities_are_the_usual_ones_unless_given():
     ],
 )
 def test_what_an_agent_says_of_a_command(message, status):
-    error = answers.refused("StartContainer", "web", CallFailed(13, message))
+    error = answers.refused("StartContainer", "in pod 'web'", CallFailed(13, message))
     failed = answers.command_failed("nope", "c1", error)
     if status is None:
         assert failed is error
@@ -216,11 +216,11 @@ def test_what_an_agent_says_of_a_command(message, status):
 
 
 def test_errors_of_an_agent_are_one_clean_line():
-    error = answers.refused("X", "web", CallFailed(13, "bad\x1b[2J\nthing" + "y" * 1000))
+    error = answers.refused("X", "in pod 'web'", CallFailed(13, "bad\x1b[2J\nthing" + "y" * 1000))
     assert isinstance(error, AgentError)
     assert not any(ord(c) < 32 for c in str(error))
     assert len(str(error)) < 400
-    missing = answers.refused("X", "web", CallFailed(12, "no"))
+    missing = answers.refused("X", "in pod 'web'", CallFailed(12, "no"))
     assert isinstance(missing, AgentUnsupported)
 
 

@@ -26,6 +26,7 @@ _OPTIONS = (
     "--max-log-bytes",
     "--replay-bytes",
     "--agent-protocol",
+    "--agent-socket",
     "--proxy-program",
     "--proxy-debug",
     "--listen-fd",
@@ -54,7 +55,7 @@ async def _run(options: dict[str, str]) -> None:
     from vctui.companions.monitor.core import Config, Monitor
     from vctui.drivers.agents.kata.ports import CHANNEL
     from vctui.drivers.hypervisors.qemu import qmp
-    from vctui.model.kinds import AgentProtocol, parse
+    from vctui.model.kinds import AgentProtocol, SocketType, parse
     from vctui.model.proxy import ProxyConfig
     from vctui.store.sqlite import SqliteStore
     from vctui.wire.hyperstart import CONTROL_PORT
@@ -68,6 +69,7 @@ async def _run(options: dict[str, str]) -> None:
             replay_bytes=int(options["--replay-bytes"]),
             agent_chardev=CONTROL_PORT if protocol is AgentProtocol.HYPERSTART else CHANNEL,
             agent_protocol=protocol,
+            socket_type=parse(SocketType, options["--agent-socket"]),
             proxy=ProxyConfig(
                 path=options["--proxy-program"], debug=options["--proxy-debug"] == "true"
             ),

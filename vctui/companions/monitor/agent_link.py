@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ class AgentLink(Link):
     """Speaks ttrpc; the agent counts as there when it has answered a health check."""
 
     protocol = monitor.TTRPC
+    _has_leftovers = True
+    """What one client has left unread or half sent, the next one finds."""
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         super().__init__(warn)
@@ -82,7 +85,7 @@ class AgentLink(Link):
 
         With `adopting`, somebody has talked to the agent before us.
         """
-        self._adopting = adopting
+        self._adopting = adopting and self._has_leftovers
         resets = 0
         while True:
             await self._port.wait()
@@ -90,6 +93,8 @@ class AgentLink(Link):
             try:
                 await self._converse()
             except OSError:
+                if self._why:
+                    return
                 await asyncio.sleep(0.05)  # QEMU serves the next client when it saw the last leave
             finally:
                 self._ready.clear()
@@ -103,15 +108,19 @@ class AgentLink(Link):
                 if not again:
                     self._why = "the guest sends garbage on the agent's channel"
                     return
-                self._adopting = True
+                self._adopting = self._has_leftovers
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
+    async def _dial(self) -> socket.socket:
+        """Raises OSError."""
+        return await sockets.connect(self._path)
+
     async def _converse(self) -> None:
         """One connection, from its first health check to its end. Raises OSError."""
-        sock = await sockets.connect(self._path)
+        sock = await self._dial()
         resync = Resync() if self._adopting else None
         self._strays = 0
 
@@ -125,7 +134,7 @@ class AgentLink(Link):
 
         loop = asyncio.get_running_loop()
         _, self._session = await loop.create_connection(make, sock=sock)
-        self._adopting = True  # whoever comes next must expect leftovers
+        self._adopting = self._has_leftovers  # whoever comes next must expect them
         try:
             lost = asyncio.create_task(self._broken.wait())
             greeting = asyncio.create_task(self._greet(self._session, resync))

@@ -37,7 +37,7 @@ class AutoLink(Link):
         self._path = path
         self._serve_at = serve_at
         self._found = asyncio.Event()
-        self._link: AgentLink | GrpcLink | None = None
+        self._link: Link | None = None
         self._asking: Mux | None = None
 
     @property
@@ -87,6 +87,14 @@ class AutoLink(Link):
             await self._link.drain()
 
     async def run(self, *, adopting: bool) -> None:
+        link = await self._find(adopting=adopting)
+        if self._port.is_set():
+            link.port_opened()
+        self.protocol = link.protocol
+        self._found.set()
+        await link.run(adopting=adopting or link.protocol == monitor.TTRPC)
+
+    async def _find(self, *, adopting: bool) -> Link:
         if adopting:
             self._port.used()
         while self._link is None:
@@ -96,11 +104,7 @@ class AutoLink(Link):
                 await self._ask()
             except OSError:
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
-        if self._port.is_set():
-            self._link.port_opened()
-        self.protocol = self._link.protocol
-        self._found.set()
-        await self._link.run(adopting=adopting or self._link.protocol == monitor.TTRPC)
+        return self._link
 
     async def close(self) -> None:
         if self._link is not None:
@@ -130,7 +134,7 @@ class AutoLink(Link):
         else:
             raise ConnectionResetError("the channel was closed before the agent had answered")
 
-    def _current(self) -> AgentLink | GrpcLink:
+    def _current(self) -> Link:
         if self._link is None:
             raise self._out_of_reach()
         return self._link

@@ -18,7 +18,6 @@ from vctui.companions.monitor.agent_log import AgentLog
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
 from vctui.companions.monitor.client import Client
-from vctui.companions.monitor.console_socket import SOCKET, ConsoleSocket
 from vctui.companions.monitor.fanout import Fanout
 from vctui.companions.monitor.ledger import Ledger
 from vctui.companions.monitor.logfile import LogFile
@@ -30,12 +29,12 @@ from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
 from vctui.model import pairing
 from vctui.model.events import EventKind
-from vctui.model.kinds import AgentProtocol, ShimType
+from vctui.model.kinds import AgentProtocol, ProxyType, ShimType, SocketType
 from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
 from vctui.store.base import Store
-from vctui.wire import ttrpc
+from vctui.wire import ttrpc, vsock
 from vctui.wire.monitor import PROXY, Exit, Size, StartShim
 
 _STORE_TRIES: Final = 30
@@ -57,6 +56,7 @@ class Config:
     agent_chardev: str
     """QEMU's name for the chardev of the agent's channel."""
     agent_protocol: AgentProtocol = AgentProtocol.TTRPC
+    socket_type: SocketType = SocketType.UNIX
     proxy: ProxyConfig = field(default_factory=ProxyConfig)
     """An external one, if it names a program."""
 
@@ -91,9 +91,14 @@ class Monitor:
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
         self._console.listener = self._agent_log.console_says
-        self._console_copy = ConsoleSocket(run_dir / SOCKET, self._console.output)
         self._port_is_open: bool | None = None
-        self._agent = link.make(config.agent_protocol, config.proxy, run_dir, self.warn)
+        self._agent = link.make(
+            config.agent_protocol,
+            config.proxy,
+            run_dir,
+            self.warn,
+            socket_type=config.socket_type,
+        )
         self._processes = Processes(
             stand_in=self._agent.stand_in,
             log_dir=logs / "containers",
@@ -157,6 +162,8 @@ class Monitor:
                 f"pod {self._config.pod_id!r} has no virtual machine to watch; start it"
             )
         adopting = record.state in _LIVE
+        if record.machine.vsock:
+            self._agent.reached_at(f"{record.machine.vsock}:{vsock.AGENT_PORT}")
         self._choose_shims(record.config)
         watch = MachineWatch(
             self._config.run_dir,
@@ -166,8 +173,6 @@ class Monitor:
             on_port=self._port_changed,
         )
         machine = asyncio.create_task(watch.run())
-        if self._config.proxy.debug:  # which reads the agent's log there
-            await self._console_copy.open()
         companions = [
             asyncio.create_task(self._console.capture.run()),
             asyncio.create_task(self._agent_log.capture.run()),
@@ -192,8 +197,11 @@ class Monitor:
         if pairing.shim_type(config) is ShimType.KATA:
             from vctui.companions.monitor.kata_shim import KataShim
 
-            socket = self._config.run_dir / PROXY
-            self._processes.leave_to(KataShim(config.shim_config, socket, self._agent))
+            alone = pairing.proxy_type(config) is ProxyType.NO
+            # not every kata-shim knows a hybrid socket
+            direct = alone and self._agent.url.startswith("vsock://")
+            url = self._agent.url if direct else f"unix://{self._config.run_dir / PROXY}"
+            self._processes.leave_to(KataShim(config.shim_config, url, self._agent))
 
     async def _adopt(self, ledger: Ledger) -> None:
         """Stand for what ran under a monitor that is no more."""
@@ -227,7 +235,6 @@ class Monitor:
             await asyncio.wait({task}, timeout=_STORE_RETRY)
         await asyncio.gather(*(client.close() for client in tuple(self._service.clients)))
         await self._agent.close()
-        self._console_copy.close()
         self._console.close()
         self._agent_log.close()
         if self._ledger is not None:
@@ -241,6 +248,12 @@ class Monitor:
 
     def _channel(self) -> str:
         port = self._config.agent_chardev
+        if self._config.socket_type.is_vsock:
+            return (
+                f"nobody who speaks {_words(self._config.agent_protocol)} listens on vsock port "
+                f"{vsock.AGENT_PORT} of its guest; look at its console, and see that the guest's "
+                "agent is one for vsock"
+            )
         if self._port_is_open is None:
             return (
                 f"its guest has not opened the port {port}; look at its console, and see that "
@@ -248,11 +261,10 @@ class Monitor:
             )
         if not self._port_is_open:
             return f"its guest has closed the port {port} again; look at its console"
-        spoken = self._config.agent_protocol
-        words = "grpc or ttrpc" if spoken is AgentProtocol.AUTO else spoken
         return (
-            f"its guest has opened the port {port}, but nobody speaks {words} there; look at its "
-            "console, and see that agent_config.protocol fits the agent"
+            f"its guest has opened the port {port}, but nobody speaks "
+            f"{_words(self._config.agent_protocol)} there; look at its console, and see that "
+            "agent_config.protocol fits the agent"
         )
 
     def _port_changed(self, is_open: bool) -> None:
@@ -282,6 +294,10 @@ class Monitor:
 
     async def _in_store_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+
+
+def _words(spoken: AgentProtocol) -> str:
+    return "grpc or ttrpc" if spoken is AgentProtocol.AUTO else spoken
 
 
 def _recall(log: Path, output: Fanout, replay_bytes: int) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from vctui.companions.monitor.program_shim import Family
@@ -23,19 +22,19 @@ _ANSWER: Final = 15.0
 class KataShim(Family):
     """
     Args:
-        socket: where the agent's gRPC is served.
+        url: where the agent's gRPC is served.
         agent: the way there, for what the program does not do.
     """
 
-    def __init__(self, config: ShimConfig, socket: Path, agent: Agent) -> None:
+    def __init__(self, config: ShimConfig, url: str, agent: Agent) -> None:
         self._config = config
-        self._socket = socket
+        self._url = url
         self._agent = agent
 
     def argv(self, start: monitor.StartShim) -> Sequence[str]:
         return (
             self._config.path,
-            *("-agent", f"unix://{self._socket}"),
+            *("-agent", self._url),
             *("-container", start.container_id),
             *("-exec-id", start.token),
             *(("-terminal",) if start.terminal else ()),

@@ -12,7 +12,7 @@ from vctui.companions.monitor.port import Port
 from vctui.companions.monitor.shim import Shim
 from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
-from vctui.model.kinds import AgentProtocol
+from vctui.model.kinds import AgentProtocol, SocketType
 from vctui.model.proxy import ProxyConfig
 from vctui.wire import monitor, ttrpc
 
@@ -31,6 +31,8 @@ class Link(ABC):
     """`wire.monitor.TTRPC`, `GRPC` or `HYPERSTART`, as far as it is known."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
+        self.url = ""
+        """Where an agent on the machine's vsock device is reached, as soon as that is known."""
         self._warn = warn
         self._port = Port()
         self._ready = asyncio.Event()
@@ -51,6 +53,11 @@ class Link(ABC):
 
     def port_opened(self) -> None:
         self._port.set()
+
+    def reached_at(self, url: str) -> None:
+        """Of an agent on the machine's vsock device: no port tells when it is there."""
+        self.url = url
+        self.port_opened()
 
     def port_closed(self) -> None:
         """The agent has closed its end: whatever it was asked will not be answered."""
@@ -106,10 +113,19 @@ class Link(ABC):
 
 
 def make(
-    protocol: AgentProtocol, program: ProxyConfig, run_dir: Path, warn: Callable[[str], None]
+    protocol: AgentProtocol,
+    program: ProxyConfig,
+    run_dir: Path,
+    warn: Callable[[str], None],
+    *,
+    socket_type: SocketType = SocketType.UNIX,
 ) -> Link:
     """The link of a pod whose agent speaks `protocol`, and whose proxy is `program`, if any."""
     channel, proxy = run_dir / "agent.sock", run_dir / monitor.PROXY
+    if socket_type.is_vsock:
+        from vctui.companions.monitor import vsock_link
+
+        return vsock_link.make(protocol, proxy, warn)
     if program.path:
         from vctui.companions.monitor import proxy_program
         from vctui.companions.monitor.kata_proxy import KataProxyLink

@@ -89,6 +89,7 @@ class MonitorService:
                 pod_id=self._pod_id,
                 agent_open=self._agent.is_ready,
                 protocol=self._agent.protocol,
+                agent_url=self._agent.url,
             )
         )
 

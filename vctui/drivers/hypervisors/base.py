@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vctui.model.hypervisor import HypervisorConfig, Machine
-from vctui.model.kinds import Accelerator, BlockDeviceDriver
+from vctui.model.kinds import Accelerator, BlockDeviceDriver, SocketType
 from vctui.model.network import Endpoint
 
 
@@ -129,12 +129,15 @@ class MachinePlan:
     """The network namespace that the machine is started in; None for the host's."""
     endpoints: tuple[Endpoint, ...] = ()
     """Network cards it has from the start; their taps are in `netns`."""
+    socket_type: SocketType = SocketType.UNIX
+    """How the agent is reached; anything but `unix` gives the machine a vsock device."""
 
     @property
     def shares_memory(self) -> bool:
         """Whether programs of the host that serve the machine's devices (vhost-user) read and write
         in its memory; so it has to be one that can be mapped twice."""
-        return any(endpoint.socket for endpoint in self.endpoints)
+        served = any(endpoint.socket for endpoint in self.endpoints)
+        return served or self.socket_type.is_vsock
 
 
 class Hypervisor(ABC):

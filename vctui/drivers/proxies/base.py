@@ -35,7 +35,8 @@ class Proxy(ABC):
     async def wait_agent(self, run_dir: Path, *, timeout: float) -> str:
         """Return when the agent answers, with the address for `Agent.connect`: where the proxy
         is reached, and how the agent speaks there. `unix://PATH` is ttrpc (or the proxy's own
-        protocol), `grpc+unix://PATH` is gRPC.
+        protocol), `grpc+unix://PATH` is gRPC; likewise `vsock://CID:PORT`, `hvsock://PATH:PORT` and
+        `grpc+vsock://CID:PORT`, where that is the agent itself.
 
         Raises:
             AgentUnreachable: it did not within `timeout` seconds.

@@ -12,7 +12,7 @@ from vctui.drivers.proxies.base import Proxy, ProxyHandle
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentUnreachable, MachineDied, MonitorError
 from vctui.linux import process, sockets
-from vctui.model.kinds import AgentProtocol
+from vctui.model.kinds import AgentProtocol, SocketType
 from vctui.model.proxy import ProxyConfig
 from vctui.settings import Settings
 from vctui.wire import monitor, ttrpc
@@ -35,8 +35,10 @@ class BuiltinProxy(Proxy):
         settings: Settings,
         protocol: AgentProtocol = AgentProtocol.TTRPC,
         program: ProxyConfig = ProxyConfig(),  # noqa: B008 - frozen
+        socket_type: SocketType = SocketType.UNIX,
     ) -> None:
         self._settings = settings
+        self._socket_type = socket_type
         self._protocol = protocol
         self._program = program
         self._launched: process.Spawned | None = None
@@ -96,6 +98,10 @@ class BuiltinProxy(Proxy):
                         code=error.code,
                     ) from error
                 raise monitor_client.refused(run_dir, error) from error
+        return self._address(run_dir, hello)
+
+    def _address(self, run_dir: Path, hello: monitor.Hello) -> str:
+        """Where an agent that answers is talked to."""
         if hello.protocol == monitor.GRPC:
             return f"grpc+unix://{run_dir / monitor.PROXY}"
         return self.url(run_dir)
@@ -130,6 +136,7 @@ class BuiltinProxy(Proxy):
             *("--max-log-bytes", str(logs.max_bytes)),
             *("--replay-bytes", str(logs.replay_bytes)),
             *("--agent-protocol", self._protocol),
+            *("--agent-socket", self._socket_type),
             *("--proxy-program", self._program.path),
             *("--proxy-debug", str(self._program.debug).lower()),
             *("--listen-fd", str(listening.fileno())),

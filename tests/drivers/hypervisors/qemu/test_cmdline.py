@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline
+from vctui.drivers.hypervisors.qemu.vsock import Vsock
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.kinds import Accelerator, BlockDeviceDriver, MachineType
+from vctui.model.kinds import Accelerator, BlockDeviceDriver, MachineType, SocketType
 from vctui.wire.disk import Root
 
 RUN = Path("/run/vctui/pods/web")
@@ -56,6 +57,7 @@ def build(
     tsc_khz: int = 0,
     max_vcpus: int = 0,
     max_memory: int = 0,
+    vsock: Vsock | None = None,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -70,6 +72,7 @@ def build(
         tsc_khz=tsc_khz,
         max_vcpus=max_vcpus,
         max_memory=max_memory,
+        vsock=vsock,
     )
     return list(argv)
 
@@ -226,6 +229,19 @@ def test_a_microvm_has_no_pci(accelerator):
     assert not any("pci" in device or "disable-modern" in device for device in devices)
     assert "-global" not in argv
     assert values(argv, "-append")[0].endswith(" panic=1 tsc_early_khz=2500000")
+
+
+@pytest.mark.parametrize(("machine", "bus"), [("q35", "pci"), ("pc", "pci"), ("microvm", "device")])
+def test_a_vsock_device_is_the_kernels_or_a_programs(machine, bus):
+    config = HypervisorConfig(hypervisor_machine_type=MachineType(machine))
+    wanted = plan(config, socket_type=SocketType.VSOCK)
+    # nested: it speaks the modern protocol only
+    kernels = build(wanted, nested=machine != "microvm", vsock=Vsock(descriptor=9, cid=77))
+    assert f"vhost-vsock-{bus},id=vsock,guest-cid=77,vhostfd=9" in values(kernels, "-device")
+    programs = build(wanted, vsock=Vsock(descriptor=9))
+    assert f"vhost-user-vsock-{bus},chardev=vsock" in values(programs, "-device")
+    assert "socket,id=vsock,fd=9" in values(programs, "-chardev")
+    assert "memory-backend-memfd,id=ram,size=300M,share=on" in values(programs, "-object")
 
 
 def test_there_is_room_for_processors_that_come_later():

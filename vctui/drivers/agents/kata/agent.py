@@ -57,11 +57,13 @@ class KataAgent(Agent):
     def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
         log = ("agent.log=debug",) if debug or config.debug else ()
         face = ("vctui.protocol=grpc",) if config.protocol is AgentProtocol.GRPC else ()
+        channel = Port(name=ports.CHANNEL, socket=run_dir / "agent.sock")
+        words = Port(name=ports.LOG, socket=run_dir / "agentlog.sock")
+        on_vsock = config.socket_type.is_vsock
+        if on_vsock:
+            face = (*face, *_on_vsock(config.protocol))
         return GuestNeeds(
-            ports=(
-                Port(name=ports.CHANNEL, socket=run_dir / "agent.sock"),
-                Port(name=ports.LOG, socket=run_dir / "agentlog.sock"),
-            ),
+            ports=(words,) if on_vsock else (channel, words),
             shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
             kernel_params=(*face, *log, *(("agent.debug_console",) if debug else ())),
         )
@@ -340,6 +342,13 @@ class KataAgent(Agent):
         return await self._carrier.call(
             service, method, request, answer, timeout=timeout or self._timeout
         )
+
+
+def _on_vsock(protocol: AgentProtocol) -> tuple[str, ...]:
+    """Kernel parameters for an agent on vsock: for our own, and for Kata 1.x, which would prefer a
+    serial port. Its successors know no other way, and pass over what they do not know."""
+    first_generation = () if protocol is AgentProtocol.TTRPC else ("agent.use_vsock=true",)
+    return ("vctui.socket=vsock", *first_generation)
 
 
 def _words(said: Sequence[str]) -> tuple[str, ...]:

@@ -71,16 +71,15 @@ def command_failed(command: str, container_id: str, error: AgentError) -> AgentE
     )
 
 
-def refused(method: str, pod: str, error: CallFailed) -> AgentError:
-    """What an answered call failed with."""
+def refused(method: str, where: str, error: CallFailed) -> AgentError:
+    """What an answered call failed with; the agent is `where`, in words."""
     if error.code == ttrpc.UNIMPLEMENTED:
         return AgentUnsupported(
-            f"the agent in pod {pod!r} has no call {method}; use a guest with a newer agent",
+            f"the agent {where} has no call {method}; use a guest with a newer agent",
             code=error.code,
         )
     return AgentError(
-        f"the agent in pod {pod!r} refused {method}: "
-        f"{sentence(error.message) or 'it gives no reason'}",
+        f"the agent {where} refused {method}: {sentence(error.message) or 'it gives no reason'}",
         code=error.code,
     )
 

@@ -42,33 +42,38 @@ class Carrier:
     """Calls with messages in and out, and our errors.
 
     Args:
+        where: the agent is, in words: "in pod 'web'".
         is_first_generation: Kata 1.x answers; its protocol differs in places (gRPC sheet, §3).
     """
 
-    def __init__(self, session: Session, pod: str, *, is_first_generation: bool) -> None:
+    def __init__(self, session: Session, where: str, *, is_first_generation: bool) -> None:
         self._session = session
-        self._pod = pod
+        self._where = where
         self.is_first_generation = is_first_generation
 
     @classmethod
     async def connect(cls, url: str, *, timeout: float) -> Carrier:
-        """`url` is `unix://PATH` for ttrpc, `grpc+unix://PATH` for gRPC.
+        """`url` is `unix://PATH`, `vsock://CID:PORT` or `hvsock://PATH:PORT` for ttrpc, and
+        `grpc+unix://PATH` or `grpc+vsock://CID:PORT` for gRPC.
 
         Raises:
             AgentUnreachable: nobody answers there.
         """
-        scheme, _, place = url.partition("://")
-        path = Path(place)
-        pod = path.parent.name
-        way = over_grpc if scheme == "grpc+unix" else over_ttrpc
+        kind, _, place = url.partition("://")
+        where = _where(kind, place)
         try:
-            session = await way.connect(path, timeout=timeout)
-            return cls(session, pod, is_first_generation=way is over_grpc)
+            session: Session
+            if kind.startswith("grpc+"):
+                session = await over_grpc.connect(url.removeprefix("grpc+"), timeout=timeout)
+            else:
+                session = await over_ttrpc.connect(url, timeout=timeout)
+            return cls(session, where, is_first_generation=kind.startswith("grpc+"))
         except OSError as error:
+            why = "; try again, its monitor is started anew"
+            if kind.endswith("vsock"):
+                why = f": {error.strerror or error or 'no answer'}; look at the pod's console"
             raise AgentUnreachable(
-                f"nobody passes calls on to the agent in pod {pod!r}; try again, "
-                "its monitor is started anew",
-                code=ttrpc.UNAVAILABLE,
+                f"nobody passes calls on to the agent {where}{why}", code=ttrpc.UNAVAILABLE
             ) from error
 
     async def close(self) -> None:
@@ -101,24 +106,30 @@ class Carrier:
             raise self._unreachable(method, error.message) from error
         except TimeoutError as error:
             raise AgentUnreachable(
-                f"the agent in pod {self._pod!r} did not answer {method} within {timeout:g} s; "
+                f"the agent {self._where} did not answer {method} within {timeout:g} s; "
                 "look at its log and console, or raise timeouts.agent",
                 code=ttrpc.DEADLINE_EXCEEDED,
             ) from error
         except CallFailed as error:
             if error.code == ttrpc.UNAVAILABLE and method != "TtyWinResize":
                 raise self._unreachable(method, error.message) from error
-            raise answers.refused(method, self._pod, error) from error
+            raise answers.refused(method, self._where, error) from error
         except DecodeError as error:
             raise AgentError(
-                f"the agent in pod {self._pod!r} answers {method} with something that cannot be "
+                f"the agent {self._where} answers {method} with something that cannot be "
                 "decoded; use a guest whose agent speaks the protocol",
                 code=ttrpc.INTERNAL,
             ) from error
 
     def _unreachable(self, method: str, why: str) -> AgentUnreachable:
         return AgentUnreachable(
-            f"the agent in pod {self._pod!r} cannot be asked for {method}: "
+            f"the agent {self._where} cannot be asked for {method}: "
             f"{answers.sentence(why)}; see the pod's status",
             code=ttrpc.UNAVAILABLE,
         )
+
+
+def _where(kind: str, place: str) -> str:
+    if kind.endswith("+vsock") or kind == "vsock":
+        return f"at {kind.removeprefix('grpc+')}://{place}"
+    return f"in pod {Path(place).parent.name!r}"

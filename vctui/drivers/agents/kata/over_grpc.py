@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from vctui.drivers.grpc_client import Session
 
 
-async def connect(path: Path, *, timeout: float) -> Session:
-    """Raises OSError."""
+async def connect(url: str, *, timeout: float) -> Session:
+    """`url` is `unix://PATH` or `vsock://CID:PORT`. Raises OSError."""
     from vctui.drivers.grpc_client import Session
 
-    session = Session.over_unix(path)
+    kind, _, place = url.partition("://")
+    session = Session(f"vsock:{place}") if kind == "vsock" else Session.over_unix(Path(place))
     try:
         await session.ready(timeout=timeout)
     except BaseException:

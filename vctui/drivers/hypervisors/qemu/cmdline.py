@@ -14,6 +14,7 @@ from typing import Final
 
 from vctui.drivers.hypervisors.base import MachinePlan, Size
 from vctui.drivers.hypervisors.qemu import nics
+from vctui.drivers.hypervisors.qemu.vsock import Vsock
 from vctui.model.hypervisor import Param
 from vctui.model.kinds import BlockDeviceDriver, MachineType
 from vctui.model.network import Endpoint
@@ -100,6 +101,7 @@ def build(
     max_vcpus: int = 0,
     max_memory: int = 0,
     queues: Mapping[str, nics.Queues] | None = None,
+    vsock: Vsock | None = None,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -117,6 +119,7 @@ def build(
         max_vcpus: how many processors there can be in the end; 0: no more.
         max_memory: MiB that there can be in the end; 0: no more.
         queues: of the endpoints' taps, by the endpoint's id.
+        vsock: who serves the machine's vsock device, if it has one.
     """
     has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
     virtio = _Virtio(legacy=nested, pci=has_pci)
@@ -131,6 +134,7 @@ def build(
         *_scsi(plan, virtio),
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
+        *(_vsock(vsock, virtio) if vsock else ()),
         *_shares(plan, virtio),
         *_image(plan, virtio, image_size),
         *_nics(plan, virtio, queues or {}, emulated=accelerator == "tcg"),
@@ -169,6 +173,10 @@ class _Virtio:
             return ("-device", f"virtio-{kind}-device,{options}")
         protocol = ",disable-modern=true" if self.legacy else ""
         return ("-device", f"virtio-{kind}-pci{protocol},{options}")
+
+    def served(self, kind: str, options: str) -> tuple[str, ...]:
+        """A device that somebody else serves; its kind is the whole of its name before the bus."""
+        return ("-device", f"{kind}-{'pci' if self.pci else 'device'},{options}")
 
 
 def _board(
@@ -271,6 +279,14 @@ def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) 
         options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
         arguments += ["-device", f"virtserialport,{options}"]
     return tuple(arguments)
+
+
+def _vsock(vsock: Vsock, virtio: _Virtio) -> tuple[str, ...]:
+    if vsock.cid:
+        options = f"id=vsock,guest-cid={vsock.cid},vhostfd={vsock.descriptor}"
+        return virtio.served("vhost-vsock", options)
+    chardev = ("-chardev", f"socket,id=vsock,fd={vsock.descriptor}")
+    return (*chardev, *virtio.served("vhost-user-vsock", "chardev=vsock"))
 
 
 def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from vctui.drivers.hypervisors.qemu import (
     program,
     resizing,
     template,
+    vsock,
 )
 from vctui.errors import (
     FileProblem,
@@ -202,10 +203,15 @@ class Qemu(Hypervisor):
         with (
             _listening(plan) as listening,
             nics.opened(plan.netns, cards, vhost=fast) as queues,
+            vsock.opened(plan) as device,
         ):
             descriptors = {name: server.fileno() for name, server in listening.items()}
-            argv = found.argv(plan, descriptors, queues)
-            inherited = (*descriptors.values(), *(fd for one in queues.values() for fd in one.all))
+            argv = found.argv(plan, descriptors, queues, device)
+            inherited = (
+                *descriptors.values(),
+                *(fd for one in queues.values() for fd in one.all),
+                *((device.descriptor,) if device else ()),
+            )
             with span("execute QEMU"):
                 if plan.netns is None:
                     spawned = _spawn(argv, plan.run_dir, inherited)
@@ -222,7 +228,8 @@ class Qemu(Hypervisor):
             pid=spawned.pid,
             pid_started=spawned.started,
             accelerator=found.choice.name,
-            boot=_story(plan, found.choice),
+            boot=_story(plan, found.choice, device),
+            vsock=device.url if device else "",
             kernel=str(plan.kernel or ""),
             initrd=str(plan.initrd or ""),
             image=str(plan.image or ""),
@@ -285,6 +292,7 @@ class _Found:
         plan: MachinePlan,
         listening: Mapping[str, int],
         queues: Mapping[str, nics.Queues] | None = None,
+        device: vsock.Vsock | None = None,
     ) -> tuple[str, ...]:
         return cmdline.build(
             plan,
@@ -300,6 +308,7 @@ class _Found:
             image_size=plan.image.stat().st_size if plan.image else 0,
             huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             queues=queues,
+            vsock=device,
         )
 
 
@@ -502,7 +511,9 @@ def _last_words(plan: MachinePlan, status: int | None) -> str:
     )
 
 
-def _story(plan: MachinePlan, choice: accel.Choice) -> str:
+def _story(plan: MachinePlan, choice: accel.Choice, device: vsock.Vsock | None) -> str:
     how = "restored from a template" if plan.restores else "booted cold"
     story = f"{how} with {_ACCELERATORS[choice.name]}"
-    return f"{story}, as {choice.reason}" if choice.reason else story
+    if choice.reason:
+        story = f"{story}, as {choice.reason}"
+    return f"{story}; {device.story}" if device else story

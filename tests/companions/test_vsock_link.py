@@ -1,0 +1,204 @@
+"""The ways to an agent on a vsock device: our own agent behind a hybrid socket, as either
+generation, and devices and guests that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from vctui.companions.monitor import vsock_link
+from vctui.companions.monitor.link import Link
+from vctui.drivers.agents.kata.agent import KataAgent
+from vctui.drivers.grpc_client import Session
+from vctui.drivers.ttrpc_client import ConnectionLost
+from vctui.linux import relay, sockets
+from vctui.model.kinds import AgentProtocol
+from vctui.wire import monitor, vsock
+from vctui.wire.pb import health_pb2
+
+ROOT = Path(__file__).parents[2]
+WAIT = 30.0
+TTRPC, GRPC, AUTO = AgentProtocol.TTRPC, AgentProtocol.GRPC, AgentProtocol.AUTO
+
+
+class Guest:
+    """A hybrid socket with our own agent behind it, one program that answers each client."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.path = folder / "vsock.sock"
+        self.url = f"hvsock://{self.path}:{vsock.AGENT_PORT}"
+        self.clients = 0
+        self.refusals = 0
+        """Of the next connections, as if nobody listened yet."""
+        agent_socket = folder / "inside.sock"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listening = sockets.listen(agent_socket)
+        self._inside = agent_socket
+        self._program = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.guest.host_agent"),
+                *(f"listen:{self._listening.fileno()}", str(folder), *words),
+            ],
+            cwd=ROOT,
+            pass_fds=[self._listening.fileno()],
+            stderr=subprocess.PIPE,
+        )
+        self._listening.close()
+
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.create_task(self._carry(reader, writer)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"CONNECT 1024\n"
+        self.clients += 1
+        if self.refusals:
+            self.refusals -= 1
+            await relay.close(writer)
+            return
+        inside = await sockets.open_connection(self._inside)
+        writer.write(b"OK 1073741824\n")
+        await relay.relay((reader, writer), inside)
+
+    def end(self) -> None:
+        self._program.kill()
+        log = self._program.communicate()[1].decode()
+        assert "Traceback" not in log, log
+
+
+class Side:
+    def __init__(self, link: Link, guest: Guest, warnings: list[str], served: Path) -> None:
+        self.link = link
+        self.guest = guest
+        self.warnings = warnings
+        self.served = served
+
+
+@asynccontextmanager
+async def linked(
+    folder: Path, protocol: AgentProtocol, *words: str, refusals: int = 0
+) -> AsyncIterator[Side]:
+    guest = Guest(folder, *words)
+    guest.refusals = refusals
+    warnings: list[str] = []
+    served = folder / monitor.PROXY
+    link = vsock_link.make(protocol, served, warnings.append)
+    server = await asyncio.start_unix_server(guest.serve, sock=sockets.listen(guest.path))
+    task = asyncio.create_task(link.run(adopting=False))
+    try:
+        async with asyncio.timeout(WAIT):
+            link.reached_at(guest.url)
+            await link.ready()
+            yield Side(link, guest, warnings, served)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await link.close()
+        server.close()
+        await asyncio.gather(*guest._tasks, return_exceptions=True)  # they end with their clients
+        guest.end()
+
+
+async def version(link: Link) -> str:
+    body = await link.call("grpc.Health", "Version", b"")
+    return health_pb2.VersionCheckResponse.FromString(body).agent_version
+
+
+@pytest.mark.parametrize("protocol", [TTRPC, AUTO])
+async def test_an_agent_that_speaks_ttrpc_is_found_and_talked_to(
+    tmp_path: Path, protocol: AgentProtocol
+):
+    async with linked(tmp_path, protocol, refusals=3) as side:
+        assert side.link.protocol == monitor.TTRPC
+        assert await version(side.link) == "3.30.0"
+        assert side.warnings == []
+        direct = KataAgent(timeout=WAIT)  # with noProxy everybody has a connection of his own
+        await direct.connect(side.guest.url, timeout=WAIT)
+        assert (await direct.info()).protocol == "ttrpc"
+        await direct.close()
+
+
+@pytest.mark.parametrize("protocol", [GRPC, AUTO])
+async def test_an_agent_that_speaks_grpc_is_found_and_each_client_has_a_connection(
+    tmp_path: Path, protocol: AgentProtocol
+):
+    async with linked(tmp_path, protocol, "vctui.protocol=grpc", refusals=3) as side:
+        assert side.link.protocol == monitor.GRPC
+        assert await version(side.link) == "1.12.1"
+        before = side.guest.clients
+        others = [Session.over_unix(side.served) for _ in range(3)]
+        answers = [one.call("grpc.Health", "Check", timeout=WAIT) for one in others]
+        assert await asyncio.gather(*answers) == [b"\x08\x01"] * 3
+        assert side.guest.clients == before + 3
+        for one in others:
+            await one.close()
+    assert not side.served.exists()
+
+
+@pytest.mark.parametrize("protocol", [TTRPC, GRPC, AUTO])
+async def test_a_device_that_nobody_serves_any_more_is_given_up(
+    tmp_path: Path, protocol: AgentProtocol, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(vsock_link, "_UNSERVED", 0.2)
+    warnings: list[str] = []
+    link = vsock_link.make(protocol, tmp_path / monitor.PROXY, warnings.append)
+    link.reached_at(f"hvsock://{tmp_path / 'vsock.sock'}:1024")
+    async with asyncio.timeout(WAIT):
+        await link.run(adopting=True)
+    assert "vsock device has ended; restart the pod" in link.given_up
+    assert warnings == [link.given_up]
+    with pytest.raises(ConnectionLost, match="restart the pod"):
+        await link.call("grpc.Health", "Check", b"")
+    await link.close()
+
+
+@pytest.mark.parametrize("protocol", [TTRPC, GRPC])
+async def test_an_agent_that_goes_away_is_found_again(tmp_path: Path, protocol: AgentProtocol):
+    words = ("vctui.protocol=grpc",) if protocol is GRPC else ()
+    async with linked(tmp_path, protocol, *words) as side:
+        waiting = asyncio.create_task(side.link.call("grpc.AgentService", "GetOOMEvent", b""))
+        await side.link.call("grpc.Health", "Check", b"")
+        side.guest.end()
+        with contextlib.suppress(ConnectionLost):
+            await waiting
+        (tmp_path / "again").mkdir()
+        side.guest._inside.unlink()
+        anew = Guest(tmp_path / "again", *words)
+        side.guest._inside, side.guest._program = anew._inside, anew._program
+        while True:
+            await side.link.ready()
+            try:
+                await side.link.call("grpc.Health", "Check", b"")
+                break
+            except ConnectionLost:
+                await asyncio.sleep(0.01)
+        assert side.warnings == []
+
+
+async def test_nothing_of_one_connection_is_expected_on_the_next(tmp_path: Path):
+    """Streams begin with 1 again, and no left-overs are looked for."""
+    listening = sockets.listen(tmp_path / "vsock.sock")
+    loop = asyncio.get_running_loop()
+    link = vsock_link.make(TTRPC, tmp_path / monitor.PROXY, print)
+    link.reached_at(f"hvsock://{tmp_path / 'vsock.sock'}:1024")
+    task = asyncio.create_task(link.run(adopting=True))
+    async with asyncio.timeout(WAIT):
+        for _ in range(2):
+            client: socket.socket
+            client, _ = await loop.sock_accept(listening)
+            with client:
+                line = await loop.sock_recv(client, len(b"CONNECT 1024\n"))
+                assert line == b"CONNECT 1024\n"
+                await loop.sock_sendall(client, b"OK 1\n")
+                assert (await loop.sock_recv(client, 1000))[4:8] == b"\0\0\0\1"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await link.close()
+    listening.close()

@@ -1,0 +1,103 @@
+"""Pods whose agent is reached by vsock: served by the host's kernel where that can, else by us, on
+a real guest in either case."""
+
+from __future__ import annotations
+
+import os
+import signal
+from hashlib import sha256
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Host, wait_until
+
+pytestmark = pytest.mark.vm
+
+MEMORY_LIMIT = 24 << 20
+"""Bytes of resident memory of the program that serves the device."""
+TICKS = "n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.2; done"
+
+
+@pytest.fixture(scope="module")
+def pod(host: Host) -> str:
+    """Our agent with Kata 3.x's protocol, behind the monitor."""
+    containers = (("clock", TICKS), ("idle", "sleep 100000"))
+    host.do("pod", "run", host.pod("first", *containers, agent_config={"socket_type": "vsock"}))
+    return "first"
+
+
+def program(host: Host, pod: str, module: str) -> psutil.Process:
+    (found,) = [
+        process
+        for one in host.processes(pod)
+        if module in (process := psutil.Process(one.pid)).cmdline()
+    ]
+    return found
+
+
+def test_a_pod_runs_on_vsock(host: Host, pod: str):
+    status = host.status(pod)
+    assert [one["state"] for one in status["containers_status"]] == ["running"] * 2
+    assert "vsock by " in status["machine"]["boot"]
+    done = host.run(
+        "container", "exec", pod, "idle", "--", "sh", "-c", "echo out; echo err >&2; exit 3"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    wait_until(lambda: "tick 2" in host.do("logs", pod, "clock"), "ticks in the log")
+
+
+def test_much_passes_both_ways_whole(host: Host, pod: str):
+    said = host.do("container", "exec", pod, "idle", "--", "seq", "1", "100000")
+    assert said == "".join(f"{number}\n" for number in range(1, 100001))
+    typed = os.urandom(500_000).hex()
+    digest = host.do("container", "exec", "-i", pod, "idle", "--", "sha256sum", stdin=typed)
+    assert digest.split()[0] == sha256(typed.encode()).hexdigest()
+
+
+def test_pausing_keeps_the_connection(host: Host, pod: str):
+    host.do("pod", "pause", pod)
+    host.do("pod", "resume", pod)
+    assert host.do("container", "exec", pod, "idle", "--", "echo", "on") == "on\n"
+
+
+def test_a_killed_monitor_is_replaced_and_finds_the_agent_again(host: Host, pod: str):
+    monitor = program(host, pod, "vctui.companions.monitor")
+    monitor.send_signal(signal.SIGKILL)
+    assert host.do("container", "exec", pod, "idle", "--", "echo", "again") == "again\n"
+    assert program(host, pod, "vctui.companions.monitor").pid != monitor.pid
+
+
+def test_a_pod_whose_vsock_program_is_killed_says_so_and_leaves_nothing(host: Host, pod: str):
+    if "by the host's kernel" in host.status(pod)["machine"]["boot"]:
+        pytest.skip("this host's kernel serves the device")
+    served = program(host, pod, "vctui.companions.vsock")
+    assert served.memory_info().rss < MEMORY_LIMIT
+    served.send_signal(signal.SIGKILL)
+    error = host.refuse("container", "exec", pod, "idle", "--", "true")
+    assert "restart the pod" in error["message"]
+    host.do("pod", "restart", pod)
+    assert host.do("container", "exec", pod, "idle", "--", "echo", "anew") == "anew\n"
+    host.do("pod", "delete", pod)
+    assert host.left_over() == []
+
+
+def test_kata_1_runs_on_hybrid_vsock_without_a_proxy(host: Host):
+    """gRPC without yamux; the built-in shim is a client beside the engine."""
+    agent = {"socket_type": "hybrid-vsock", "protocol": "grpc"}
+    file = host.pod("second", ("idle", "sleep 1000"), agent_config=agent, proxy_type="noProxy")
+    host.do("pod", "run", file)
+    done = host.run("container", "exec", "second", "idle", "--", "sh", "-c", "echo out; exit 4")
+    assert (done.returncode, done.stdout) == (4, "out\n")
+    host.do("pod", "delete", "second")
+    assert host.left_over() == []
+
+
+def test_a_guest_is_added_for_vsock_and_asked_what_it_speaks(host: Host):
+    (guest, *_) = host.ask("guest", "list")
+    files = ("--kernel", guest["kernel"], "--initrd", guest["initrd"])
+    parameters = [f"--kernel-param={word}" for word in guest["kernel_params"]]
+    host.do("guest", "add", "far", *files, *parameters, "--socket", "vsock")
+    report = host.ask("guest", "check", "far")
+    assert (report["agent"], report["protocol"]) == ("3.30.0", "ttrpc")
+    assert host.ask("pod", "list") == []
