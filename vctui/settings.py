@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import platformdirs
@@ -85,6 +85,8 @@ class Template(_Section, frozen=True, kw_only=True):
     """MiB of all templates together."""
     keep_hours: float = 48.0
     """How long one is kept that no pod begins as."""
+    pool: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """Guests of the usual size that have begun as their template before a pod wants one."""
 
 
 class Images(_Section, frozen=True, kw_only=True):

@@ -93,7 +93,7 @@ class Host:
             for path in folder.rglob("*")
             if path.is_socket() or path.is_file() or path.parent.name == "pods"
         ]
-        running = [f"process {one.pid}" for one in self.processes()]
+        running = [f"process {one.pid}" for one in process.find_by_argument(self.root / "run")]
         return [*files, *running, *mounts.mounts_below(self.root)]
 
 

@@ -145,3 +145,83 @@ def test_where_there_is_no_room_for_a_template_pods_boot(apart: Host, tmp_path: 
     small.do("pod", "run", small.pod("tight", IDLE))
     assert "larger than template.max_memory" in small.status("tight")["machine"]["boot"]
     small.do("pod", "delete", "tight")
+
+
+@pytest.fixture
+def pooled(apart: Host) -> Iterator[Host]:
+    """The same with a ready guest, which is made already."""
+    folder = apart.environment["VCTUI_TEMPLATES"]
+    plain = Path(apart.environment["VCTUI_CONFIG"])
+    config = plain.with_name("pool.toml")
+    config.write_text(f'[template]\nmemory_dir = "{folder}"\npool = 1\n')
+    made = replace(apart, environment={**apart.environment, "VCTUI_CONFIG": str(config)})
+    made.do("guest", "template", "build")
+    wait_until(lambda: ready(made), "a ready guest")
+    yield made
+    wait_until(lambda: not fillers(made), "the end of who fills the pool")
+    apart.do("pod", "list")  # whose pool is off
+    assert apart.left_over() == []
+    assert not (apart.root / "run" / "pool").exists()
+
+
+def ready(host: Host) -> list[Path]:
+    return [file.parent for file in (host.root / "run" / "pool").glob("ready-*/ready.json")]
+
+
+def fillers(host: Host) -> list[process.Spawned]:
+    return process.find_by_argument(host.root / "run" / "pool", beside=["vctui.engine.filler"])
+
+
+def machines(host: Host) -> list[process.Spawned]:
+    """Those in the pool."""
+    everything = process.find_by_argument(host.root / "run" / "pool", beside=["-pidfile"])
+    taken = {one["machine"]["pid"] for one in host.ask("pod", "list") if one["machine"]}
+    return [one for one in everything if one.pid not in taken]
+
+
+def test_pods_take_ready_guests_and_whoever_is_killed_leaves_none(pooled: Host):
+    [first] = ready(pooled)
+    [template] = pooled.ask("guest", "template", "list")
+    assert template["ready"] == 1
+    [check] = [one for one in pooled.ask("doctor") if one["name"] == "ready guests"]
+    assert check["detail"] == "1 of 1 wait for a pod"
+
+    before = time.time()
+    pooled.do("pod", "run", pooled.pod("taker", ("main", f"{FACTS}; sleep 100000")))
+    facts = pooled.do("logs", "taker", "main").splitlines()
+    assert before - 1 < int(facts[4]) < time.time() + 1, "a guest that waited has the right time"
+    assert facts[2:4] == ["taker", "no identity"]
+    machine = pooled.status("taker")["machine"]
+    assert machine["boot"].startswith("taken from the pool of ready guests")
+    assert machine["template"] == template["key"]
+    assert str(first) in Path(f"/proc/{machine['pid']}/cmdline").read_text()
+
+    wait_until(lambda: ready(pooled), "another ready guest")
+    [second] = ready(pooled)
+    wait_until(lambda: not fillers(pooled), "the end of who fills the pool")
+    assert second.name != first.name
+
+    # the machine is the pod's: it ends with it, and so does one whose taker was killed
+    [waiting] = machines(pooled)
+    slow = {"post_start": [{"path": "/bin/sleep", "args": ["sleep", "5"]}]}
+    taker = pooled.start("pod", "run", pooled.pod("killed", IDLE, hooks=slow))
+    wait_until(lambda: not second.exists(), "the guest to be taken")
+    os.kill(taker.pid, signal.SIGKILL)
+    taker.communicate(timeout=20)
+    assert process.is_alive(waiting.pid, waiting.started)
+    pooled.do("pod", "delete", "taker")
+    assert not process.is_alive(machine["pid"], machine["pid_started"])
+    assert pooled.status("killed")["state"] == "stopped"
+    assert not process.is_alive(waiting.pid, waiting.started)
+
+    # one who fills the pool and is killed leaves a guest that the next engine ends
+    pooled.do("pod", "delete", "killed")
+    pooled.do("pod", "run", pooled.pod("restored", IDLE))
+    assert pooled.status("restored")["machine"]["boot"].startswith("restored from a template")
+    wait_until(lambda: machines(pooled), "a guest that is being made")
+    for filler in fillers(pooled):
+        os.kill(filler.pid, signal.SIGKILL)
+    [half] = machines(pooled)
+    wait_until(lambda: not fillers(pooled), "the filler's end")
+    pooled.do("pod", "delete", "restored")
+    assert not process.is_alive(half.pid, half.started)

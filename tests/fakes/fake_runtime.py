@@ -234,6 +234,8 @@ class FakeRuntime:
             for n in range(40)
         ]
         self.read_only = read_only
+        self.filled = 0
+        """How often the pool was to be filled."""
         self._pods = {pod.id: pod for pod in pods}
         self._execs: dict[str, list[ExecRecord]] = {}
         self._events: list[Event] = []
@@ -290,6 +292,9 @@ class FakeRuntime:
     def _tell(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._changed.set)
+
+    def fill_pool(self) -> None:
+        self.filled += 1
 
     # --- life
 

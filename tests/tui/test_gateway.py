@@ -78,10 +78,12 @@ def running(
 
 
 async def test_it_tells_what_there_is_at_the_start(settings: Settings) -> None:
-    with running(FakeRuntime([make_pod("web")]), settings) as (_, mailbox):
+    runtime = FakeRuntime([make_pod("web")])
+    with running(runtime, settings) as (_, mailbox):
         assert not (await mailbox.get(Connected)).guest_built
         changed = await mailbox.get(Changed)
         assert [pod.id for pod in changed.snapshot.pods] == ["web"]
+        assert runtime.filled == 1, "ready guests are made while somebody looks"
 
 
 async def test_it_tells_what_others_change(settings: Settings) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def template() -> None:
     """Templates: guests that are saved when they are ready, so that pods need not boot.
 
-    The first pod of a size builds the template of it; nothing has to be done by hand.
+    The first pod of a size builds the template of it; nothing has to be done by hand. With
+    `[template] pool` in config.toml, so many guests wait READY for a pod to take them.
     """
 
 
@@ -82,5 +83,6 @@ def _columns() -> tuple[Column[Template], ...]:
         column("VCPUS", lambda one, _: str(one.vcpus)),
         column("MEMORY", lambda one, _: f"{one.memory} MiB"),
         column("BUILT", lambda one, _: moment(one.created)),
+        column("READY", lambda one, _: str(one.ready)),
         column("USED", lambda one, now: f"{age(one.used, now)} ago"),
     )

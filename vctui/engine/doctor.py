@@ -11,6 +11,7 @@ from typing import Final
 from vctui.drivers.hypervisors.qemu import accel, program
 from vctui.drivers.networks import catalog
 from vctui.drivers.networks.plugins import INSTALL
+from vctui.engine.pool import LOG, Pool
 from vctui.errors import VctuiError
 from vctui.image import current
 from vctui.linux import files, probe, vsock
@@ -49,6 +50,7 @@ async def _checks(settings: Settings) -> AsyncIterator[Check]:
     ):
         yield _folder(name, folder, needed)
     yield _memory()
+    yield _pool(settings)
 
 
 async def _examined(settings: Settings) -> program.Program:
@@ -217,3 +219,17 @@ def _memory() -> Check:
         remedy = f"a pod wants about {_POD_MEMORY} MiB; stop something"
         return Check(name="memory", ok=None, detail=detail, remedy=remedy)
     return Check(name="memory", ok=True, detail=detail)
+
+
+def _pool(settings: Settings) -> Check:
+    name, pool = "ready guests", Pool(settings)
+    if not pool.size:
+        return Check(name=name, ok=True, detail="none wanted: template.pool is 0")
+    ready = len(pool.ready())
+    detail = f"{ready} of {pool.size} wait for a pod"
+    if ready >= pool.size:
+        return Check(name=name, ok=True, detail=detail)
+    if said := files.tail(pool.folder / LOG, lines=1):
+        detail += f"; the last to make one said: {said[0].decode(errors='replace')[:300]}"
+    remedy = "the next pod or console that starts has the others made"
+    return Check(name=name, ok=None, detail=detail, remedy=remedy)

@@ -26,6 +26,16 @@ def pods_root(settings: Settings) -> Path:
     return settings.run_dir / "pods"
 
 
+def pool_root(settings: Settings) -> Path:
+    """Machines that are ready before their pods."""
+    return settings.run_dir / "pool"
+
+
+def pool_exports_root(settings: Settings) -> Path:
+    """What these show their guests, for users who cannot mount: a pod's copies lie in it."""
+    return settings.state_dir / "pool"
+
+
 def rootfs_root(settings: Settings) -> Path:
     return settings.state_dir / "rootfs"
 

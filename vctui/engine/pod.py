@@ -13,6 +13,7 @@ from vctui.engine import (
     assets,
     endpoints,
     files,
+    filling,
     guests,
     hooks,
     images,
@@ -218,8 +219,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             plan = replace(plan, netns=netns, endpoints=connected.endpoints)
         proxy.launch(pod_id=pod_id, run_dir=at.run)
         with span("start the machine"):
+            ready = await templates.take(ctx, record.config, plan)
             started, _ = await together(
-                templates.boot(ctx, record.config, plan, progress),
+                templates.boot(ctx, record.config, plan, progress, ready),
                 files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
             )
         began = trace.clock() if started.template else 0.0
@@ -271,6 +273,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             )
             tx.emit(event(EventKind.POD_STARTED, pod_id, f"runs on {started.accelerator}"))
         undo.keep()
+    filling.begin(ctx)
 
 
 def _begin(tx: Transaction, record: PodRecord) -> None:

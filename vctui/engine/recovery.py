@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from vctui.engine import devices, endpoints, images, network, paths, resources
+from vctui.engine import devices, endpoints, images, network, paths, pool, resources
 from vctui.engine.context import Context, event, now
 from vctui.engine.shelf import Shelf
 from vctui.errors import NotFound, VctuiError
@@ -80,6 +80,7 @@ async def sweep(ctx: Context) -> None:
     pending = [record.id for record in ctx.store.pods() if needs_settling(ctx, record)]
     await asyncio.gather(*(_settle_if_free(ctx, pod_id) for pod_id in pending))
     await images.sweep(ctx)
+    await sweep_pool(ctx)
     await Shelf(ctx.settings).sweep()
     known = set(ctx.store.pod_ids())
     for root in (
@@ -96,6 +97,26 @@ async def sweep(ctx: Context) -> None:
                 await _remove_orphan(ctx, name)
 
 
+async def sweep_pool(ctx: Context) -> None:
+    """End ready guests that nobody can use, and what killed fillers left. One who fills the pool
+    does so, too."""
+    waiting = pool.Pool(ctx.settings)
+    async with waiting.alone() as mine:
+        if mine:
+            await waiting.tidy(lambda each: is_usable(ctx, each))
+
+
+def is_usable(ctx: Context, ready: pool.Ready) -> bool:
+    """Whether the guest lives and is what its template would make today."""
+    shelf = Shelf(ctx.settings)
+    if shelf.get(ready.key) is None or not process.is_alive(
+        ready.machine.pid, ready.machine.pid_started
+    ):
+        return False
+    shelf.touch(ready.key)  # what waits in the pool uses its template
+    return True
+
+
 async def reclaim(ctx: Context, pod_id: str, *, keep_logs: bool) -> None:
     """End every process of the pod, leave its networks, undo its mounts, remove its sockets.
     Idempotent.
@@ -104,7 +125,11 @@ async def reclaim(ctx: Context, pod_id: str, *, keep_logs: bool) -> None:
         NetworkError, HostProblem: a network cannot be left; all else was done.
     """
     at = ctx.paths(pod_id)
-    left = process.find_by_argument(at.run)
+    left = [
+        found
+        for folder in pool.folders_of(ctx.settings, at)
+        for found in process.find_by_argument(folder)
+    ]
     await asyncio.gather(
         *(process.terminate(found.pid, found.started, timeout=2.0) for found in left)
     )

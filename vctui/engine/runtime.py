@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vctui import engine
-from vctui.engine import paths, recovery, status, timeline
+from vctui.engine import filling, paths, recovery, status, timeline
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
 from vctui.linux.files import private_dir
@@ -369,7 +369,14 @@ class Runtime:
 
         ctx = self._changing("build a template")
         size = Resources(vcpus=vcpus, memory=memory)
-        return await templates.build(ctx, size, progress)
+        built = await templates.build(ctx, size, progress)
+        self.fill_pool()
+        return built
+
+    def fill_pool(self) -> None:
+        """Have ready guests made until there are as many as `[template] pool` says. Returns at
+        once: a process of its own does it, and ends."""
+        filling.begin(self._reading)
 
     async def list_templates(self) -> tuple[Template, ...]:
         """Those that can be used, the one used last first."""

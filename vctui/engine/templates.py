@@ -1,16 +1,18 @@
 """Pods begin as a guest that was saved when its agent was ready, instead of booting.
 
-The first pod of a kind builds its template; later ones take 0.1 s instead of seconds. A pod that
-cannot begin so, or whose template fails, boots, and its machine says why (`Machine.boot`).
+The first pod of a kind builds its template; later ones take 0.1 s instead of seconds, and less
+where a machine that began so waits for them already (`take`). A pod that cannot begin so, or whose
+template fails, boots, and its machine says why (`Machine.boot`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,7 @@ import msgspec
 from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan, SavedGuest, Size, TemplateFit
 from vctui.engine import machine, registry
 from vctui.engine.context import Context, Progress, no_progress, now
+from vctui.engine.pool import Pool, Ready
 from vctui.engine.rollback import Rollback
 from vctui.engine.shelf import Shelf
 from vctui.errors import AgentUnreachable, HostProblem, NotFound, VctuiError, WrongState
@@ -27,6 +30,8 @@ from vctui.model.kinds import AgentProtocol, AgentType
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.template import Template
 
+log = logging.getLogger(__name__)
+
 _CONSOLE_KEPT = 256 * 1024
 _FROM_HERE = b"\r\n--- saved as a template; this pod begins here ---\r\n"
 _MOST_GROWTH = 8
@@ -35,12 +40,60 @@ _GOODBYE = 2.0
 """Seconds for a machine whose guest is saved to end."""
 
 
-async def boot(ctx: Context, config: PodConfig, plan: MachinePlan, progress: Progress) -> Machine:
-    """Start a pod's machine, from a template where it can be.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """Machines of pods that ask for nothing but a size."""
+
+    hypervisor: Hypervisor
+    plan: MachinePlan
+    key: str
+    """Of their template."""
+
+
+async def take(ctx: Context, config: PodConfig, plan: MachinePlan) -> Machine | None:
+    """A ready machine of the pool, which is the pod's from now on and runs; None where none fits.
+
+    Raises:
+        HostProblem: one was taken that is not whole.
+    """
+    pool = Pool(ctx.settings)
+    if not pool.size or len(plan.shares) > 1:  # what serves a volume cannot be added later
+        return None
+    hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
+    fit, _ = await _choose(ctx, hypervisor, config, plan)
+    at = ctx.paths(config.id)
+    ready = pool.take(fit.key, at, hypervisor.alive) if fit.key else None
+    if ready is None:
+        return None
+    try:
+        await hypervisor.resume(at.run, ready.machine)
+    except VctuiError as error:
+        log.warning("the ready guest %s cannot be used: %s", ready.name, error)
+        await hypervisor.stop(at.run, ready.machine, timeout=0)
+        return None
+    _recall(Shelf(ctx.settings).guest(ready.key), at.logs / "console.log")
+    return msgspec.structs.replace(
+        ready.machine,
+        boot=f"taken from the pool of ready guests, {ready.machine.boot}",
+        least_vcpus=plan.vcpus,
+        least_memory=plan.memory,
+    )
+
+
+async def boot(
+    ctx: Context,
+    config: PodConfig,
+    plan: MachinePlan,
+    progress: Progress,
+    ready: Machine | None = None,
+) -> Machine:
+    """Start a pod's machine, from a template where it can be. One that is `ready` needs no more.
 
     Raises:
         MachineDied, HostProblem: it cannot be started at all.
     """
+    if ready is not None:
+        return ready
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
     fit, begins = await _choose(ctx, hypervisor, config, plan)
     key, why_cold = fit.key, fit.why_cold
@@ -48,10 +101,10 @@ async def boot(ctx: Context, config: PodConfig, plan: MachinePlan, progress: Pro
         try:
             async with _template(ctx, hypervisor, begins, key, progress) as guest:
                 progress("restoring the virtual machine")
-                started = await _restored(ctx, hypervisor, replace(begins, restores=guest), key)
+                started = await restored(ctx, hypervisor, replace(begins, restores=guest), key)
                 _recall(guest, ctx.paths(config.id).logs / "console.log")
                 return msgspec.structs.replace(
-                    started, template=key, least_vcpus=plan.vcpus, least_memory=plan.memory
+                    started, least_vcpus=plan.vcpus, least_memory=plan.memory
                 )
         except VctuiError as error:
             why_cold = f"the template failed: {error}"
@@ -69,6 +122,20 @@ async def build(ctx: Context, size: Resources, progress: Progress = no_progress)
         WrongState: such pods boot cold here.
         DiskFull, HostProblem, HypervisorError, AgentError: it cannot be built.
     """
+    wanted = await usual(ctx, size)
+    shelf = Shelf(ctx.settings)
+    async with saved(ctx, wanted, progress), shelf.using(wanted.key) as found:
+        if found is None:
+            raise HostProblem(f"template {wanted.key} is gone as soon as it was built; try again")
+        waiting = Pool(ctx.settings).ready()
+        return _with_ready(found, waiting)
+
+
+async def usual(ctx: Context, size: Resources = Resources()) -> Usual:  # noqa: B008 - frozen
+    """
+    Raises:
+        WrongState: such pods boot cold here.
+    """
     config = PodConfig(
         id="template",
         vm_config=size,
@@ -84,16 +151,29 @@ async def build(ctx: Context, size: Resources, progress: Progress = no_progress)
     if not key:
         why = fit.why_cold or f"the hypervisor is {config.hypervisor_type}"
         raise WrongState(f"pods need no template here, as {why}; nothing was built")
-    shelf = Shelf(ctx.settings)
-    shelf.prepare()
-    async with _template(ctx, hypervisor, plan, key, progress), shelf.using(key) as found:
-        if found is None:
-            raise HostProblem(f"template {key} is gone as soon as it was built; try again")
-        return found
+    return Usual(hypervisor=hypervisor, plan=plan, key=key)
+
+
+@contextlib.asynccontextmanager
+async def saved(ctx: Context, wanted: Usual, progress: Progress) -> AsyncIterator[SavedGuest]:
+    """The saved guest, which stays as long as the block; built where there is none.
+
+    Raises:
+        DiskFull, HostProblem, HypervisorError, AgentError: it cannot be built.
+    """
+    async with _template(ctx, wanted.hypervisor, wanted.plan, wanted.key, progress) as guest:
+        yield guest
 
 
 def templates(ctx: Context) -> list[Template]:
-    return Shelf(ctx.settings).templates()
+    """Those used last first, each with the ready guests that began as it."""
+    waiting = Pool(ctx.settings).ready()
+    return [_with_ready(each, waiting) for each in Shelf(ctx.settings).templates()]
+
+
+def _with_ready(template: Template, waiting: Sequence[Ready]) -> Template:
+    ready = sum(each.key == template.key for each in waiting)
+    return msgspec.structs.replace(template, ready=ready)
 
 
 async def remove(ctx: Context, key: str) -> Template:
@@ -108,6 +188,7 @@ async def remove(ctx: Context, key: str) -> Template:
         raise NotFound(f"there is no template {key!r}; see `vctui guest template list`")
     if not await shelf.remove(key):
         raise WrongState(f"template {key!r} is in use at the moment; try again")
+    await Pool(ctx.settings).end_all(key)
     return found
 
 
@@ -115,6 +196,7 @@ async def distrust(ctx: Context, machine_: Machine | None) -> None:
     """A machine that began as a template came to nothing: the next one gets a new template."""
     if machine_ is not None and machine_.template:
         await Shelf(ctx.settings).remove(machine_.template)
+        await Pool(ctx.settings).end_all(machine_.template)
 
 
 async def _fit(
@@ -194,16 +276,7 @@ async def _build(
     async with Rollback() as undo:
         undo.push(shelf.clear, key)
         draft = shelf.start_draft(key, plan.memory)
-        nobodys = replace(
-            plan,
-            pod_id="template",
-            uuid=str(uuid.uuid4()),
-            run_dir=draft,
-            ports=tuple(replace(port, socket=draft / port.socket.name) for port in plan.ports),
-            shares=tuple(replace(share, path=draft / "share") for share in plan.shares[:1]),
-            memory_file=draft / "memory",
-            netns=None,
-        )
+        nobodys = replace(nobodys_plan(plan, draft), memory_file=draft / "memory")
         booted = await hypervisor.start(nobodys)
         undo.push(_end, hypervisor, nobodys, booted)
         try:
@@ -233,6 +306,20 @@ async def _build(
         undo.keep()
 
 
+def nobodys_plan(plan: MachinePlan, folder: Path) -> MachinePlan:
+    """The plan of a machine like the pod's, but of no pod, in a folder of its own."""
+    return replace(
+        plan,
+        pod_id=folder.name.partition(".")[0],
+        uuid=str(uuid.uuid4()),
+        run_dir=folder,
+        ports=tuple(replace(port, socket=folder / port.socket.name) for port in plan.ports),
+        shares=tuple(replace(share, path=folder / "share") for share in plan.shares[:1]),
+        netns=None,
+        endpoints=(),
+    )
+
+
 async def _greet(ctx: Context, plan: MachinePlan) -> None:
     agent = registry.agent(AgentType.KATA, ctx.settings)
     try:
@@ -246,9 +333,15 @@ async def _end(hypervisor: Hypervisor, plan: MachinePlan, booted: Machine) -> No
     await hypervisor.stop(plan.run_dir, booted, timeout=_GOODBYE)
 
 
-async def _restored(ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str) -> Machine:
+async def restored(ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str) -> Machine:
+    """Start a machine that goes on as the template `key`.
+
+    Raises:
+        VctuiError: it cannot be; the template is not used again.
+    """
     try:
-        return await hypervisor.start(plan)
+        started = await hypervisor.start(plan)
+        return msgspec.structs.replace(started, template=key)
     except VctuiError:
         # one that cannot be restored serves nobody: the next pod builds it anew
         with contextlib.suppress(OSError):

@@ -23,3 +23,5 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """MiB; so much of the host's memory it takes, and any number of pods share it."""
     kernel: str
     initrd: str
+    ready: int = 0
+    """Guests that began as it already and wait for a pod (`[template] pool`)."""

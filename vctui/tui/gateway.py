@@ -136,6 +136,7 @@ class Gateway:
             engine = _Engine(loop, runtime, asyncio.Event(), asyncio.Event())
             self._ready.set_result(engine)
             self._post(Connected(self._guest_built()))
+            runtime.fill_pool()
             background = [
                 asyncio.create_task(self._follow_changes(runtime)),
                 asyncio.create_task(self._follow_processes(engine)),
