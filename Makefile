@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 PROTOS := $(wildcard vctui/wire/pb/*.proto)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,7 +27,7 @@ install: host $(VENV)/.run ## install what running needs
 test: host-test $(VENV)/.dev ## build the guest and run the whole suite, real machines too
 	@$(BIN)/python -m compileall -q vctui
 	@$(BIN)/vctui guest build
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, floors
 	@$(BIN)/ruff format --check .

@@ -12,6 +12,10 @@ import pytest
 
 from vctui import settings
 
+# GNU readline, which pytest's workers load, tells of a terminal that is not there.
+for _name in ("LINES", "COLUMNS"):
+    os.environ.pop(_name, None)
+
 # How long an example takes says more of the machine's load than of the code.
 hypothesis.settings.register_profile("vctui", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("vctui")

@@ -17,7 +17,9 @@ import pytest
 from tests.companions.conftest import Pod, running_monitor, until
 from tests.companions.test_grpc_link import Agents, channel, start
 from tests.fakes.programs import executable
-from vctui.companions.monitor import port
+from vctui.companions.monitor import port, proxy_program
+from vctui.companions.monitor.console_socket import ConsoleSocket
+from vctui.companions.monitor.fanout import Fanout
 from vctui.companions.monitor.kata_proxy import KataProxyLink
 from vctui.companions.monitor.kata_shim import KataShim
 from vctui.companions.monitor.processes import Processes
@@ -85,10 +87,14 @@ def test_its_command_line_is_the_tables(tmp_path: Path):
     plain, chatty = Side(tmp_path, "/p"), Side(tmp_path, "/p", debug=True)
     sides = (f"-listen-socket unix://{plain.served}", f"-mux-socket {plain.channel}")
     assert " ".join(plain.link.argv()) == " ".join(("/p", *sides))
-    assert " ".join(chatty.link.argv()) == " ".join(("/p", *sides, "-log debug"))
+    logs = f"-agent-logs-socket {tmp_path}/console.sock"
+    assert " ".join(chatty.link.argv()) == " ".join(("/p", *sides, "-log debug", logs))
 
 
 async def test_the_agent_answers_through_the_program_which_ends_with_us(tmp_path: Path):
+    console = Fanout(0)
+    copy = ConsoleSocket(tmp_path / "console.sock", console)
+    await copy.open()
     async with connected(tmp_path, debug=True) as side:
         assert await side.link.call("grpc.Health", "Check", b"") == b"\x08\x01"
         others = [Session.over_unix(side.served) for _ in range(3)]
@@ -97,7 +103,10 @@ async def test_the_agent_answers_through_the_program_which_ends_with_us(tmp_path
         for one in others:
             await one.close()
         assert len(side.programs()) == 1
-        assert side.log.read_text() == "proxy: log level debug\n"
+        console.publish(1, b"the agent says\r\n")
+        await until(lambda: "proxy: agent: the agent says\n" in side.log.read_text())
+        assert side.log.read_text().startswith("proxy: log level debug\n")
+    copy.close()
     assert not side.served.exists()
     assert side.warnings == []
 
@@ -137,6 +146,7 @@ async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_eve
     ("script", "said"),
     [
         ("echo no syslog >&2; exit 1", "ended: no syslog"),
+        ("exit 1", "ended (it needs a syslog daemon, and there is no /nowhere/log)"),
         ("", "cannot be started with /nowhere/kata-proxy: No such file or directory"),
     ],
 )
@@ -144,6 +154,7 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ):
     monkeypatch.setattr(port, "SETTLE", 0.05)
+    monkeypatch.setattr(proxy_program, "_SYSLOG", Path("/nowhere/log"))
     program = tmp_path / "kata-proxy"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)

@@ -1,7 +1,7 @@
 """A kata-proxy as proxies-and-shims has it (§2), but for the syslog that it needs.
 
-It prints "proxy: …" lines to its standard error, and ends at its next client when its session has
-ended.
+It prints "proxy: …" lines to its standard error, those of the agent's log among them, and ends at
+its next client when its session has ended.
 """
 
 from __future__ import annotations
@@ -34,11 +34,20 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"proxy: {listen} is in use\n")
         return 1
     sys.stderr.write(f"proxy: log level {options.get('-log', 'warn')}\n")
-    return asyncio.run(serve(mux, listen))
+    return asyncio.run(serve(mux, listen, options.get("-agent-logs-socket", "")))
 
 
-async def serve(mux_path: Path, listen: Path) -> int:
+async def tell(logs: asyncio.StreamReader) -> None:
+    while line := await logs.readline():
+        sys.stderr.write(f"proxy: agent: {line.decode().rstrip()}\n")
+        sys.stderr.flush()
+
+
+async def serve(mux_path: Path, listen: Path, logs: str) -> int:
     loop = asyncio.get_running_loop()
+    if logs:
+        reader, writer = await asyncio.open_unix_connection(logs)
+        telling = asyncio.create_task(tell(reader))
     _, mux = await loop.create_connection(Mux, sock=await sockets.connect(mux_path))
     greeting = asyncio.create_task(mux.greet())
     status = loop.create_future()
@@ -57,4 +66,7 @@ async def serve(mux_path: Path, listen: Path) -> int:
     listen.unlink(missing_ok=True)
     greeting.cancel()
     mux.abort()
+    if logs:
+        telling.cancel()
+        writer.transport.abort()
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from vctui.cli.pods import timeout
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
-    from vctui.model.container import ContainerStatus
-    from vctui.present.columns import Column
 
 
 @click.group(cls=Group)
@@ -101,6 +98,8 @@ async def status(call: Call, runtime: Runtime, pod_id: str, container_id: str) -
 @with_engine
 async def list_(call: Call, runtime: Runtime, pod_id: str) -> None:
     """List the containers of a pod."""
+    from vctui.cli.tables import container_columns
+
     pod = await runtime.status_pod(runtime.resolve_pod(pod_id))
     if call.output.json:
         call.output.document(pod.containers_status)
@@ -110,17 +109,3 @@ async def list_(call: Call, runtime: Runtime, pod_id: str) -> None:
         call.diagnostics.note(
             f"{pod.id} has no containers; add one with: vctui container create {pod.id} FILE"
         )
-
-
-def container_columns() -> tuple[Column[ContainerStatus], ...]:
-    """The console's columns, with the state as one word for awk."""
-    from vctui.present import columns, condition
-
-    def word(status: ContainerStatus, _now: object) -> columns.Cell:
-        it = condition.of_container(status)
-        return columns.Cell(it.word, it.role)
-
-    return tuple(
-        dataclasses.replace(column, cell=word) if column.id == "state" else column
-        for column in columns.CONTAINERS
-    )

@@ -91,7 +91,7 @@ async def _tour(call: Call, runtime: Runtime) -> None:
     """One pod from its file to its end, each step as the command that does it."""
     import msgspec
 
-    from vctui.cli.pods import pod_columns
+    from vctui.cli.tables import pod_columns
     from vctui.engine.podfile import DEMO_DIR, load_pod
 
     file = DEMO_DIR / _FILE

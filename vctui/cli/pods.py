@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from vctui.cli.tracing import traced
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
     from vctui.model.pod import PodConfig, PodStatus
-    from vctui.present.columns import Column
 
 
 @click.group(cls=Group)
@@ -166,6 +164,8 @@ async def delete(call: Call, runtime: Runtime, pod_id: str) -> None:
 @with_engine
 async def list_(call: Call, runtime: Runtime) -> None:
     """List the pods of this host."""
+    from vctui.cli.tables import pod_columns
+
     pods = await runtime.list_pods()
     if call.output.json:
         call.output.document(pods)
@@ -306,38 +306,13 @@ def _started(call: Call, runtime: Runtime, status: PodStatus, sentence: str) -> 
 def show_pod(call: Call, status: PodStatus) -> None:
     from datetime import UTC, datetime
 
-    from vctui.cli.containers import container_columns
+    from vctui.cli.tables import container_columns
     from vctui.present import details
 
     call.output.details(details.pod(status, datetime.now(UTC)))
     if status.containers_status:
         call.output.text("")
         call.output.table(container_columns(), status.containers_status)
-
-
-def pod_columns() -> tuple[Column[PodStatus], ...]:
-    """The console's columns, with the state as one word for awk, and the reason."""
-    from vctui.present import columns, condition
-    from vctui.present.humanize import plain
-
-    def word(status: PodStatus, _now: object) -> columns.Cell:
-        it = condition.of_pod(status)
-        return columns.Cell(it.word, it.role)
-
-    reason: Column[PodStatus] = columns.Column(
-        id="reason",
-        title="REASON",
-        cell=lambda status, now: columns.Cell(plain(status.reason)),
-        sort_key=lambda status: status.reason,
-        width=10,
-        most=-1,
-        priority=6,
-    )
-    shown = (
-        dataclasses.replace(column, cell=word) if column.id == "state" else column
-        for column in columns.PODS
-    )
-    return (*shown, reason)
 
 
 def load(call: Call, file: Path | None, bundle: Path | None, given_id: str) -> PodConfig:

@@ -7,6 +7,7 @@ unary, messages are bytes here, and errors are those of `ttrpc_client`, as their
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is raised
 import grpc
 import grpc.aio
 
+# what goes wrong is raised, and not to be told with all that a guest has sent
+logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
+
 _MAX_ANSWER: Final = 8 * 1024 * 1024
 _STATUS_CHARS: Final = 4096
 _OPTIONS: Final = (
@@ -29,7 +33,7 @@ _OPTIONS: Final = (
     ("grpc.default_authority", "localhost"),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.min_reconnect_backoff_ms", 20_000),  # for the first word of a guest that is busy
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
 )

@@ -18,6 +18,7 @@ from vctui.model.pod import PodConfig
 from vctui.settings import Settings
 
 _FOREIGN_GUEST_PARAMS = ("console=ttyS0", "panic=1")
+_MIB = 1024 * 1024
 
 
 def defaults(settings: Settings) -> HypervisorConfig:
@@ -42,7 +43,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
     initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
     image = Path(wanted.image_path) if wanted.image_path else None
     parameters: tuple[str, ...] = _FOREIGN_GUEST_PARAMS
-    min_memory = 0
+    min_memory = _room(initrd)
     if config.hypervisor_type is HypervisorType.QEMU and not (kernel and (initrd or image)):
         guest = current.current_guest(ctx.settings)
         if image is not None:  # the built kernel finds it by an initrd; others have the drivers
@@ -73,3 +74,12 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
         socket_type=config.agent_config.socket_type,
         shares=(*needs.shares, *(volumes.check_volumes(config.volumes) if real else ())),
     )
+
+
+def _room(initrd: Path | None) -> int:
+    """MiB without which the machine could not even hold the file."""
+    try:
+        size = initrd.stat().st_size if initrd else 0
+    except OSError:  # it is looked for when the machine starts
+        return 0
+    return -(-size // _MIB)

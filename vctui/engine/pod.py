@@ -17,6 +17,7 @@ from vctui.engine import (
     guests,
     hooks,
     images,
+    lastwords,
     machine,
     network,
     programs,
@@ -237,7 +238,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 await proxy.wait_agent(at.run, timeout=ctx.settings.timeouts.start)
         except VctuiError as error:
             await templates.distrust(ctx, started)
-            error.add_note(_last_words(ctx, pod_id))
+            console = tail(at.logs / "console.log", lines=lastwords.LINES)
+            for note in lastwords.told(console, memory=plan.memory):
+                error.add_note(note)
             raise
         progress("preparing the guest")
         async with ctx.agent(record) as agent:
@@ -356,12 +359,6 @@ def _freeze(ctx: Context, record: PodRecord, old: State, new: State, kind: Event
             if one.state is old:
                 tx.save_container(record.id, msgspec.structs.replace(one, state=new))
         tx.emit(event(kind, record.id, str(new)))
-
-
-def _last_words(ctx: Context, pod_id: str) -> str:
-    lines = tail(ctx.paths(pod_id).logs / "console.log", lines=3)
-    said = " / ".join(line.decode(errors="replace").strip() for line in lines)
-    return f"the console ended with: {said}" if said else "the console stayed empty"
 
 
 def _summary(config: PodConfig) -> str:

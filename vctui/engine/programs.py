@@ -25,7 +25,7 @@ def check(config: PodConfig, run_dir: Path) -> None:
                 "name an executable file"
             )
     external = pairing.EXTERNAL & {pairing.proxy_type(config), pairing.shim_type(config)}
-    longest = run_dir / "proxy.sock"
+    longest = run_dir / "console.sock"
     if external and len(os.fsencode(longest)) > sockets.MAX_PATH:
         kind = min(external)
         raise HostProblem(

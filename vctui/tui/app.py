@@ -81,7 +81,7 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
             read_only=read_only,
             detach_keys=settings.console.detach_keys,
         )
-        self.commands = Commands(self, self.gateway)
+        self.commands = Commands(self, self.main, self.gateway, settings)
         self.ended_by = 0
         """The signal that ended the console, if one did."""
         self._titles: dict[str, str] = {}

@@ -23,9 +23,12 @@ from vctui.tui.operations import Operations
 from vctui.tui.streams import WithoutTerminal
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from vctui.drivers.shims.base import Attachment
-    from vctui.tui.app import ConsoleApp
+    from vctui.settings import Settings
     from vctui.tui.gateway import Gateway
+    from vctui.tui.screens.main import MainScreen
     from vctui.tui.screens.terminal import OpenTerminal
 
 AT_ONCE: Final = 4
@@ -45,9 +48,13 @@ _NOTES: Final[dict[str, str]] = {
 class Commands:
     """Dialogs are imported when they are first needed: the first paint does not wait for them."""
 
-    def __init__(self, app: ConsoleApp, gateway: Gateway) -> None:
+    def __init__(
+        self, app: App[int], main: MainScreen, gateway: Gateway, settings: Settings
+    ) -> None:
         self._app = app
+        self._main = main
         self._gateway = gateway
+        self._settings = settings
         self.operations = Operations()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._last_command = ""
@@ -99,7 +106,7 @@ class Commands:
         self._app.notify(
             problem.sentence, title=problem.title, severity="error", timeout=10, markup=False
         )
-        self._app.main.add_event(
+        self._main.add_event(
             Event(
                 kind=EventKind.FAILED,
                 pod_id=pod_id,
@@ -125,10 +132,10 @@ class Commands:
         self._show()
 
     def _show(self) -> None:
-        self._app.main.status.operations = self.operations.running
+        self._main.status.operations = self.operations.running
 
     def _tell_command(self, action: Action, context: Context, **more: str) -> None:
-        self._app.main.status.command = command_line(action, context, **more)
+        self._main.status.command = command_line(action, context, **more)
 
     # --- pods
 
@@ -138,7 +145,7 @@ class Commands:
             return
         self._tell_command(action, context)
         if context.marked:
-            self._app.main.pods.clear_marks()
+            self._main.pods.clear_marks()
         await asyncio.gather(*(self._change_pod(action, pod) for pod in pods))
 
     async def _change_pod(self, action: Action, pod: PodStatus) -> None:
@@ -177,10 +184,9 @@ class Commands:
     async def _run_pod(self, action: Action, context: Context) -> None:
         from vctui.tui.screens.run_pod import RunPod
 
-        app = self._app
-        taken = frozenset(pod.id for pod in app.main.pods.rows)
-        dialog = RunPod(self._gateway, app.settings.pods_dir, taken)
-        if (chosen := await app.push_screen_wait(dialog)) is None:
+        taken = frozenset(pod.id for pod in self._main.pods.rows)
+        dialog = RunPod(self._gateway, self._settings.pods_dir, taken)
+        if (chosen := await self._app.push_screen_wait(dialog)) is None:
             return
         path, config = chosen
         if config.id in taken:
@@ -188,7 +194,7 @@ class Commands:
                 f"pod {config.id!r} exists already; start it, or delete it before it is run anew"
             )
         self._tell_command(action, context, file=str(path))
-        app.main.await_pod(config.id)
+        self._main.await_pod(config.id)
         await self._track(f"run {config.id}", lambda number: self._gateway.run_pod(number, config))
 
     async def _forward(self, action: Action, context: Context) -> None:
@@ -289,7 +295,7 @@ class Commands:
 
         pod_id, container_id = _names(context)
         title = f"{pod_id}/{container_id}  {plain(what, 60)}"
-        detach_keys = self._app.settings.console.detach_keys
+        detach_keys = self._settings.console.detach_keys
 
         def left(outcome: str | VctuiError | None) -> None:
             if isinstance(outcome, VctuiError):
@@ -304,7 +310,7 @@ class Commands:
     async def _build_guest(self, action: Action, context: Context) -> None:
         self._tell_command(action, context)
         await self._track("build guest", self._gateway.build_guest)
-        self._app.main.set_guest_built(await self._gateway.guest_built())
+        self._main.set_guest_built(await self._gateway.guest_built())
         self._app.notify("The guest image is ready.", timeout=5)
 
     async def _doctor(self, action: Action, context: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
@@ -12,12 +12,22 @@ from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import display
 
 if TYPE_CHECKING:
-    from vctui.tui.app import ConsoleApp
+    from vctui.tui.keymap import Keymap
+    from vctui.tui.screens.main import MainScreen
+
+
+class Console(Protocol):
+    """What is asked of the app."""
+
+    main: MainScreen
+    keymap: Keymap
+
+    def act(self, action: Action, context: Context) -> None: ...
 
 
 class _ConsoleProvider(Provider):
     @property
-    def console(self) -> ConsoleApp:
+    def console(self) -> Console:
         return self.app  # type: ignore[return-value]
 
 

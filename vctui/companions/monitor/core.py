@@ -18,6 +18,7 @@ from vctui.companions.monitor.agent_log import AgentLog
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
 from vctui.companions.monitor.client import Client
+from vctui.companions.monitor.console_socket import SOCKET, ConsoleSocket
 from vctui.companions.monitor.fanout import Fanout
 from vctui.companions.monitor.ledger import Ledger
 from vctui.companions.monitor.logfile import LogFile
@@ -91,6 +92,7 @@ class Monitor:
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
         )
         self._console.listener = self._agent_log.console_says
+        self._console_copy = ConsoleSocket(run_dir / SOCKET, self._console.output)
         self._port_is_open: bool | None = None
         self._agent = link.make(
             config.agent_protocol,
@@ -173,6 +175,8 @@ class Monitor:
             on_port=self._port_changed,
         )
         machine = asyncio.create_task(watch.run())
+        if self._config.proxy.debug:  # which reads the agent's log there
+            await self._console_copy.open()
         companions = [
             asyncio.create_task(self._console.capture.run()),
             asyncio.create_task(self._agent_log.capture.run()),
@@ -235,6 +239,7 @@ class Monitor:
             await asyncio.wait({task}, timeout=_STORE_RETRY)
         await asyncio.gather(*(client.close() for client in tuple(self._service.clients)))
         await self._agent.close()
+        self._console_copy.close()
         self._console.close()
         self._agent_log.close()
         if self._ledger is not None:

@@ -100,7 +100,7 @@ class GrpcLink(Link):
                     resets += 1
                     again = resets <= _RESETS
                     self._warn(
-                        f"the guest broke yamux on the agent's channel ({why}); "
+                        f"the guest broke the protocol on the agent's channel ({why}); "
                         + ("it was opened anew" if again else "it stays closed, restart the pod")
                     )
                     if not again:
@@ -145,4 +145,5 @@ class GrpcLink(Link):
                 await asyncio.sleep(_AGAIN)
             except CallFailed:
                 break
+        mux.is_proven = True
         self._ready.set()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from vctui.companions.monitor import slimming
+from vctui.companions.monitor import console_socket, slimming
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.companions.monitor.proxy_program import ProxyProgram
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
@@ -53,8 +53,11 @@ class KataProxyLink(GrpcLink):
             self._config.path,
             *("-listen-socket", f"unix://{self._serve_at}"),
             *("-mux-socket", str(self._path)),
-            *(("-log", "debug") if self._config.debug else ()),
+            *(("-log", "debug", *self._logs()) if self._config.debug else ()),
         )
+
+    def _logs(self) -> Sequence[str]:
+        return ("-agent-logs-socket", str(self._serve_at.with_name(console_socket.SOCKET)))
 
     def _hang_up(self) -> None:
         """The program does not notice that its session is over."""

@@ -84,7 +84,7 @@ class ProxyProgram:
         words = files.tail(self._log, lines=1)
         said = f": {clean(words[-1])[:_WORDS]}" if words else ""
         missing = self._needs_syslog and not _SYSLOG.exists()
-        hint = f" (it needs a syslog socket, {_SYSLOG})" if missing else ""
+        hint = f" (it needs a syslog daemon, and there is no {_SYSLOG})" if missing else ""
         return f"{self._name} (process {pid}) {how}{said}{hint}"
 
     def cannot_start(self, error: OSError) -> str:

@@ -16,6 +16,9 @@ from vctui.wire import ttrpc, yamux
 
 _PROBE_EVERY: Final = 1.0
 """Seconds after which an unanswered ping is repeated; the first may come before anybody reads."""
+_AT_ONCE: Final = 256
+_A_SECOND: Final = 50.0
+"""Clients that are taken: a gRPC client whose connection ends comes back at once, for ever."""
 
 
 class Mux(asyncio.Protocol):
@@ -34,6 +37,10 @@ class Mux(asyncio.Protocol):
         self._skipped = b""
         self._aligned = False
         self._gone_away = False
+        self._room = float(_AT_ONCE)
+        self._counted = asyncio.get_running_loop().time()
+        self.is_proven = False
+        """The agent has answered a call."""
         self.refused = False
         """The agent's end says that it speaks ttrpc."""
         self.answered = asyncio.Event()
@@ -70,6 +77,10 @@ class Mux(asyncio.Protocol):
         """A stream of its own. Raises YamuxError."""
         if not self.answered.is_set():
             raise yamux.YamuxError("the agent's end is not there")
+        if not self._has_room():
+            if not self.is_proven:
+                self.abort("whoever asks it something is hung up on")
+            raise yamux.YamuxError("too many clients have come and gone")
         try:
             stream = self._session.open()
         except yamux.YamuxError:
@@ -79,6 +90,15 @@ class Mux(asyncio.Protocol):
         self._clients[stream] = client
         self.carry()
         return stream
+
+    def _has_room(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._room = min(_AT_ONCE, self._room + (now - self._counted) * _A_SECOND) - 1
+        self._counted = now
+        if self._room < 0:
+            self._room = 0
+            return False
+        return True
 
     def leave(self, stream: int) -> None:
         if self._clients.pop(stream, None) is not None and not self.lost.done():

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
@@ -18,6 +19,7 @@ from vctui.model.container import ContainerStatus
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
 from vctui.present.columns import CONTAINERS, PODS, PROCESSES, Column
+from vctui.present.humanize import plain
 from vctui.present.processes import GuestProcess
 from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import Keymap, display
@@ -268,6 +270,15 @@ class MainScreen(Screen[None]):
         process = self.processes.current
         if process and process.token:
             await self.app.run_action("app.act('container.attach')")
+
+    @on(Table.Activated, "#event-table")
+    def _event_opened(self, message: Table.Activated) -> None:
+        from vctui.tui.screens.notice import Notice
+
+        event: Event | None = message.table.current
+        if event is not None:
+            title = "/".join(filter(None, (event.pod_id, event.container_id))) or "Event"
+            self.app.push_screen(Notice(title, Content(plain(event.message, 10_000))))
 
     def on_descendant_focus(self) -> None:
         self.refresh_keys()

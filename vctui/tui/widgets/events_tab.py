@@ -54,15 +54,6 @@ class EventsTab(Vertical):
         if at_top:
             table.action_edge(-1)
 
-    def on_table_activated(self, message: Table.Activated) -> None:
-        from vctui.tui.screens.notice import Notice
-
-        message.stop()
-        event: Event | None = message.table.current
-        if event is not None:
-            title = "/".join(filter(None, (event.pod_id, event.container_id))) or "Event"
-            self.app.push_screen(Notice(title, Content(plain(event.message, 10_000))))
-
     def on_table_highlighted(self, message: Table.Highlighted) -> None:
         message.stop()
         event: Event | None = message.table.current
