@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.companions.test_grpc_link import WAIT, Agents, channel
+from tests.fakes.fake_agent import FakeAgent
 from vctui.companions.monitor import auto_link, port
 from vctui.companions.monitor.auto_link import AutoLink
 from vctui.drivers.ttrpc_client import ConnectionLost
@@ -130,3 +131,18 @@ async def test_a_channel_that_closes_while_it_is_asked_is_asked_again(
             assert link.protocol == monitor.GRPC
     finally:
         agents.end()
+
+
+async def test_an_agent_that_knows_ttrpc_alone_is_found_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It takes the ping for the beginning of a long request; a new connection begins anew."""
+    monkeypatch.setattr(auto_link, "_PATIENCE", 0.05)
+    async with (
+        asyncio.timeout(WAIT),
+        FakeAgent(tmp_path / "agent.sock") as agent,
+        running(tmp_path) as link,
+    ):
+        await link.ready()
+        assert link.protocol == monitor.TTRPC
+        assert agent.connections == 2

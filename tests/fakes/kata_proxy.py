@@ -15,7 +15,8 @@ from pathlib import Path
 from vctui.companions.monitor.yamux_link import Client, Mux
 from vctui.linux import sockets
 
-FLAGS = ("-mux-socket", "-listen-socket", "-agent-logs-socket", "-log", "-sandbox")
+FLAGS = ("-mux-socket", "-listen-socket", "-agent-logs-socket", "-log")
+"""Those of every release."""
 
 
 def main(arguments: list[str]) -> int:

@@ -108,7 +108,8 @@ def lacks_program(error: AgentError) -> bool:
 
 
 def is_about_cgroups(error: AgentError) -> bool:
-    return "cgroup" in str(error).lower()
+    """In the words of the libraries that agents have used for them."""
+    return re.search(r"cgroup|mountpoint for|hierarchy", str(error), re.IGNORECASE) is not None
 
 
 def is_gone(error: AgentError) -> bool:
