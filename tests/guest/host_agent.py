@@ -19,7 +19,7 @@ from vctui.guest.children import Children
 from vctui.guest.config import Config
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop
-from vctui.guest.process import Process
+from vctui.guest.process import Pipes, Process
 from vctui.guest.timeline import Timeline, now
 from vctui.guest.vsock import serve as serve_listening
 
@@ -44,7 +44,9 @@ class PlainProcesses:
     def _start(self, process: Process, file: Path) -> None:
         document = json.loads(file.read_text(encoding="utf-8"))
         args = document.get("process", document)["args"]
-        fds = process.make_pipes()
+        pipes = Pipes()
+        process.take_pipes(pipes)
+        fds = pipes.theirs
         try:
             pid, ended = self._children.spawn(args[0], args, os.environ, dict(enumerate(fds)))
         except OSError as error:

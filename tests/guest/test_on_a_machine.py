@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -325,6 +326,23 @@ def test_running_out_of_memory_is_told(client: Client, start: Starter) -> None:
     waiting = client.start("GetOOMEvent", b"")
     container = start("sh", "-c", "head -c 64m /dev/zero | tail -c 64m | cat", change=limit)
     assert waiting.result().container_id == container
+
+
+def test_a_crun_that_waits_makes_one_container(
+    machine: Machine, client: Client, start: Starter
+) -> None:
+    for _ in range(2):  # the second time there is nothing to do
+        client.call("Prepare", guest_pb2.PrepareRequest(), service=GUEST)
+    with_a_terminal = start("sleep", "1000", Terminal=True)
+    first = start("sh", "-c", "read x; echo got $x; exit 3")
+    second = start(*SLEEPER)
+    for container in (with_a_terminal, first, second):
+        assert client.run(container, "hi", "echo", "hi") == b"hi\n"
+    client.call("WriteStdin", agent.WriteStreamRequest(container_id=first, data=b"hello\n"))
+    assert client.read_all(first) == b"got hello\n"
+    assert client.wait(first) == 3
+    client.call("RemoveContainer", agent.RemoveContainerRequest(container_id=first))
+    assert re.findall(r"container (\S+) is of the crun that waited", machine.log()) == [first]
 
 
 def test_two_containers_share_a_name_and_a_pid_namespace(client: Client, start: Starter) -> None:

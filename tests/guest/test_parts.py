@@ -12,7 +12,8 @@ import pytest
 from vctui.errors import AgentError
 from vctui.guest import cgroup, files, stats
 from vctui.guest.config import Config
-from vctui.guest.crun import failure, root_cannot_pivot
+from vctui.guest.crun import root_cannot_pivot
+from vctui.guest.failure import failure
 from vctui.guest.sandbox import check_id
 from vctui.wire.pb import agent_pb2, oci_pb2
 

@@ -4,6 +4,9 @@ started for making a container, for adding a process to one, and for removing on
 It is executed from a sealed copy in memory: crun makes and executes such a copy of itself
 otherwise, each time, to keep containers from writing to it (CVE-2019-5736).
 
+In a guest that is going to be saved, the crun of its first container is started before it is
+saved, and waits for the container's document: loading itself is a quarter of what it does.
+
 A process that crun starts detached becomes ours when crun ends, as we are PID 1. Whether its
 program was executed then, crun does not tell for every kind of failure. We find out: a descriptor
 that is closed on execution says when to look, the kernel's "forked but did not execute" flag says
@@ -16,11 +19,14 @@ import os
 
 from vctui.errors import AgentError
 from vctui.guest.loop import READ, Future
+from vctui.guest.process import Pipes
 from vctui.guest.timeline import now
 from vctui.linux.ioctls import sealed_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vctui.guest.children import Children, Exit
     from vctui.guest.config import Config
     from vctui.guest.log import Log
@@ -34,14 +40,11 @@ _LOOK_AGAIN = 0.002
 _MAX_ERROR = 4096
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _SIGKILL = 9
-_NOT_EXECUTABLE = (
-    "open executable",
-    "Exec format error",
-    "exists but it is not executable",
-    "is not a regular file",
-)
-"""How crun's versions say that there is something and that it is no program."""
-_PERMISSION = ("permission denied", "operation not permitted")
+_FIRST = "_first"
+"""What crun knows the container by whose id was not known when it was started; no container has
+such an id (sandbox.check_id)."""
+_PIPE = 64 * 1024
+"""Bytes that a pipe takes at once (pipe(7))."""
 
 
 class Crun:
@@ -57,6 +60,10 @@ class Crun:
         self._count = 0
         self._copy = -1
         self._no_pivot: bool | None = None
+        self._prepared = False
+        self._waiting: _Waiting | None = None
+        self._names: dict[str, str] = {}
+        """Containers that crun knows by another name than we do."""
 
     async def run(self, process: Process, container_id: str, bundle: str, program: str) -> None:
         """Make the container of a bundle and start its first process.
@@ -64,17 +71,78 @@ class Crun:
         Raises:
             AgentError: nothing is left of it then.
         """
-        if self._no_pivot is None:
-            with open(f"{self._config.proc}/self/mountinfo", encoding="utf-8") as file:
-                self._no_pivot = root_cannot_pivot(file.read())
-        command = ["run", "--detach", "--bundle", bundle]
-        if self._no_pivot:
-            command.append("--no-pivot")
         try:
-            await self._launch(process, command, [container_id], program)
+            if not await self._use_waiting(process, container_id, bundle, program):
+                command = self._run_command(bundle)
+                await self._launch(process, command, [container_id], program)
         except AgentError:
             await self.delete(container_id)
             raise
+
+    def prepare(self) -> Callable[[], bool]:
+        """Start the crun of a container whose document comes later; once.
+
+        Gives what tells whether it has come to where it waits, or to its end.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        if self._prepared:
+            return lambda: True
+        self._prepared = True
+        bundle = f"{self._config.run}/bundles/{_FIRST}"
+        os.makedirs(bundle, mode=0o700)
+        os.mkfifo(f"{bundle}/config.json", 0o600)
+        # open for both, it neither waits for crun nor ends before we close it
+        document = os.open(f"{bundle}/config.json", os.O_RDWR | os.O_CLOEXEC)
+        pipes = Pipes()
+        launch = self._begin(self._run_command(bundle), [_FIRST], pipes.theirs, None)
+        self._waiting = _Waiting(launch, pipes, bundle, document)
+        return lambda: launch.ended.done or self._has_open(launch.pid, f"{bundle}/config.json")
+
+    def _has_open(self, pid: int, path: str) -> bool:
+        folder = f"{self._config.proc}/{pid}/fd"
+        try:
+            return any(os.readlink(f"{folder}/{fd}") == path for fd in os.listdir(folder))
+        except FileNotFoundError:
+            return False
+
+    async def _use_waiting(
+        self, process: Process, container_id: str, bundle: str, program: str
+    ) -> bool:
+        """Give the container to the crun that waits; False where none does, or not for such a one.
+
+        It reads the document twice: to follow it, and to keep a copy.
+        """
+        waiting = self._waiting
+        if waiting is None or process.terminal or waiting.launch.ended.done:
+            return False
+        with open(f"{bundle}/config.json", "rb") as file:
+            document = file.read()
+        if len(document) > _PIPE or b'"hooks":' in document:  # they are told its name
+            return False
+        self._waiting = None
+        self._names[container_id] = _FIRST
+        self._log.debug(f"container {container_id} is of the crun that waited")
+        process.take_pipes(waiting.pipes)
+        self._children.launching()
+        try:
+            os.rename(f"{bundle}/config.json", f"{waiting.bundle}/config.json")
+            os.write(waiting.document, document)
+            os.close(waiting.document)
+            await self._finish(waiting.launch, process, program)
+        except OSError as error:
+            raise AgentError(f"crun did not start {program}: {error}") from error
+        finally:
+            self._children.launched()
+            _remove(f"{waiting.bundle}/config.json")
+        return True
+
+    def _run_command(self, bundle: str) -> list[str]:
+        if self._no_pivot is None:
+            with open(f"{self._config.proc}/self/mountinfo", encoding="utf-8") as file:
+                self._no_pivot = root_cannot_pivot(file.read())
+        return ["run", "--detach", "--bundle", bundle, *(("--no-pivot",) if self._no_pivot else ())]
 
     async def exec(
         self, process: Process, container_id: str, process_file: str, program: str
@@ -85,18 +153,17 @@ class Crun:
             AgentError: it could not be started.
         """
         command = ["exec", "--detach", "--process", process_file]
-        await self._launch(process, command, [container_id], program)
-
-    async def warm_up(self) -> None:
-        """Run it to no purpose, so that what it is made of is there."""
-        errors = self._scratch_path("log")
-        await self._run(["list"], errors, _no_streams())
-        _remove(errors)
+        name = self._names.get(container_id, container_id)
+        await self._launch(process, command, [name], program)
 
     async def delete(self, container_id: str) -> None:
         """Remove what crun knows of a container; one that it does not know is no error."""
+        name = self._names.pop(container_id, container_id)
         errors = self._scratch_path("log")
-        exit_ = await self._run(["delete", "--force", container_id], errors, _no_streams())
+        begin = now()
+        _, ended = self._spawn(["delete", "--force", name], errors, _no_streams())
+        exit_: Exit = await ended
+        self._timeline.add("crun delete", begin)
         if exit_.code:
             self._log.warning(f"crun delete {container_id}: {_take(errors)}")
         _remove(errors)
@@ -104,40 +171,75 @@ class Crun:
     async def _launch(
         self, process: Process, command: list[str], arguments: list[str], program: str
     ) -> None:
-        errors, pid_file = self._scratch_path("log"), self._scratch_path("pid")
-        command += ["--pid-file", pid_file]
         console = None
         if process.terminal:
             console = Console(self._scratch_path("sock"))
             command += ["--console-socket", console.path]
-        gate, gate_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        pid = 0
+            streams = _no_streams()
+        else:
+            pipes = Pipes()
+            process.take_pipes(pipes)
+            streams = pipes.theirs
         self._children.launching()
         try:
-            streams = _no_streams() if process.terminal else process.make_pipes()
-            exit_ = await self._run([*command, *arguments], errors, [*streams, gate_end])
+            launch = self._begin(command, arguments, streams, console)
+            await self._finish(launch, process, program)
+        except OSError as error:
+            raise AgentError(f"crun did not start {program}: {error}") from error
+        finally:
+            self._children.launched()
+            if console is not None:
+                console.close()
+
+    def _begin(
+        self, command: list[str], arguments: list[str], streams: list[int], console: Console | None
+    ) -> _Launch:
+        """Start a crun that is to make a process.
+
+        Args:
+            streams: the process's descriptors from 0 on, which are closed here.
+        """
+        errors, pid_file = self._scratch_path("log"), self._scratch_path("pid")
+        gate, gate_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        command = [*command, "--pid-file", pid_file, *arguments]
+        try:
+            pid, ended = self._spawn(command, errors, [*streams, gate_end])
+        except OSError:
+            os.close(gate)
+            raise
+        return _Launch(command[0], errors, pid_file, gate, pid, ended, console)
+
+    async def _finish(self, launch: _Launch, process: Process, program: str) -> None:
+        """Wait for crun, and for the process to execute its program. Between `Children.launching`
+        and `launched`.
+
+        Raises:
+            AgentError: it did not come to that.
+        """
+        pid = 0
+        begin = now()
+        try:
+            exit_: Exit = await launch.ended
+            self._timeline.add(f"crun {launch.word}", begin)
             if exit_.code:
-                raise failure(_take(errors) or process.last_words(), program)
-            with open(pid_file, encoding="ascii") as file:
+                raise _failure(launch, process, program)
+            with open(launch.pid_file, encoding="ascii") as file:
                 pid = int(file.read())
             ended = self._children.adopt(pid)
-            if console is not None:
-                process.take_terminal(console.receive())
-            await self._executed(pid, ended, gate)
+            if launch.console is not None:
+                process.take_terminal(launch.console.receive())
+            await self._executed(pid, ended, launch.gate)
             if ended.done and not ended.result().executed:
-                raise failure(_take(errors) or process.last_words(), program)
+                raise _failure(launch, process, program)
             process.started(pid, ended)
         except (OSError, ValueError) as error:
             if pid:
                 os.kill(pid, _SIGKILL)
             raise AgentError(f"crun did not start {program}: {error}") from error
         finally:
-            self._children.launched()
-            if console is not None:
-                console.close()
-            os.close(gate)
-            _remove(errors)
-            _remove(pid_file)
+            os.close(launch.gate)
+            _remove(launch.errors)
+            _remove(launch.pid_file)
 
     async def _executed(self, pid: int, ended: Future, gate: int) -> None:
         """Return when the process has executed its program or has ended.
@@ -158,28 +260,58 @@ class Crun:
             waited += _LOOK_AGAIN
         timer.cancel()
 
-    async def _run(self, command: list[str], errors: str, theirs: list[int]) -> Exit:
-        """Run crun with these descriptors from 0 on, which are closed here."""
-        begin = now()
+    def _spawn(self, command: list[str], errors: str, theirs: list[int]) -> tuple[int, Future]:
+        """Start crun with these descriptors from 0 on, which are closed here; its pid and end."""
         try:
             if self._copy < 0:
                 self._copy = sealed_copy(self._config.crun)
             argv = ["crun", "--cgroup-manager=cgroupfs", f"--log={errors}", *command]
             path = f"/proc/self/fd/{self._copy}"
             fds = dict(enumerate(theirs))
-            _, ended = self._children.spawn(path, argv, _ENVIRONMENT, fds)
+            return self._children.spawn(path, argv, _ENVIRONMENT, fds)
         finally:
             for fd in theirs:
                 os.close(fd)
-        exit_: Exit = await ended
-        self._timeline.add(f"crun {command[0]}", begin)
-        return exit_
 
     def _scratch_path(self, kind: str) -> str:
         if not self._count:
             os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         self._count += 1
         return f"{self._scratch}/{self._count}.{kind}"
+
+
+class _Launch:
+    """A crun that makes a process, and what it was given."""
+
+    def __init__(
+        self,
+        word: str,
+        errors: str,
+        pid_file: str,
+        gate: int,
+        pid: int,
+        ended: Future,
+        console: Console | None,
+    ) -> None:
+        self.word = word
+        self.errors = errors
+        self.pid_file = pid_file
+        self.gate = gate
+        """Ends when the process executes its program."""
+        self.pid = pid
+        """crun's own."""
+        self.ended = ended
+        self.console = console
+
+
+class _Waiting:
+    """A crun that reads its container's document, which nobody has written yet."""
+
+    def __init__(self, launch: _Launch, pipes: Pipes, bundle: str, document: int) -> None:
+        self.launch = launch
+        self.pipes = pipes
+        self.bundle = bundle
+        self.document = document
 
 
 class Console:
@@ -230,25 +362,10 @@ def root_cannot_pivot(mountinfo: str) -> bool:
     return bool(roots) and roots[-1][0] == roots[-1][1]
 
 
-def failure(text: str, program: str) -> AgentError:
-    """The error of a process that crun could not start.
+def _failure(launch: _Launch, process: Process, program: str) -> AgentError:
+    from vctui.guest.failure import failure
 
-    A command that does not exist and one that cannot be executed read as the Kata agent's do:
-    hosts tell them by "executable file … not found" and "permission denied".
-    """
-    last = text.strip().splitlines()[-1][-_MAX_ERROR:] if text.strip() else "crun gave no reason"
-    what = f"executable file `{program}`"
-    if "executable file" in last and "not found" in last:
-        return AgentError(f"{what} not found in $PATH")
-    if "chdir" in last:
-        return AgentError(f"the working directory cannot be entered: {last}")
-    if any(sign in last for sign in _NOT_EXECUTABLE):
-        reason = last.rpartition(": ")[2].lower()
-        detail = "" if reason in _PERMISSION else f" ({reason})"
-        return AgentError(f"{what}: permission denied{detail}")
-    if "exec container process" in last or last.startswith("exec: "):
-        return AgentError(f"{what} not found: the interpreter or loader that it names is missing")
-    return AgentError(f"crun: {last}")
+    return failure(_take(launch.errors) or process.last_words(), program)
 
 
 def _no_streams() -> list[int]:

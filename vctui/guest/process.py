@@ -21,6 +21,21 @@ _TERMINAL_GRACE = 0.5
 """Seconds that others may hold the terminal of a process that has ended (sheet §7.1)."""
 
 
+class Pipes:
+    """The streams of a process without a terminal, from 0 on: our ends, and the process's."""
+
+    def __init__(self) -> None:
+        self.ours: list[int] = []
+        self.theirs: list[int] = []
+        for number in range(3):
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            grow_pipe(read_end, _PIPE_SIZE)
+            self.ours.append(read_end if number else write_end)
+            self.theirs.append(write_end if number else read_end)
+        for fd in self.ours:
+            os.set_blocking(fd, False)
+
+
 class Process:
     """From CreateContainer or ExecProcess on; `pid` is 0 until it was started."""
 
@@ -38,21 +53,13 @@ class Process:
         self.stderr: Output | None = None
         self._master = -1
 
-    def make_pipes(self) -> tuple[int, int, int]:
-        """Make the streams of a process without a terminal; gives the process's ends."""
-        ours: list[int] = []
-        theirs: list[int] = []
-        for number in range(3):
-            read_end, write_end = os.pipe2(os.O_CLOEXEC)
-            grow_pipe(read_end, _PIPE_SIZE)
-            ours.append(read_end if number else write_end)
-            theirs.append(write_end if number else read_end)
-        for fd in ours:
-            os.set_blocking(fd, False)
-        self.stdin = Input(self._loop, ours[0])
-        self.stdout = Output(self._loop, ours[1])
-        self.stderr = Output(self._loop, ours[2])
-        return theirs[0], theirs[1], theirs[2]
+    def take_pipes(self, pipes: Pipes) -> None:
+        """Our ends of its streams; ours from now on."""
+        self.stdin, self.stdout, self.stderr = (
+            Input(self._loop, pipes.ours[0]),
+            Output(self._loop, pipes.ours[1]),
+            Output(self._loop, pipes.ours[2]),
+        )
 
     def take_terminal(self, master: int) -> None:
         """The master side of the process's terminal; ours from now on."""

@@ -49,6 +49,8 @@ class Sandbox:
         self._mounts = mounts
         self._config = config
         self._log = log
+        self._folder = f"{config.kata}/sandbox"
+        self._furnished = False
         self._mount_points: list[str] = []
         self._oom_events: deque[str] = deque(maxlen=_MAX_OOM_EVENTS)
         self._oom_waiters: list[Future] = []
@@ -63,15 +65,10 @@ class Sandbox:
         if request.hostname:
             hostname = request.hostname.encode()[:_MAX_HOSTNAME]
             _write(f"{self._config.proc}/sys/kernel/hostname", hostname)
-        folder = f"{self._config.kata}/sandbox"
-        os.makedirs(folder, exist_ok=True)
+        self._furnish()
         if request.dns:
             lines = (line.replace("\n", " ") for line in request.dns)
-            _write(f"{folder}/resolv.conf", "".join(f"{line}\n" for line in lines).encode())
-        try:
-            interface_up("lo")
-        except OSError as error:
-            self._log.warning(f"the loopback interface stays down: {error}")
+            _write(f"{self._folder}/resolv.conf", "".join(f"{line}\n" for line in lines).encode())
         before = self._mount_points
         self._mount_points = await self._mounts.add(request.storages)
         await self._mounts.remove(before)
@@ -81,7 +78,19 @@ class Sandbox:
         """Have done what the containers of any pod would wait for."""
         from vctui.guest.warmup import warm_up
 
+        self._furnish()
         await warm_up(self._loop, self._crun, self._log)
+
+    def _furnish(self) -> None:
+        """Once: what every pod has, whatever it is called."""
+        if self._furnished:
+            return
+        self._furnished = True
+        os.makedirs(self._folder, exist_ok=True)
+        try:
+            interface_up("lo")
+        except OSError as error:
+            self._log.warning(f"the loopback interface stays down: {error}")
 
     def container(self, container_id: str) -> Container:
         """
