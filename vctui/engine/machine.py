@@ -36,9 +36,9 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
 
     at = ctx.paths(config.id)
     wanted = config.hypervisor_config
-    agent = registry.agent(config.agent_type, ctx.settings)
+    needs_of = registry.guest_needs(config.agent_type)
     settled = msgspec.structs.replace(config.agent_config, protocol=pairing.agent_protocol(config))
-    needs = agent.needs(at.run, at.share, settled, debug=wanted.debug)
+    needs = needs_of(at.run, at.share, settled, debug=wanted.debug)
     kernel = Path(wanted.kernel_path) if wanted.kernel_path else None
     initrd = Path(wanted.initrd_path) if wanted.initrd_path else None
     image = Path(wanted.image_path) if wanted.image_path else None

@@ -223,7 +223,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             ready = await templates.take(ctx, record.config, plan)
             started, _ = await together(
                 templates.boot(ctx, record.config, plan, progress, ready),
-                files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
+                _load_agent(ctx, record),
             )
         began = trace.clock() if started.template else 0.0
         ctx.save(lambda tx: tx.save_pod(msgspec.structs.replace(tx.pod(pod_id), machine=started)))
@@ -246,7 +246,10 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         async with ctx.agent(record) as agent:
             with span("prepare the guest"):
                 hostname = record.config.hostname or pod_id
-                await agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected)
+                await together(  # the guest's processor and this host's
+                    agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected),
+                    files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
+                )
             with span("size of the machine"):
                 everyone = tuple(one.id for one in record.containers)
                 await resources.fit(ctx, pod_id, agent, starting=everyone)
@@ -277,6 +280,12 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             tx.emit(event(EventKind.POD_STARTED, pod_id, f"runs on {started.accelerator}"))
         undo.keep()
     filling.begin(ctx)
+
+
+async def _load_agent(ctx: Context, record: PodRecord) -> None:
+    """Import what will be needed when the machine runs; nothing else has to be done until then."""
+    with span("load the agent's driver"):
+        await asyncio.to_thread(registry.agent, record.config.agent_type, ctx.settings)
 
 
 def _begin(tx: Transaction, record: PodRecord) -> None:

@@ -19,7 +19,7 @@ from vctui.model.kinds import (
 if TYPE_CHECKING:
     from enum import StrEnum
 
-    from vctui.drivers.agents.base import Agent
+    from vctui.drivers.agents.base import Agent, Needs
     from vctui.drivers.endpoints.base import Wiring
     from vctui.drivers.hypervisors.base import Hypervisor
     from vctui.drivers.networks.base import Network
@@ -56,6 +56,24 @@ def agent(kind: AgentType, settings: Settings) -> Agent:
             from vctui.drivers.agents.hyperstart.agent import HyperstartAgent
 
             return HyperstartAgent(timeout=settings.timeouts.agent)
+
+
+def guest_needs(kind: AgentType) -> Needs:
+    """What a machine must have for the agent. Importing what speaks to it can wait until that
+    machine starts."""
+    match kind:
+        case AgentType.KATA:
+            from vctui.drivers.agents.kata.needs import needs
+
+            return needs
+        case AgentType.NOOP:
+            from vctui.drivers.agents.noop import NoopAgent
+
+            return NoopAgent.needs
+        case AgentType.HYPERSTART:
+            from vctui.drivers.agents.hyperstart.agent import HyperstartAgent
+
+            return HyperstartAgent.needs
 
 
 def proxy(config: PodConfig, settings: Settings) -> Proxy:
@@ -151,7 +169,6 @@ def _model(model: NetInterworkingModel) -> Wiring:
 
 def check(config: PodConfig, settings: Settings) -> None:
     """Refuse a pod that asks for what no driver does so far. Raises InvalidConfig."""
-    agent(config.agent_type, settings)
     proxy(config, settings)
     shim(config)
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.model.agent import AgentConfig
@@ -22,6 +23,14 @@ class GuestNeeds:
     ports: tuple[Port, ...] = ()
     shares: tuple[Share, ...] = ()
     kernel_params: tuple[str, ...] = ()
+
+
+class Needs(Protocol):
+    """See `Agent.needs`."""
+
+    def __call__(
+        self, run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool
+    ) -> GuestNeeds: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,19 +8,17 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 
-from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
-from vctui.drivers.agents.kata import answers, first_generation, interfaces, ports, requests
+from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats
+from vctui.drivers.agents.kata import answers, first_generation, interfaces, requests
 from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier, Request
-from vctui.drivers.hypervisors.base import Port, Share
+from vctui.drivers.agents.kata.needs import needs
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
-from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import AgentProtocol, Signal
+from vctui.model.kinds import Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
@@ -53,20 +51,7 @@ class KataAgent(Agent):
         self._carrier: Carrier | None = None
         self._created: dict[str, Cmd] = {}
 
-    @staticmethod
-    def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
-        log = ("agent.log=debug",) if debug or config.debug else ()
-        face = ("vctui.protocol=grpc",) if config.protocol is AgentProtocol.GRPC else ()
-        channel = Port(name=ports.CHANNEL, socket=run_dir / "agent.sock")
-        words = Port(name=ports.LOG, socket=run_dir / "agentlog.sock")
-        on_vsock = config.socket_type.is_vsock
-        if on_vsock:
-            face = (*face, *_on_vsock(config.protocol))
-        return GuestNeeds(
-            ports=(words,) if on_vsock else (channel, words),
-            shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
-            kernel_params=(*face, *log, *(("agent.debug_console",) if debug else ())),
-        )
+    needs = staticmethod(needs)
 
     async def connect(self, url: str, *, timeout: float) -> None:
         self._carrier = await Carrier.connect(url, timeout=timeout)
@@ -342,13 +327,6 @@ class KataAgent(Agent):
         return await self._carrier.call(
             service, method, request, answer, timeout=timeout or self._timeout
         )
-
-
-def _on_vsock(protocol: AgentProtocol) -> tuple[str, ...]:
-    """Kernel parameters for an agent on vsock: for our own, and for Kata 1.x, which would prefer a
-    serial port. Its successors know no other way, and pass over what they do not know."""
-    first_generation = () if protocol is AgentProtocol.TTRPC else ("agent.use_vsock=true",)
-    return ("vctui.socket=vsock", *first_generation)
 
 
 def _words(said: Sequence[str]) -> tuple[str, ...]:

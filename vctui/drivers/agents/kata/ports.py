@@ -1,4 +1,4 @@
-"""The virtio-serial ports between a guest and its host, by their names in the guest.
+"""The virtio-serial ports and the share between a guest and its host, by their names in the guest.
 
 The chardev behind a port carries the port's name in QEMU, too.
 """
@@ -11,3 +11,5 @@ CHANNEL: Final = "agent.channel.0"
 """ttrpc, in both directions."""
 LOG: Final = "agent.log.0"
 """The agent's log, lines of text towards the host."""
+SHARE_TAG: Final = "kataShared"
+"""The pod's share."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk
+from vctui.drivers.agents.kata.ports import SHARE_TAG
 from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, Mount
@@ -20,7 +21,6 @@ from vctui.model.seccomp import Seccomp
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
 
-SHARE_TAG: Final = "kataShared"
 GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
 GUEST_MEMORY: Final = "/run/kata-containers/sandbox/ephemeral/"
