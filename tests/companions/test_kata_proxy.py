@@ -214,7 +214,7 @@ async def shimmed(folder: Path, *command: str, built_in: bool = False) -> AsyncI
         session = Session.over_unix(side.served)
         try:
             await start(session, *command)
-            shims.processes.start(StartShim(container_id="c1", token="c1", log=True))
+            await shims.processes.start(StartShim(container_id="c1", token="c1", log=True))
             yield shims
         finally:
             await shims.processes.leave_all()

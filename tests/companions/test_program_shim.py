@@ -90,14 +90,14 @@ class Pod:
             warn=lambda _message: None,
         )
 
-    def run(
+    async def run(
         self, script: str, *, terminal: bool = False, token: str = "c1"
     ) -> tuple[StandIn, Client, Program]:
         """A process `c1`, whose shim is `script`."""
         program = Program(script, self.folder)
         self.processes.leave_to(program)
         wanted = StartShim(container_id="c1", token=token, terminal=terminal, log=token == "c1")
-        self.processes.start(wanted)
+        await self.processes.start(wanted)
         shim = self.processes.get(token)
         assert shim is not None
         client = Client()
@@ -131,7 +131,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
 
 
 async def test_output_and_exit_status_are_the_programs(pod: Pod):
-    shim, client, program = pod.run("echo out; echo err >&2; exit 7")
+    shim, client, program = await pod.run("echo out; echo err >&2; exit 7")
     assert await pod.end(shim) == Exit(7)
     assert pod.ends == [("c1", Exit(7))]
     assert sorted(client.seen.split()) == [b"err", b"out"]
@@ -144,7 +144,7 @@ async def test_output_and_exit_status_are_the_programs(pod: Pod):
 
 
 async def test_input_goes_to_the_program_until_its_end(pod: Pod):
-    shim, client, _ = pod.run("cat; echo over")
+    shim, client, _ = await pod.run("cat; echo over")
     text = b"x" * 200_000
     await shim.write(text)
     await shim.close_stdin()
@@ -156,7 +156,7 @@ async def test_input_goes_to_the_program_until_its_end(pod: Pod):
 
 async def test_a_terminal_is_the_programs_own_and_sizes_come_as_signals(pod: Pod):
     script = "trap 'stty size; exit 3' WINCH; test -t 0 && echo ready; while :; do sleep 0.01; done"
-    shim, client, program = pod.run(script, terminal=True)
+    shim, client, program = await pod.run(script, terminal=True)
     await until(lambda: b"ready" in client.seen)
     await shim.resize(Size(33, 111))
     assert await pod.end(shim) == Exit(3)
@@ -165,7 +165,7 @@ async def test_a_terminal_is_the_programs_own_and_sizes_come_as_signals(pod: Pod
 
 
 async def test_a_shim_that_is_killed_is_reported_and_its_process_ended(pod: Pod):
-    shim, _, program = pod.run("exec sleep 1000")
+    shim, _, program = await pod.run("exec sleep 1000")
     assert os.getsid(shim.pid) == shim.pid
     os.kill(shim.pid, signal.SIGKILL)
     how = await pod.end(shim)
@@ -174,13 +174,13 @@ async def test_a_shim_that_is_killed_is_reported_and_its_process_ended(pod: Pod)
 
 
 async def test_a_shim_that_may_have_failed_leaves_no_process_behind(pod: Pod):
-    shim, _, program = pod.run("exit 1")
+    shim, _, program = await pod.run("exit 1")
     assert await pod.end(shim) == Exit(1)
     assert program.killed == ["c1"]
 
 
 async def test_children_of_the_program_do_not_hold_its_end_up(pod: Pod):
-    shim, client, _ = pod.run("sleep 5 & echo said")
+    shim, client, _ = await pod.run("sleep 5 & echo said")
     assert await pod.end(shim) == Exit(0)
     assert client.seen == b"said\n"
 
@@ -188,14 +188,14 @@ async def test_children_of_the_program_do_not_hold_its_end_up(pod: Pod):
 async def test_a_program_that_is_not_there_is_named_and_nothing_stays_open(pod: Pod):
     before = pipes()
     with pytest.raises(CallFailed, match="the shim /nowhere/shim of container 'c1' cannot be"):
-        pod.run("")
+        await pod.run("")
     assert pipes() == before
     assert pod.processes.get("c1") is None
 
 
 async def test_whoever_leaves_takes_the_programs_along(pod: Pod):
     before = pipes()
-    shim, _, _ = pod.run("exec sleep 1000", token="t1")
+    shim, _, _ = await pod.run("exec sleep 1000", token="t1")
     await pod.processes.leave_all()
     await until(lambda: not Path(f"/proc/{shim.pid}").exists())
     assert pipes() == before

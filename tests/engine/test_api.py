@@ -308,29 +308,6 @@ async def test_a_pods_status_names_its_agent_proxy_and_shim(runtime: Runtime):
     assert (status.proxy_config, status.shim_config) == (ProxyConfig(), ShimConfig())
 
 
-@pytest.mark.parametrize(
-    ("keys", "word"),
-    [
-        (
-            {
-                "agent_type": "hyperstart",
-                "proxy_type": "ccProxy",
-                "proxy_config": {"path": "/p"},
-                "shim_config": {"path": "/s"},
-            },
-            "proxy_type ccProxy",
-        ),
-    ],
-)
-async def test_what_has_no_driver_is_refused_before_anything_is_made(runtime: Runtime, keys, word):
-    config = check_pod(PodConfig(id="web", **keys))
-    with pytest.raises(
-        errors.InvalidConfig, match=f"{word} .*does not support yet; choose another"
-    ):
-        await api.create_pod(config, runtime=runtime)
-    assert await api.list_pod(runtime=runtime) == ()
-
-
 def test_every_function_is_documented():
     for name, thing in vars(api).items():
         if not name.startswith("_") and getattr(thing, "__module__", "") == api.__name__:

@@ -286,33 +286,45 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
         _check_running(record, container_id, "exec in")
         async with ctx.agent(record) as agent:
             first = status.find(record, container_id).config.cmd
-            await agent.exec(container_id, token, within(cmd, first))
-            process = Process(token=token, pid=record.monitor_pid, start_time=now())
-            with ctx.store.transaction() as tx:
-                tx.save_exec(
-                    pod_id, ExecRecord(container_id=container_id, cmd=cmd, process=process)
-                )
-                started = event(
-                    EventKind.PROCESS_STARTED, pod_id, " ".join(cmd.args)[:200], container_id
-                )
-                tx.emit(msgspec.structs.replace(started, token=token))
+            whole = within(cmd, first)
+            if agent.shim_first:
+                process = await _stand_for(ctx, record, container_id, token, cmd)
+                await agent.exec(container_id, token, whole)
+                return process
+            await agent.exec(container_id, token, whole)
             try:
-                process = await ctx.shim(record).start(
-                    ctx.paths(pod_id).run,
-                    ShimParams(
-                        container_id=container_id,
-                        token=token,
-                        terminal=cmd.interactive,
-                        log=False,
-                        console=cmd.console,
-                    ),
-                )
+                return await _stand_for(ctx, record, container_id, token, cmd)
             except VctuiError:
                 await agent.signal(container_id, token, SIGKILL, all=False)
                 raise
-            with ctx.store.transaction() as tx:
-                _stood_for_by(tx, pod_id, process)
-            return process
+
+
+async def _stand_for(
+    ctx: Context, record: PodRecord, container_id: str, token: str, cmd: Cmd
+) -> Process:
+    """Record a process that is added, and let a shim stand for it."""
+    pod_id = record.id
+    process = Process(token=token, pid=record.monitor_pid, start_time=now())
+    with ctx.store.transaction() as tx:
+        tx.save_exec(pod_id, ExecRecord(container_id=container_id, cmd=cmd, process=process))
+        started = event(EventKind.PROCESS_STARTED, pod_id, " ".join(cmd.args)[:200], container_id)
+        tx.emit(msgspec.structs.replace(started, token=token))
+    params = ShimParams(
+        container_id=container_id,
+        token=token,
+        terminal=cmd.interactive,
+        log=False,
+        console=cmd.console,
+    )
+    try:
+        process = await ctx.shim(record).start(ctx.paths(pod_id).run, params)
+    except VctuiError:
+        unattended = ExecRecord(container_id=container_id, cmd=cmd, process=process, finished=now())
+        ctx.save(lambda tx: tx.save_exec(pod_id, unattended))
+        raise
+    with ctx.store.transaction() as tx:
+        _stood_for_by(tx, pod_id, process)
+    return process
 
 
 def _stood_for_by(tx: Transaction, pod_id: str, process: Process) -> None:

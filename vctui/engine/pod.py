@@ -22,7 +22,6 @@ from vctui.engine import (
     network,
     programs,
     recovery,
-    registry,
     resources,
     templates,
     timeline,
@@ -62,7 +61,6 @@ _SWITCH_OFF = 5.0
 async def create(ctx: Context, config: PodConfig) -> PodRecord:
     """Record a pod and prepare it; nothing boots."""
     config = check_pod(guests.settled(ctx, config))
-    registry.check(config, ctx.settings)
     programs.check(config, ctx.paths(config.id).run)
     at = ctx.paths(config.id)
     async with locks.exclusive(at.lock):

@@ -24,10 +24,17 @@ def check(config: PodConfig, run_dir: Path) -> None:
                 f"{what}_config.path {program.path!r} is no program that can be run; "
                 "name an executable file"
             )
-    external = pairing.EXTERNAL & {pairing.proxy_type(config), pairing.shim_type(config)}
+    external = [
+        kind
+        for kind, program in (
+            (pairing.proxy_type(config), config.proxy_config),
+            (pairing.shim_type(config), config.shim_config),
+        )
+        if program.path
+    ]
     longest = run_dir / "console.sock"
     if external and len(os.fsencode(longest)) > sockets.MAX_PATH:
-        kind = min(external)
+        kind = external[0]
         raise HostProblem(
             f"the socket {longest} has too long a path for {kind}, which takes "
             f"{sockets.MAX_PATH} bytes; choose a shorter id or run_dir"

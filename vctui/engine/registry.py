@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vctui.errors import InvalidConfig
 from vctui.model import pairing
 from vctui.model.kinds import (
     AgentType,
@@ -17,8 +16,6 @@ from vctui.model.kinds import (
 )
 
 if TYPE_CHECKING:
-    from enum import StrEnum
-
     from vctui.drivers.agents.base import Agent, Needs
     from vctui.drivers.endpoints.base import Wiring
     from vctui.drivers.hypervisors.base import Hypervisor
@@ -77,8 +74,8 @@ def guest_needs(kind: AgentType) -> Needs:
 
 
 def proxy(config: PodConfig, settings: Settings) -> Proxy:
-    match kind := pairing.proxy_type(config):
-        case ProxyType.BUILTIN | ProxyType.KATA:  # the monitor starts and watches kata-proxy
+    match pairing.proxy_type(config):
+        case ProxyType.BUILTIN | ProxyType.KATA | ProxyType.CC:  # programs are the monitor's
             from vctui.drivers.proxies.builtin import BuiltinProxy
 
             return BuiltinProxy(
@@ -99,13 +96,11 @@ def proxy(config: PodConfig, settings: Settings) -> Proxy:
                 pairing.agent_protocol(config),
                 socket_type=config.agent_config.socket_type,
             )
-        case ProxyType.CC:
-            raise _unsupported("proxy_type", kind)
 
 
 def shim(config: PodConfig) -> Shim:
-    match kind := pairing.shim_type(config):
-        case ShimType.BUILTIN | ShimType.KATA:  # the monitor starts and watches kata-shims
+    match pairing.shim_type(config):
+        case ShimType.BUILTIN | ShimType.KATA | ShimType.CC:  # programs are the monitor's
             from vctui.drivers.shims.builtin import BuiltinShim
 
             return BuiltinShim()
@@ -113,8 +108,6 @@ def shim(config: PodConfig) -> Shim:
             from vctui.drivers.shims.noop import NoopShim
 
             return NoopShim()
-        case ShimType.CC:
-            raise _unsupported("shim_type", kind)
 
 
 def network(kind: NetworkModel, settings: Settings) -> Network:
@@ -165,15 +158,3 @@ def _model(model: NetInterworkingModel) -> Wiring:
             from vctui.drivers.endpoints.tc_filter import TcFilter
 
             return TcFilter()
-
-
-def check(config: PodConfig, settings: Settings) -> None:
-    """Refuse a pod that asks for what no driver does so far. Raises InvalidConfig."""
-    proxy(config, settings)
-    shim(config)
-
-
-def _unsupported(key: str, kind: StrEnum) -> InvalidConfig:
-    return InvalidConfig(
-        f"{key} {kind} is a word of the API that vctui does not support yet; choose another"
-    )

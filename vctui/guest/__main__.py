@@ -11,7 +11,7 @@ import sys
 
 from vctui.guest.channel import Channel, Port, wait_port
 from vctui.guest.children import Children
-from vctui.guest.config import GRPC, HYPERSTART, VSOCK, Config
+from vctui.guest.config import CC_AGENT, GRPC, HYPERSTART, VSOCK, Config
 from vctui.guest.crun import Crun
 from vctui.guest.log import Log
 from vctui.guest.loop import Loop, TimedOut
@@ -118,17 +118,24 @@ class Agent:
         """Answer on a port for commands and one for the processes' streams."""
         from vctui.guest.hyper import Hyper
 
+        face = Hyper
+        if self._config.protocol == CC_AGENT:
+            from vctui.guest.cc_agent import CcAgent
+
+            face = CcAgent
+
         def say(data: bytes) -> None:
             control.send(data)
 
         def stream(data: bytes) -> None:
             streams.send(data)
 
-        hyper = Hyper(
+        hyper = face(
             self._loop,
             self._log,
             self._sandbox,
             self._config,
+            self._service,
             control=say,
             streams=stream,
             power_off=self._stop_soon,
@@ -191,7 +198,7 @@ def _run(config: Config, log: Log, timeline: Timeline) -> None:
 
         listening = loop.run_until(loop.start(vsock.listen(children, config)))
         vsock.serve(loop, listening, agent.serve_client)
-    elif config.protocol == HYPERSTART:
+    elif config.protocol in {HYPERSTART, CC_AGENT}:
         agent.serve_hyperstart(fds[0], fds[1])
     else:
         agent.serve(fds[0])
@@ -203,7 +210,8 @@ def _run(config: Config, log: Log, timeline: Timeline) -> None:
 
 
 def _open_ports(loop: Loop, config: Config) -> list[int]:
-    names = HYPERSTART_PORTS if config.protocol == HYPERSTART else (AGENT_PORT,)
+    is_hyperstart = config.protocol in {HYPERSTART, CC_AGENT}
+    names = HYPERSTART_PORTS if is_hyperstart else (AGENT_PORT,)
     paths = [loop.run_until(loop.start(wait_port(loop, name, config.sys))) for name in names]
     return [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
 

@@ -19,7 +19,9 @@ PROTOCOL = "vctui.protocol"
 TTRPC = "ttrpc"
 GRPC = "grpc"
 HYPERSTART = "hyperstart"
-PROTOCOLS = (TTRPC, GRPC, HYPERSTART)
+CC_AGENT = "cc-agent"
+"""hyperstart's, as Clear Containers' agent has it."""
+PROTOCOLS = (TTRPC, GRPC, HYPERSTART, CC_AGENT)
 SOCKET = "vctui.socket"
 """Kernel parameter: where the agent is talked to."""
 SERIAL = "serial"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 
 from vctui.errors import AgentError
+from vctui.guest import hyper_spec as spec
+from vctui.guest import network
 from vctui.guest import sandbox as guest
 from vctui.guest.loop import Queue
+from vctui.guest.uevents import appears
 from vctui.wire import hyperstart
 from vctui.wire.hyperstart import Control, ControlDecoder, HyperstartError, StreamDecoder
 from vctui.wire.proto import message
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
     from vctui.guest.loop import Loop
     from vctui.guest.process import Process
     from vctui.guest.sandbox import Sandbox
+    from vctui.guest.service import Service
     from vctui.guest.stdio import Output
 
 API = 4244
 _CHUNK = 8192
+_PATIENCE = 3.0
+"""Seconds for an interface to appear."""
 _REASON = 1024
 """Bytes of a refusal's words, which hyperstart itself has for few commands."""
 _POD = {
@@ -41,22 +47,23 @@ _CONTAINER = {
 }
 _FSMAP = {"source", "path", "readOnly", "dockerVolume"}
 _ENV = {"env", "value"}
-_MOUNTS = (
-    ("/proc", "proc", "proc", ()),
-    ("/dev", "tmpfs", "tmpfs", ("nosuid", "mode=755")),
-    ("/dev/pts", "devpts", "devpts", ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5")),
-    ("/dev/shm", "tmpfs", "shm", ("nosuid", "nodev", "mode=1777")),  # noqa: S108
-    ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro")),
-)
+_INTERFACE = {"device", "newDeviceName", "ipAddresses", "ipAddress", "netMask", "mtu"}
+_ROUTE = {"dest", "gateway", "device"}
 
 
 class Hyper:
+    has_next = True
+    """It tells what it has read of the commands."""
+    powers_off = True
+    """The guest goes with the pod."""
+
     def __init__(
         self,
         loop: Loop,
         log: Log,
         sandbox: Sandbox,
         config: Config,
+        service: Service,
         *,
         control: Callable[[bytes], None],
         streams: Callable[[bytes], None],
@@ -64,16 +71,17 @@ class Hyper:
     ) -> None:
         self._loop = loop
         self._log = log
-        self._sandbox = sandbox
+        self.sandbox = sandbox
         self._config = config
+        self.service = service
         self._control = control
-        self._streams = streams
+        self.stream = streams
         self._power_off = power_off
         self._commands = ControlDecoder()
         self._input = StreamDecoder()
         self._turns = Queue()
-        self._started = False
-        self._by_number: dict[int, Process] = {}
+        self.started = False
+        self.by_number: dict[int, Process] = {}
 
     def greet(self) -> None:
         """Say that commands are taken; once, as hyperstart does."""
@@ -85,7 +93,8 @@ class Hyper:
         self._input = StreamDecoder()
 
     def receive_control(self, data: bytes) -> None:
-        self._say(hyperstart.NEXT, len(data).to_bytes(4, "big"))
+        if self.has_next:
+            self._say(hyperstart.NEXT, len(data).to_bytes(4, "big"))
         try:
             for one in self._commands.feed(data):
                 self._loop.start(self._run(one))
@@ -96,9 +105,9 @@ class Hyper:
     def receive_stream(self, data: bytes) -> None:
         try:
             for one in self._input.feed(data):
-                process = self._by_number.get(one.sequence)
+                process = self.by_number.get(one.sequence)
                 if process is None or process.stdin is None:
-                    self._streams(hyperstart.encode_stream(one.sequence))
+                    self.answer_unknown(one.sequence)
                 elif one.data:
                     self._loop.start(_quietly(process.stdin.write(one.data)))
                 elif not process.terminal:
@@ -107,155 +116,21 @@ class Hyper:
             self._log.warning(f"the host's streams are garbled: {error}")
             self._input = StreamDecoder()
 
-    def _say(self, command: int, payload: bytes = b"") -> None:
-        limit = hyperstart.MAX_CONTROL
-        self._control(hyperstart.encode_control(command, payload, limit=limit))
+    # what Clear Containers' agent does otherwise
 
-    async def _run(self, one: Control) -> None:
-        async with self._turns:
-            try:
-                answer = await self._do(one)
-            except (AgentError, ValueError, KeyError, TypeError, OSError) as error:
-                self._log.warning(f"command {one.command} is refused: {error}")
-                reason = (
-                    f"{type(error).__name__}: {error}" if type(error) is KeyError else str(error)
-                )
-                self._say(hyperstart.ERROR, reason.encode()[:_REASON] + b"\0")
-                return
-            self._say(hyperstart.ACK, answer)
-            if one.command == hyperstart.DESTROY_POD:
-                self._power_off()
+    def check(self, data: dict[str, Any], known: set[str]) -> dict[str, Any]:
+        """Raises AgentError for a key that there is not."""
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise AgentError(f"there is no key {unknown[0]!r}")
+        return data
 
-    async def _do(self, one: Control) -> bytes:
-        command = one.command
-        if command == hyperstart.GET_VERSION:
-            return API.to_bytes(4, "big")
-        if command in {hyperstart.PING, hyperstart.READY}:
-            return b""
-        if command == hyperstart.DESTROY_POD:
-            await self._sandbox.destroy()
-            return b""
-        if command == hyperstart.ONLINE_CPU_MEM:
-            await guest.online(self._loop, self._config.sys, 0, memory=True)
-            return b""
-        data = json.loads(one.payload)
-        if command == hyperstart.START_POD:
-            await self._start_pod(_strict(data, _POD))
-        elif command == hyperstart.NEW_CONTAINER:
-            await self._new_container(_strict(data, _CONTAINER))
-        elif command == hyperstart.EXEC_COMMAND:
-            await self._exec(data)
-        elif command == hyperstart.KILL_CONTAINER:
-            self._kill(data["container"], "", data["signal"])
-        elif command == hyperstart.SIGNAL_PROCESS:
-            self._kill(data["container"], data["process"], data["signal"])
-        elif command == hyperstart.WINDOW_SIZE:
-            container = self._sandbox.container(data["container"])
-            container.process(data["process"]).resize(data["row"], data["column"])
-        else:  # also REMOVE_CONTAINER: a container is gone with its end
-            raise AgentError("there is no such command, or nothing for it to do")
-        return b""
+    def answer_unknown(self, sequence: int) -> None:
+        """Input came for nobody."""
+        self.stream(hyperstart.encode_stream(sequence))
 
-    async def _start_pod(self, pod: dict[str, Any]) -> None:
-        storage = message("Storage")(
-            driver="9p",
-            source=pod["shareDir"],
-            fstype="9p",
-            options=["trans=virtio,version=9p2000.L,cache=mmap", "nodev", "msize=262144"],
-            mount_point=f"{self._config.shared}/",
-        )
-        request: Any = message("CreateSandboxRequest")(
-            hostname=pod.get("hostname", ""), dns=pod.get("dns", []), storages=[storage]
-        )
-        await self._sandbox.create(request)
-        self._started = True
-
-    async def _new_container(self, wanted: dict[str, Any]) -> None:
-        if not self._started:
-            raise AgentError("the pod was not started")
-        container_id, told = wanted["id"], wanted["process"]
-        shared = self._config.shared
-        mounts = [
-            message("Mount")(destination=path, type=kind, source=source, options=list(options))
-            for path, kind, source, options in _MOUNTS
-        ]
-        for each in wanted.get("fsmap", ()):
-            _strict(each, _FSMAP)
-            access = "ro" if each.get("readOnly") else "rw"
-            mounts.append(
-                message("Mount")(
-                    destination=each["path"],
-                    type="bind",
-                    source=f"{shared}/{each['source']}",
-                    options=["rbind", "rprivate", access],
-                )
-            )
-        spec = message("Spec")(
-            process=_process(told),
-            root=message("Root")(
-                Path=f"{shared}/{wanted['image']}/{wanted['rootfs']}",
-                Readonly=bool(wanted.get("readOnly", False)),
-            ),
-            Mounts=mounts,
-            linux=message("Linux")(
-                Namespaces=[message("LinuxNamespace")(Type="mount")],
-                Resources=message("LinuxResources")(),
-            ),
-        )
-        request: Any = message("CreateContainerRequest")(
-            container_id=container_id,
-            exec_id=container_id,
-            string_user=_user(told),
-            OCI=spec,
-        )
-        await self._sandbox.create_container(request)
-        container = self._sandbox.container(container_id)
-        self._connect(container_id, told, container.init)
-        try:
-            await self._sandbox.start_container(container_id)
-        except AgentError:
-            await self._sandbox.remove_container(container_id)
-            raise
-
-    async def _forget(self, container_id: str) -> None:
-        """hyperstart frees a container with its end."""
-        if container_id in self._sandbox.containers:
-            await self._sandbox.remove_container(container_id)
-
-    async def _exec(self, data: dict[str, Any]) -> None:
-        told = data["process"]
-        container = self._sandbox.container(data["container"])
-        request: Any = message("ExecProcessRequest")(
-            container_id=container.id,
-            exec_id=told["id"],
-            string_user=_user(told),
-            process=_process(told),
-        )
-        await container.exec(request)
-        self._connect(container.id, told, container.process(told["id"]))
-
-    def _kill(self, container_id: str, exec_id: str, signal: int) -> None:
-        self._sandbox.container(container_id).signal(exec_id or container_id, signal)
-
-    def _connect(self, container_id: str, told: dict[str, Any], process: Process) -> None:
-        """Carry the streams of a process from now on."""
-        stdio, stderr = int(told["stdio"]), int(told.get("stderr", 0))
-        if not stdio or bool(stderr) == process.terminal:
-            raise AgentError("the numbers of its streams do not fit the process")
-        self._by_number[stdio] = process
-        self._loop.start(self._carry(container_id, process, stdio, stderr))
-
-    async def _carry(self, container_id: str, process: Process, stdio: int, stderr: int) -> None:
-        await process.connected
-        errors = self._loop.start(self._copy(process.stderr, stderr))
-        await self._copy(process.stdout, stdio)
-        await errors
-        self._streams(hyperstart.encode_stream(stdio))
-        try:
-            status = await process.ended
-        except AgentError:
-            status = 127
-        self._by_number.pop(stdio, None)
+    async def tell_end(self, container_id: str, process: Process, stdio: int, status: int) -> None:
+        """A process has ended and its output is out. A container is freed with its first one."""
         if process.id == container_id and process.pid:
             await self._forget(container_id)
         event = {
@@ -266,9 +141,156 @@ class Hyper:
         }
         self._say(hyperstart.PROCESS_ENDED, json.dumps(event).encode())
 
+    async def do(self, one: Control, data: dict[str, Any]) -> bytes:
+        """
+        Raises:
+            AgentError: it cannot be, or there is no such command.
+            KeyError, TypeError, ValueError: the host has left out what it needs.
+        """
+        match one.command:
+            case hyperstart.GET_VERSION:
+                return API.to_bytes(4, "big")
+            case hyperstart.PING | hyperstart.READY:
+                pass
+            case hyperstart.DESTROY_POD:
+                await self.sandbox.destroy()
+            case hyperstart.ONLINE_CPU_MEM:
+                await guest.online(self._loop, self._config.sys, 0, memory=True)
+            case hyperstart.START_POD:
+                await self._start_pod(self.check(data, _POD))
+            case hyperstart.NEW_CONTAINER:
+                await self._new_container(self.check(data, _CONTAINER))
+            case hyperstart.EXEC_COMMAND:
+                await self._exec(data)
+            case hyperstart.KILL_CONTAINER:
+                self._kill(data["container"], "", data["signal"])
+            case hyperstart.SIGNAL_PROCESS:
+                self._kill(data["container"], data["process"], data["signal"])
+            case hyperstart.WINDOW_SIZE:
+                container = self.sandbox.container(data["container"])
+                container.process(data["process"]).resize(data["row"], data["column"])
+            case hyperstart.SETUP_INTERFACE:
+                await self._set_interface(data)
+            case hyperstart.DELETE_INTERFACE:
+                network.delete_interface(data["device"])
+            case hyperstart.SETUP_ROUTE:
+                network.add_routes(self._routes(data["routes"]))
+            case _:  # also REMOVE_CONTAINER: a container is gone with its end
+                raise AgentError("there is no such command, or nothing for it to do")
+        return b""
+
+    # of both
+
+    def _say(self, command: int, payload: bytes = b"") -> None:
+        limit = hyperstart.MAX_CONTROL
+        self._control(hyperstart.encode_control(command, payload, limit=limit))
+
+    async def _run(self, one: Control) -> None:
+        async with self._turns:
+            try:
+                answer = await self.do(one, json.loads(one.payload) if one.payload else {})
+            except (AgentError, ValueError, KeyError, TypeError, OSError) as error:
+                self._log.warning(f"command {one.command} is refused: {error}")
+                reason = (
+                    f"{type(error).__name__}: {error}" if type(error) is KeyError else str(error)
+                )
+                self._say(hyperstart.ERROR, reason.encode()[:_REASON] + b"\0")
+                return
+            self._say(hyperstart.ACK, answer)
+            if one.command == hyperstart.DESTROY_POD and self.powers_off:
+                self._power_off()
+
+    async def _start_pod(self, pod: dict[str, Any]) -> None:
+        request: Any = message("CreateSandboxRequest")(
+            hostname=pod.get("hostname", ""),
+            dns=[f"nameserver {each}" for each in pod.get("dns") or ()],
+            storages=[spec.share(pod["shareDir"], self._config.shared)],
+        )
+        await self.sandbox.create(request)
+        for each in pod.get("interfaces") or ():
+            await self._set_interface(each)
+        network.add_routes(self._routes(pod.get("routes") or []))
+        self.started = True
+
+    async def _set_interface(self, told: dict[str, Any]) -> None:
+        """hyperstart finds it by the name that it has, Clear Containers' agent by its MAC."""
+        device, wanted = spec.interface(self.check(told, _INTERFACE))
+        if not wanted.hwAddr:
+            found = await appears(self._loop, lambda: network.mac_of(device), _PATIENCE)
+            if not found:
+                raise AgentError(f"there is no interface {device!r}")
+            wanted.hwAddr = found
+        await network.update_interface(self._loop, wanted)
+
+    def _routes(self, told: list[dict[str, Any]]) -> list[Any]:
+        return spec.routes([self.check(each, _ROUTE) for each in told])
+
+    async def _new_container(self, wanted: dict[str, Any]) -> None:
+        if not self.started:
+            raise AgentError("the pod was not started")
+        container_id, told = wanted["id"], wanted["process"]
+        for each in wanted.get("fsmap") or ():
+            self.check(each, _FSMAP)
+        self._check_process(told)
+        disks = f"{self._config.kata}/shared/disks"
+        await self.sandbox.create_container(spec.container(wanted, self._config.shared, disks))
+        try:
+            container = self.sandbox.container(container_id)
+            self._connect(container_id, told, container.init)
+            await self.sandbox.start_container(container_id)
+        except AgentError:
+            await self.sandbox.remove_container(container_id)
+            raise
+
+    async def _forget(self, container_id: str) -> None:
+        """hyperstart frees a container with its end."""
+        if container_id in self.sandbox.containers:
+            await self.sandbox.remove_container(container_id)
+
+    async def _exec(self, data: dict[str, Any]) -> None:
+        told = data["process"]
+        self._check_process(told)
+        container = self.sandbox.container(data["container"])
+        request: Any = message("ExecProcessRequest")(
+            container_id=container.id,
+            exec_id=str(told.get("id") or told["stdio"]),
+            string_user=spec.user(told),
+            process=spec.process(told),
+        )
+        await container.exec(request)
+        self._connect(container.id, told, container.process(request.exec_id))
+
+    def _check_process(self, told: dict[str, Any]) -> None:
+        for each in told.get("envs") or ():
+            self.check(each, _ENV)
+
+    def _kill(self, container_id: str, exec_id: str, signal: int) -> None:
+        self.sandbox.container(container_id).signal(exec_id or container_id, signal)
+
+    def _connect(self, container_id: str, told: dict[str, Any], process: Process) -> None:
+        """Carry the streams of a process from now on."""
+        stdio, stderr = int(told["stdio"]), int(told.get("stderr", 0))
+        if not stdio or bool(stderr) == process.terminal:
+            raise AgentError("the numbers of its streams do not fit the process")
+        self.by_number[stdio] = process
+        self._loop.start(self._carry(container_id, process, stdio, stderr))
+
+    async def _carry(self, container_id: str, process: Process, stdio: int, stderr: int) -> None:
+        await process.connected
+        errors = self._loop.start(self._copy(process.stderr, stderr))
+        await self._copy(process.stdout, stdio)
+        await errors
+        self.stream(hyperstart.encode_stream(stdio))
+        try:
+            status = await process.ended
+        except AgentError:
+            status = 127
+        self.by_number.pop(stdio, None)
+        await self.tell_end(container_id, process, stdio, status)
+
     async def _copy(self, output: Output | None, number: int) -> None:
         while output is not None and (data := await output.read(_CHUNK, 1)):
-            self._streams(hyperstart.encode_stream(number, data, limit=hyperstart.MAX_SENT))
+            self.stream(hyperstart.encode_stream(number, data, limit=hyperstart.MAX_SENT))
 
 
 async def _quietly(work: Any) -> None:
@@ -277,29 +299,3 @@ async def _quietly(work: Any) -> None:
         await work
     except AgentError:
         return
-
-
-def _strict(data: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise AgentError(f"there is no key {unknown[0]!r}")
-    return data
-
-
-def _process(told: dict[str, Any]) -> Any:
-    for each in told.get("envs", ()):
-        _strict(each, _ENV)
-    return message("Process")(
-        Terminal=bool(told.get("terminal", False)),
-        Args=list(told["args"]),
-        Env=[f"{each['env']}={each['value']}" for each in told.get("envs", ())],
-        Cwd=told.get("workdir", "") or "/",
-    )
-
-
-def _user(told: dict[str, Any]) -> Any:
-    return message("StringUser")(
-        uid=told.get("user", ""),
-        gid=told.get("group", ""),
-        additionalGids=list(told.get("additionalGroups", ())),
-    )

@@ -10,6 +10,7 @@ from vctui.wire.proto import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from vctui.guest.loop import Loop
@@ -69,12 +70,42 @@ def update_routes(asked: agent.Routes) -> Any:
             for route in net.routes():
                 if not route.is_kernels and route.device in indexes and route.device != "lo":
                     net.delete_route(route, indexes[route.device])
-            # those without a gateway first: gateways must be reachable
-            for wanted in sorted(asked.Routes, key=lambda route: bool(route.gateway)):
-                net.add_route(_route(wanted), _index(indexes, wanted.device))
+            _add_routes(net, indexes, asked.Routes)
         except (OSError, ValueError) as error:
             raise _refused("the routes", error) from error
         return _routes(net)
+
+
+def add_routes(asked: Iterable[types.Route]) -> None:
+    """To those that are there.
+
+    Raises:
+        AgentError: a device is missing, or the kernel refuses.
+    """
+    with Netlink() as net:
+        try:
+            _add_routes(net, {link.name: link.index for link in net.links()}, asked)
+        except (OSError, ValueError) as error:
+            raise _refused("the routes", error) from error
+
+
+def delete_interface(name: str) -> None:
+    """Take its addresses, and set it down.
+
+    Raises:
+        AgentError: there is none, or the kernel refuses.
+    """
+    with Netlink() as net:
+        try:
+            net.set_addresses(_index({link.name: link.index for link in net.links()}, name), [])
+        except OSError as error:
+            raise _refused(f"interface {name}", error) from error
+
+
+def mac_of(name: str) -> str:
+    """Of the interface that is called so; "" where there is none."""
+    with Netlink() as net:
+        return next((link.mac for link in net.links() if link.name == name), "")
 
 
 def add_neighbors(asked: agent.ARPNeighbors) -> None:
@@ -93,6 +124,12 @@ def add_neighbors(asked: agent.ARPNeighbors) -> None:
                 )
             except (OSError, ValueError) as error:
                 raise _refused(f"neighbour {address}", error) from error
+
+
+def _add_routes(net: Netlink, indexes: dict[str, int], asked: Iterable[types.Route]) -> None:
+    # those without a gateway first: gateways must be reachable
+    for wanted in sorted(asked, key=lambda route: bool(route.gateway)):
+        net.add_route(_route(wanted), _index(indexes, wanted.device))
 
 
 def _find(links: list[Link], asked: types.Interface) -> Link | None:

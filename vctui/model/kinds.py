@@ -51,7 +51,9 @@ class AgentProtocol(StrEnum):
     GRPC = "grpc"
     """Kata 1.x; over a serial port, inside yamux."""
     HYPERSTART = "hyperstart"
-    """The only one of the agent `hyperstart`."""
+    """hyperstart's own, where we talk to it ourselves; the agent `hyperstart`."""
+    CC_AGENT = "cc-agent"
+    """The same as Clear Containers' agent has it, which is what a cc-proxy passes on."""
 
 
 class ProxyType(StrEnum):

@@ -27,12 +27,15 @@ SHIMS: Final[Mapping[ProxyType, tuple[ShimType, ...]]] = {
     ProxyType.BUILTIN: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
     ProxyType.KATA: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
     ProxyType.NO: (ShimType.BUILTIN, ShimType.KATA, ShimType.NOOP),
-    ProxyType.CC: (ShimType.CC, ShimType.NOOP),
+    ProxyType.CC: (ShimType.BUILTIN, ShimType.CC, ShimType.NOOP),
 }
 """Those that speak the proxy's protocol; the first is the one of a pod that names none."""
 
 EXTERNAL: Final = frozenset({ProxyType.KATA, ProxyType.CC, ShimType.KATA, ShimType.CC})
 """Programs of their own."""
+HAS_STAND_IN: Final = frozenset({ProxyType.CC})
+"""Those of them that we have one of our own for, where no path is given."""
+_HYPERSTARTS: Final = frozenset({AgentProtocol.HYPERSTART, AgentProtocol.CC_AGENT})
 
 
 def proxy_type(config: PodConfig) -> ProxyType:
@@ -48,7 +51,8 @@ def shim_type(config: PodConfig) -> ShimType:
 def agent_protocol(config: PodConfig) -> AgentProtocol:
     """What is known of the agent's protocol before anybody has asked it."""
     if config.agent_type is AgentType.HYPERSTART:
-        return AgentProtocol.HYPERSTART
+        behind = proxy_type(config) is ProxyType.CC
+        return AgentProtocol.CC_AGENT if behind else AgentProtocol.HYPERSTART
     asked, guest = config.agent_config.protocol, config.hypervisor_config
     if _speaks_grpc(config):
         return AgentProtocol.GRPC
@@ -73,10 +77,10 @@ def check(config: PodConfig) -> None:
             f"agent_config.protocol has no effect with the agent {agent}, which has one only; "
             "leave it out, or choose another agent_type"
         )
-    if agent is AgentType.KATA and config.agent_config.protocol is AgentProtocol.HYPERSTART:
+    if agent is AgentType.KATA and config.agent_config.protocol in _HYPERSTARTS:
         raise InvalidConfig(
-            "agent_config.protocol hyperstart is not one of the agent kata; choose agent_type "
-            "hyperstart, or another protocol"
+            f"agent_config.protocol {config.agent_config.protocol} is not one of the agent kata; "
+            "choose agent_type hyperstart, or another protocol"
         )
     speaker = _speaks_grpc(config)
     if speaker and config.agent_config.protocol is AgentProtocol.TTRPC:
@@ -133,6 +137,8 @@ def _check_program(
     what: str, chosen: ProxyType | ShimType, config: ProxyConfig | ShimConfig
 ) -> None:
     if chosen in EXTERNAL:
+        if chosen in HAS_STAND_IN and not config.path:
+            return
         if not config.path.startswith("/"):
             raise InvalidConfig(
                 f"{what}_config.path {config.path!r} is not the absolute path of a program; "

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from vctui.companions.ccproxy.server import Server
 
-_OPTIONS = ("-uri", "-socket-path")
+_OPTIONS = ("-uri", "-socket-path", "-log")
+_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal", "panic")
 
 
 def main(arguments: list[str]) -> int:
@@ -25,11 +26,15 @@ def main(arguments: list[str]) -> int:
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     uri = options.get("-uri", "")
     path = options.get("-socket-path") or uri.removeprefix("unix://")
-    if len(arguments) % 2 or not set(options) <= set(_OPTIONS) or not path.startswith("/"):
-        sys.stderr.write("usage: ccproxy -uri unix:///PATH | -socket-path /PATH | -version\n")
+    level = options.get("-log", "warn")
+    wrong = level not in _LEVELS or not path.startswith("/")
+    if len(arguments) % 2 or not set(options) <= set(_OPTIONS) or wrong:
+        sys.stderr.write(
+            "usage: ccproxy -uri unix:///PATH | -socket-path /PATH [-log LEVEL] | -version\n"
+        )
         return 1
     try:
-        asyncio.run(_run(Server(Path(path), of_pod=bool(uri))))
+        asyncio.run(_run(Server(Path(path), of_pod=bool(uri), debug=level == "debug")))
     except OSError as error:
         sys.stderr.write(f"cannot listen on {path}: {error.strerror}; name another path\n")
         return 1

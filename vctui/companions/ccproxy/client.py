@@ -23,6 +23,8 @@ _CHUNK: Final = 64 * 1024
 _UNSENT: Final = 8 * 1024 * 1024
 """Bytes of output that wait for a shim, before it is taken for dead."""
 _MAX_INPUT: Final = hyperstart.MAX_SENT - 12
+_SHOWN: Final = 300
+"""Bytes of a command in the log."""
 _SIGNALS: Final = range(31)
 _KILL, _TERM, _WINCH = 9, 15, 28
 
@@ -52,6 +54,8 @@ class Client:
         finally:
             if self._session is not None and self._session.shim is self:
                 self._session.release()
+                if self._vm is not None and self._session.is_done:
+                    self._vm.drop(self._session)
             self._writer.close()
 
     # of a session
@@ -77,7 +81,11 @@ class Client:
         if command is Command.DISCONNECT_SHIM:
             raise BrokenClient  # it is closed, with no answer
         try:
+            if self._server.debug:
+                sys.stderr.write(f"{command.name} {frame.payload[:_SHOWN]!r}\n")
             self._answer(command, await self._command(command, frame.payload))
+            if command is Command.CONNECT_SHIM and self._session is not None:
+                self._session.tell_end()
         except BadRequest as error:
             said = msgspec.json.encode({"msg": str(error)})
             self._answer(command, said, is_error=True)

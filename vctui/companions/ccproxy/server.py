@@ -18,11 +18,15 @@ class Server:
         path: where it listens; a file that is there is replaced.
         of_pod: it serves one machine, and ends with it.
         patience: seconds for a shim to come, or for a process to start.
+        debug: commands are logged as they come.
     """
 
-    def __init__(self, path: Path, *, of_pod: bool, patience: float = 30.0) -> None:
+    def __init__(
+        self, path: Path, *, of_pod: bool, patience: float = 30.0, debug: bool = False
+    ) -> None:
         self.url = f"unix://{path}"
         self.patience = patience
+        self.debug = debug
         self._path = path
         self._of_pod = of_pod
         self._vms: dict[str, Vm] = {}

@@ -38,6 +38,12 @@ class Session:
         self.is_first = False
         """Of a container's first process, which alone can be signalled."""
         self._over = False
+        self._status = b""
+
+    @property
+    def is_done(self) -> bool:
+        """Its process has ended, and its shim knows how."""
+        return bool(self._status) and self.shim is None
 
     def claim(self, shim: Shim) -> bool:
         """False where another shim has it."""
@@ -63,7 +69,13 @@ class Session:
             stream = ccproxy.Stream.STDOUT if sequence == self.base else ccproxy.Stream.STDERR
             self.shim.send(ccproxy.Frame(ccproxy.Type.STREAM, stream, data))
 
+    def tell_end(self) -> None:
+        """To a shim that has come after the end of the process."""
+        if self._status:
+            self.exited(self._status)
+
     def exited(self, status: bytes) -> None:
+        self._status = status
         if self.shim is not None:
             exited = ccproxy.Notification.PROCESS_EXITED
             self.shim.send(ccproxy.Frame(ccproxy.Type.NOTIFICATION, exited, status))

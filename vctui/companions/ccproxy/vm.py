@@ -89,6 +89,12 @@ class Vm:
             self._by_sequence[session.base] = self._by_sequence[session.base + 1] = session
             yield session
 
+    def drop(self, session: Session) -> None:
+        """Nobody needs it any more."""
+        self.sessions.pop(session.token, None)
+        for sequence in (session.base, session.base + 1):
+            self._by_sequence.pop(sequence, None)
+
     async def ask(self, command: int, payload: bytes = b"") -> bytes:
         """The payload of the guest's acknowledgement; commands wait for each other.
 

@@ -60,6 +60,7 @@ async def _run(options: dict[str, str]) -> None:
     from vctui.store.sqlite import SqliteStore
     from vctui.wire.hyperstart import CONTROL_PORT
 
+    hyperstarts = {AgentProtocol.HYPERSTART, AgentProtocol.CC_AGENT}
     protocol = parse(AgentProtocol, options["--agent-protocol"])
     monitor = Monitor(
         Config(
@@ -67,7 +68,7 @@ async def _run(options: dict[str, str]) -> None:
             run_dir=Path(options["--run-dir"]),
             max_log_bytes=int(options["--max-log-bytes"]),
             replay_bytes=int(options["--replay-bytes"]),
-            agent_chardev=CONTROL_PORT if protocol is AgentProtocol.HYPERSTART else CHANNEL,
+            agent_chardev=CONTROL_PORT if protocol in hyperstarts else CHANNEL,
             agent_protocol=protocol,
             socket_type=parse(SocketType, options["--agent-socket"]),
             proxy=ProxyConfig(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from vctui.companions.monitor import link
 from vctui.companions.monitor.agent_log import AgentLog
@@ -37,6 +37,9 @@ from vctui.model.state import State
 from vctui.store.base import Store
 from vctui.wire import ttrpc, vsock
 from vctui.wire.monitor import PROXY, Exit, Size, StartShim
+
+if TYPE_CHECKING:
+    from vctui.companions.monitor.cc_link import CcLink
 
 _STORE_TRIES: Final = 30
 _STORE_RETRY: Final = 2.0
@@ -95,6 +98,7 @@ class Monitor:
         self._console_copy = ConsoleSocket(run_dir / SOCKET, self._console.output)
         self._port_is_open: bool | None = None
         self._agent = link.make(
+            config.pod_id,
             config.agent_protocol,
             config.proxy,
             run_dir,
@@ -109,6 +113,7 @@ class Monitor:
             on_end=self._process_ended,
             warn=self.warn,
         )
+        self._agent.attendants = self._processes
         self._service = MonitorService(
             pod_id=config.pod_id,
             agent=self._agent,
@@ -198,7 +203,8 @@ class Monitor:
             await asyncio.gather(machine, left, *companions, return_exceptions=True)
 
     def _choose_shims(self, config: PodConfig) -> None:
-        if pairing.shim_type(config) is ShimType.KATA:
+        kind = pairing.shim_type(config)
+        if kind is ShimType.KATA:
             from vctui.companions.monitor.kata_shim import KataShim
 
             alone = pairing.proxy_type(config) is ProxyType.NO
@@ -206,6 +212,10 @@ class Monitor:
             direct = alone and self._agent.url.startswith("vsock://")
             url = self._agent.url if direct else f"unix://{self._config.run_dir / PROXY}"
             self._processes.leave_to(KataShim(config.shim_config, url, self._agent))
+        elif kind is ShimType.CC:
+            from vctui.companions.monitor.cc_shim import CcShim
+
+            self._processes.leave_to(CcShim(config.shim_config, cast("CcLink", self._agent)))
 
     async def _adopt(self, ledger: Ledger) -> None:
         """Stand for what ran under a monitor that is no more."""
@@ -218,12 +228,14 @@ class Monitor:
                 pid = await self._processes.adopt(started)
             except CallFailed as error:
                 self.warn(error.message)
+                await self._process_ended(started, Exit(None, error.message))
                 continue
             await self._in_store_thread(functools.partial(ledger.stood_for, started, pid))
         self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
 
     async def _machine_is_gone(self, evidence: Evidence) -> None:
         """Record it, answer everybody who waits, and clean up below the share."""
+        self._agent.machine_is_gone = True
         reason = explain(replace(evidence, console=self._console.recent()))
         await self._in_store(lambda ledger: ledger.machine_ended(reason))
         self._machine_ended.set_result(reason)

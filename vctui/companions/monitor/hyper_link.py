@@ -1,9 +1,5 @@
 """The way to an agent that speaks hyperstart's protocol (hyperstart sheet): a channel of commands
 that are answered in order, and a channel on which the streams of all processes are mixed.
-
-Clients ask by ttrpc like those of other agents: service SERVICE, the command's name as method, and
-as payload JSON of `Ask`. What starts a process names a token; the numbers of its streams are ours
-to give, as they are a cc-proxy's.
 """
 
 from __future__ import annotations
@@ -15,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from vctui.companions.monitor.command_link import Ask, CommandLink
 from vctui.companions.monitor.hyper_streams import Streams, number
-from vctui.companions.monitor.link import Link
-from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
+from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import sockets
 from vctui.wire import hyperstart, monitor, ttrpc
-from vctui.wire.proto import message
 
 if TYPE_CHECKING:
     from vctui.companions.monitor.logfile import LogFile
@@ -34,10 +29,8 @@ _ANSWER: Final = 60.0
 _ERROR_CHARS: Final = 4096
 
 
-class HyperLink(Link):
+class HyperLink(CommandLink):
     """Keeps both channels for as long as the machine lives."""
-
-    protocol = monitor.HYPERSTART
 
     def __init__(self, control: Path, streams: Path, warn: Callable[[str], None]) -> None:
         super().__init__(warn)
@@ -45,7 +38,6 @@ class HyperLink(Link):
         self._stream_path = streams
         self._turn = asyncio.Lock()
         self._commands: _Commands | None = None
-        self._calls: set[asyncio.Task[None]] = set()
         self.streams = Streams()
         self.version: int | None = None
         """Of the agent's API; None for Clear Containers' agent, which does not say."""
@@ -54,30 +46,17 @@ class HyperLink(Link):
         if self._commands is not None:
             self._commands.abort()
 
-    async def call(self, service: str, method: str, payload: bytes) -> bytes:
-        """A command by its name. Raises CallFailed, ConnectionLost."""
-        if service != hyperstart.SERVICE:
-            raise CallFailed(ttrpc.UNIMPLEMENTED, f"hyperstart has no service {service}")
-        command = hyperstart.COMMANDS.get(method)
-        if command is None:
-            raise CallFailed(ttrpc.UNIMPLEMENTED, f"hyperstart has no command {method}")
-        try:
-            ask = msgspec.json.decode(payload or b"{}", type=Ask)
-        except msgspec.DecodeError as error:
-            raise CallFailed(ttrpc.INVALID_ARGUMENT, f"{method}: {error}") from None
-        if not self._ready.is_set():
-            raise self._out_of_reach()
+    async def _ask(self, method: str, ask: Ask) -> bytes:
         if method == "version":
             return b"" if self.version is None else str(self.version).encode()
         data = ask.data
         if ask.token and isinstance(process := data.get("process"), dict):
-            stream = self.streams.open(ask.token, terminal=bool(process.get("terminal")))
-            process["stdio"] = stream.stdio
-            if stream.stderr:
-                process["stderr"] = stream.stderr
+            process["stdio"] = number(ask.token)
+            if not process.get("terminal"):
+                process["stderr"] = number(ask.token) + 1
         body = msgspec.json.encode(data) if data else b""
         try:
-            answer = await self._command(command, body)
+            answer = await self._command(hyperstart.COMMANDS[method], body + ask.file.encode())
             if ask.end_input:
                 self.streams.finish(number(ask.token))
             return answer
@@ -94,13 +73,6 @@ class HyperLink(Link):
         else:
             size |= {"seq": number(token)}
         await self._command(hyperstart.WINDOW_SIZE, msgspec.json.encode(size))
-
-    def begin(self, body: bytes, flags: int, receive: Receive) -> int:
-        """Take a client's request; its answer goes to `receive`."""
-        task = asyncio.create_task(self._answer(body, receive))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        return 0
 
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled."""
@@ -119,15 +91,20 @@ class HyperLink(Link):
             await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
 
     def stand_in(
-        self, start: monitor.StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+        self,
+        start: monitor.StartShim,
+        *,
+        adopting: bool,
+        log: LogFile | None,
+        replay_bytes: int,
+        on_end: OnEnd,
     ) -> StandIn:
         from vctui.companions.monitor.hyper_shim import HyperShim
 
         return HyperShim(start, link=self, log=log, replay_bytes=replay_bytes, on_end=on_end)
 
     async def close(self) -> None:
-        for task in self._calls:
-            task.cancel()
+        await super().close()
         if self._commands is not None:
             self._commands.abort()
         self.streams.abort()
@@ -194,18 +171,6 @@ class HyperLink(Link):
                 commands.abort()  # what comes now would be taken for the next one's answer
                 raise ConnectionLost(f"the agent did not answer within {_ANSWER:g} s") from None
 
-    async def _answer(self, body: bytes, receive: Receive) -> None:
-        try:
-            request = message("Request").decode(body)
-            response = message("Response")(
-                payload=await self.call(request.service, request.method, request.payload)
-            )
-        except (CallFailed, ValueError) as error:
-            code = error.code if isinstance(error, CallFailed) else ttrpc.INVALID_ARGUMENT
-            status = message("Status")(code=code, message=str(error))
-            response = message("Response")(status=status)
-        receive(ttrpc.Frame(0, ttrpc.RESPONSE, response.encode()))
-
     def _ended(self, payload: bytes) -> None:
         """hyperstart's event of a process that has ended."""
         try:
@@ -218,17 +183,6 @@ class HyperLink(Link):
 class _Ended(msgspec.Struct):
     process: str
     status: int
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """What a client asks for."""
-
-    token: str = ""
-    """Of the process that the command starts."""
-    end_input: bool = False
-    """Nobody will ever type at it."""
-    data: dict[str, Any] = {}
-    """The command's own JSON."""
 
 
 class _Commands(asyncio.Protocol):

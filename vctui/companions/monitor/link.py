@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vctui.companions.monitor.port import Port
 from vctui.companions.monitor.shim import Shim
@@ -18,6 +18,19 @@ from vctui.wire import monitor, ttrpc
 
 if TYPE_CHECKING:
     from vctui.companions.monitor.logfile import LogFile
+
+
+PROXY_LOG: Final = "proxy.log"
+
+
+class Attendants(Protocol):
+    """Who stands for the processes, as a link tells them what becomes of these."""
+
+    def not_started(self, token: str) -> None:
+        """The agent has refused to start the process."""
+
+    async def close_input(self, token: str) -> None:
+        """Nobody will type at the process, which runs now."""
 
 
 class Link(ABC):
@@ -37,6 +50,9 @@ class Link(ABC):
         self._port = Port()
         self._ready = asyncio.Event()
         self._why = ""
+        self.attendants: Attendants | None = None
+        self.machine_is_gone = False
+        """Nobody needs the way to the agent any more."""
 
     @property
     def given_up(self) -> str:
@@ -103,9 +119,15 @@ class Link(ABC):
     async def close(self) -> None: ...
 
     def stand_in(
-        self, start: monitor.StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+        self,
+        start: monitor.StartShim,
+        *,
+        adopting: bool,
+        log: LogFile | None,
+        replay_bytes: int,
+        on_end: OnEnd,
     ) -> StandIn:
-        """The built-in shim for a process behind this link."""
+        """The built-in shim for a process behind this link; with `adopting`, one that runs."""
         return Shim(start, agent=self, log=log, replay_bytes=replay_bytes, on_end=on_end)
 
     def _out_of_reach(self) -> ConnectionLost:
@@ -113,6 +135,7 @@ class Link(ABC):
 
 
 def make(
+    pod_id: str,
     protocol: AgentProtocol,
     program: ProxyConfig,
     run_dir: Path,
@@ -121,17 +144,21 @@ def make(
     socket_type: SocketType = SocketType.UNIX,
 ) -> Link:
     """The link of a pod whose agent speaks `protocol`, and whose proxy is `program`, if any."""
-    channel, proxy = run_dir / "agent.sock", run_dir / monitor.PROXY
+    channel, streams = run_dir / "agent.sock", run_dir / "tty.sock"
+    proxy, log = run_dir / monitor.PROXY, run_dir / PROXY_LOG
     if socket_type.is_vsock:
         from vctui.companions.monitor import vsock_link
 
         return vsock_link.make(protocol, proxy, warn)
-    if program.path:
-        from vctui.companions.monitor import proxy_program
-        from vctui.companions.monitor.kata_proxy import KataProxyLink
-
-        return KataProxyLink(program, channel, proxy, run_dir / proxy_program.LOG, warn)
     match protocol:
+        case AgentProtocol.CC_AGENT:
+            from vctui.companions.monitor.cc_link import CcLink
+
+            return CcLink(pod_id, program, channel, streams, proxy, log, warn)
+        case AgentProtocol.GRPC if program.path:
+            from vctui.companions.monitor.kata_proxy import KataProxyLink
+
+            return KataProxyLink(program, channel, proxy, log, warn)
         case AgentProtocol.TTRPC:
             from vctui.companions.monitor.agent_link import AgentLink
 
@@ -147,4 +174,4 @@ def make(
         case AgentProtocol.HYPERSTART:
             from vctui.companions.monitor.hyper_link import HyperLink
 
-            return HyperLink(channel, run_dir / "tty.sock", warn)
+            return HyperLink(channel, streams, warn)

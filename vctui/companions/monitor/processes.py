@@ -29,7 +29,13 @@ class MakeStandIn(Protocol):
     """Makes the built-in shim of a process."""
 
     def __call__(
-        self, start: StartShim, *, log: LogFile | None, replay_bytes: int, on_end: OnEnd
+        self,
+        start: StartShim,
+        *,
+        adopting: bool,
+        log: LogFile | None,
+        replay_bytes: int,
+        on_end: OnEnd,
     ) -> StandIn: ...
 
 
@@ -64,7 +70,7 @@ class Processes:
         """From now on programs of this family stand for the processes."""
         self._family = family
 
-    def start(self, wanted: StartShim) -> int:
+    async def start(self, wanted: StartShim, *, adopting: bool = False) -> int:
         """Stand for a process; gives the host process that does. One that runs already is left
         as it is.
 
@@ -74,12 +80,17 @@ class Processes:
         known = self._shims.get(wanted.token)
         if known is not None and not known.has_ended:
             return known.pid
+        family = self._family
+        if family is not None and adopting and not family.can_follow:
+            family = None
+        if family is not None:
+            await family.prepare(wanted)
         console = _open(wanted) if wanted.console else None
         log = None
         if wanted.log:
             path = self._log_dir / f"{wanted.container_id}.log"
             log = LogFile(path, self._max_log_bytes, self._warn)
-        shim = self._stand_in(wanted, log)
+        shim = self._stand_in(wanted, log, family, adopting=adopting)
         if console is not None:
             self._consoles[shim] = HostConsole(console, shim, shim.output, raw=wanted.terminal)
             shim.join(self._consoles[shim], 0)
@@ -102,12 +113,21 @@ class Processes:
         if self._family is not None:
             await self._family.end_former(wanted)
         try:
-            return self.start(wanted)
+            return await self.start(wanted, adopting=True)
         except CallFailed as error:
             if not wanted.console:
                 raise
             self._warn(error.message)
-            return self.start(msgspec.structs.replace(wanted, console=""))
+            without = msgspec.structs.replace(wanted, console="")
+            return await self.start(without, adopting=True)
+
+    def not_started(self, token: str) -> None:
+        if (shim := self._shims.get(token)) is not None:
+            shim.abandon()
+
+    async def close_input(self, token: str) -> None:
+        if (shim := self._shims.get(token)) is not None:
+            await shim.close_stdin()
 
     def get(self, token: str) -> StandIn | None:
         return self._shims.get(token)
@@ -129,16 +149,24 @@ class Processes:
         for console in self._consoles.values():
             console.close()
 
-    def _stand_in(self, wanted: StartShim, log: LogFile | None) -> StandIn:
-        if self._family is not None:
+    def _stand_in(
+        self, wanted: StartShim, log: LogFile | None, family: Family | None, *, adopting: bool
+    ) -> StandIn:
+        if family is not None:
             return ProgramShim(
                 wanted,
-                family=self._family,
+                family=family,
                 log=log,
                 replay_bytes=self._replay_bytes,
                 on_end=self._on_end,
             )
-        return self._make(wanted, log=log, replay_bytes=self._replay_bytes, on_end=self._on_end)
+        return self._make(
+            wanted,
+            adopting=adopting,
+            log=log,
+            replay_bytes=self._replay_bytes,
+            on_end=self._on_end,
+        )
 
     def _ended(self, shim: StandIn) -> None:
         self._tasks.pop(shim, None)

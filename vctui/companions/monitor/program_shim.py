@@ -28,6 +28,12 @@ _FAILED: Final = 1
 class Family(ABC):
     """What differs between the programs."""
 
+    can_follow = True
+    """One may stand for a process that another one has stood for."""
+
+    async def prepare(self, start: monitor.StartShim) -> None:  # noqa: B027 - most need nothing
+        """Get what the command line needs. Raises CallFailed."""
+
     @abstractmethod
     def argv(self, start: monitor.StartShim) -> Sequence[str]: ...
 
@@ -63,11 +69,16 @@ class ProgramShim(StandIn):
         self._streams: list[tuple[int, int]] = []
         """Descriptors that are read, each with the stream it is."""
         self._stdin = -1
+        self._abandoned = False
         self._begin(family.argv(start))
 
     @property
     def pid(self) -> int:
         return self._program.pid
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        process.send(self._program, signal.SIGKILL)
 
     def leave(self) -> None:
         """The program goes too: nobody holds the other ends of its streams any more."""
@@ -105,6 +116,8 @@ class ProgramShim(StandIn):
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             self._close()
+        if self._abandoned:
+            return monitor.Exit(None, "it was not started")
         if status is None or status < 0 or status == _FAILED:
             await self._family.kill(self.start)
         if status is None or status < 0:

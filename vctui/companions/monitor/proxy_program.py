@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,6 @@ from vctui.companions.monitor.lines import clean
 from vctui.linux import files, process
 from vctui.linux.process import Spawned
 
-LOG: Final = "proxy.log"
 _SYSLOG: Final = Path("/dev/log")
 _GOODBYE: Final = 2.0
 _TRIM: Final = 10.0
@@ -44,19 +43,17 @@ class ProxyProgram:
         socket: Path,
         log: Path,
         needs_syslog: bool,
-        env: Mapping[str, str] | None = None,
     ) -> None:
         self.argv = argv
         self._name = name
         self._socket = socket
         self._log = log
         self._needs_syslog = needs_syslog
-        self._env = env
         self._program: Spawned | None = None
 
     def find(self) -> bool:
         """Whether there is one that a monitor before us has left; it is taken over then."""
-        left = process.find_by_argument(self._socket, beside=[self.argv[0]])
+        left = process.find_by_argument(self._socket, beside=self.argv)
         self._program = left[0] if left else None
         return bool(left)
 
@@ -65,7 +62,7 @@ class ProxyProgram:
         self._socket.unlink(missing_ok=True)
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            self._program = process.spawn_detached(self.argv, stdout=log, stderr=log, env=self._env)
+            self._program = process.spawn_detached(self.argv, stdout=log, stderr=log)
         finally:
             os.close(log)
 

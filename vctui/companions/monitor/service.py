@@ -119,7 +119,7 @@ class MonitorService:
         await asyncio.shield(self._prepared)
         if self._machine_ended.done():
             raise CallFailed(ttrpc.UNAVAILABLE, self._machine_ended.result())
-        return self._hello(self._processes.start(wanted))
+        return self._hello(await self._processes.start(wanted))
 
     async def _wait_exit(self, wanted: monitor.WaitExit) -> bytes:
         await asyncio.shield(self._prepared)

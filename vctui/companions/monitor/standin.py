@@ -81,6 +81,9 @@ class StandIn(Target):
         self.exit.set_result(how)
         self.output.finish()
 
+    def abandon(self) -> None:
+        """The process was not started: end, with nothing to tell of it."""
+
     def leave(self) -> None:
         """Let go of what was held on the host, whatever became of the process. Idempotent."""
 

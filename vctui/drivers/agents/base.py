@@ -97,6 +97,9 @@ class AgentInfo:
 class Agent(ABC):
     """One connection to one pod's agent. All calls raise AgentError or a subclass."""
 
+    shim_first = False
+    """A process that is added must be stood for before it is started, not after."""
+
     @staticmethod
     @abstractmethod
     def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:

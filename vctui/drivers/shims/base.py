@@ -67,8 +67,8 @@ class Attachment(ABC):
 class Shim(ABC):
     @abstractmethod
     async def start(self, run_dir: Path, params: ShimParams) -> Process:
-        """Stand for the process from now on (before a container's StartContainer, after an
-        ExecProcess).
+        """Stand for the process from now on (before a container's StartContainer; before or after
+        an ExecProcess, as the agent needs it).
 
         Raises:
             FileProblem: the console cannot be used.

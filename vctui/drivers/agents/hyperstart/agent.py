@@ -35,6 +35,8 @@ class HyperstartAgent(Agent):
         timeout: seconds for one answer.
     """
 
+    shim_first = True  # whose streams they are is known before they begin
+
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self._session: Session | None = None
@@ -51,7 +53,7 @@ class HyperstartAgent(Agent):
             ),
             shares=(Share(tag=requests.SHARE_TAG, path=share_dir),),
             kernel_params=(
-                "vctui.protocol=hyperstart",
+                f"vctui.protocol={config.protocol}",
                 *(("agent.log=debug",) if debug or config.debug else ()),
             ),
         )
