@@ -27,6 +27,7 @@ from vctui.drivers.grpc_client import Session
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import process, sockets
 from vctui.model.events import EventKind
+from vctui.model.kinds import AgentProtocol
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
 from vctui.model.state import State
@@ -175,7 +176,9 @@ async def test_whoever_waits_for_the_agent_hears_that_its_proxy_stays_away(
     program.write_text("#!/bin/sh\necho no syslog >&2; exit 1\n")
     program.chmod(0o755)
     pod.record(state=State.READY, operation="start")
-    async with running_monitor(pod, proxy=ProxyConfig(path=str(program))):
+    async with running_monitor(
+        pod, proxy=ProxyConfig(path=str(program)), protocol=AgentProtocol.GRPC
+    ):
         await pod.qemu.open_port()
         with pytest.raises(CallFailed, match=r"kata-proxy .* ended: no syslog") as refused:
             await pod.await_agent()

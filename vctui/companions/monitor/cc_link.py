@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from vctui.companions.monitor import console_socket
 from vctui.companions.monitor.cc_connection import Connection
 from vctui.companions.monitor.command_link import Ask, CommandLink
 from vctui.companions.monitor.lines import clean
@@ -70,6 +71,7 @@ class CcLink(CommandLink):
         super().__init__(warn)
         self._pod = pod_id
         self._is_ours = not config.path
+        self._debug = config.debug
         self._channels = (control, streams)
         self.serve_at = serve_at
         self._file = serve_at.parent / TOKENS
@@ -158,6 +160,11 @@ class CcLink(CommandLink):
             "ctlSerial": str(control),
             "ioSerial": str(streams),
             "numIOStreams": 0,
+            **(
+                {"console": str(self.serve_at.with_name(console_socket.SOCKET))}
+                if self._debug
+                else {}
+            ),
         }
         try:
             connection = await self._dial()
