@@ -1,7 +1,7 @@
 """The guest's console once more, for programs that want to read it themselves.
 
-QEMU serves its console to one client, which is the monitor. A kata-proxy or cc-proxy that is asked for debug
-output reads the agent's log there (proxies-and-shims sheet, §1.2, §2, §3.1), so it gets a copy.
+QEMU serves its console to one client, which is the monitor. A kata-proxy or cc-proxy that is asked
+for debug output reads the agent's log there (proxies-and-shims sheet, §1.2, §2, §3.1).
 """
 
 from __future__ import annotations
