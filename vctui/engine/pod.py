@@ -22,6 +22,7 @@ from vctui.engine import (
     network,
     programs,
     recovery,
+    registry,
     resources,
     templates,
     timeline,
