@@ -21,7 +21,7 @@ from vctui.drivers.shims.builtin import BuiltinShim
 from vctui.linux import sockets
 from vctui.model.container import Cmd, ContainerConfig, ContainerRecord, ExecRecord, Process
 from vctui.model.events import EventKind
-from vctui.model.kinds import AgentProtocol
+from vctui.model.kinds import AgentProtocol, SocketType
 from vctui.model.pod import PodConfig, PodRecord
 from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
@@ -142,6 +142,7 @@ async def running_monitor(
     replay_bytes: int = 4096,
     proxy: ProxyConfig = ProxyConfig(),  # noqa: B008 - frozen
     protocol: AgentProtocol = AgentProtocol.TTRPC,
+    socket_type: SocketType = SocketType.UNIX,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A monitor in this process; leaves it at the end of the block if it still runs."""
     config = Config(
@@ -151,6 +152,7 @@ async def running_monitor(
         replay_bytes=replay_bytes,
         agent_chardev="agent.channel.0",
         agent_protocol=protocol,
+        socket_type=socket_type,
         proxy=proxy,
     )
     watching = Monitor(config, lambda: SqliteStore(pod.state_dir), qmp.connect)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.hybrid_vsock import HybridVsock
 from vctui.companions.monitor import vsock_link
 from vctui.companions.monitor.link import Link
 from vctui.drivers.agents.kata.agent import KataAgent
 from vctui.drivers.grpc_client import Session
 from vctui.drivers.ttrpc_client import ConnectionLost
-from vctui.linux import relay, sockets
+from vctui.linux import sockets
 from vctui.model.kinds import AgentProtocol
-from vctui.wire import monitor, vsock
+from vctui.wire import monitor
 from vctui.wire.pb import health_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -30,42 +31,21 @@ TTRPC, GRPC, AUTO = AgentProtocol.TTRPC, AgentProtocol.GRPC, AgentProtocol.AUTO
 
 
 class Guest:
-    """A hybrid socket with our own agent behind it, one program that answers each client."""
+    """Our own agent, one program that answers each client of a hybrid socket."""
 
     def __init__(self, folder: Path, *words: str) -> None:
-        self.path = folder / "vsock.sock"
-        self.url = f"hvsock://{self.path}:{vsock.AGENT_PORT}"
-        self.clients = 0
-        self.refusals = 0
-        """Of the next connections, as if nobody listened yet."""
-        agent_socket = folder / "inside.sock"
-        self._tasks: list[asyncio.Task[None]] = []
-        self._listening = sockets.listen(agent_socket)
-        self._inside = agent_socket
+        self.socket = folder / "inside.sock"
+        listening = sockets.listen(self.socket)
         self._program = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.guest.host_agent"),
-                *(f"listen:{self._listening.fileno()}", str(folder), *words),
+                *(f"listen:{listening.fileno()}", str(folder), *words),
             ],
             cwd=ROOT,
-            pass_fds=[self._listening.fileno()],
+            pass_fds=[listening.fileno()],
             stderr=subprocess.PIPE,
         )
-        self._listening.close()
-
-    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.append(asyncio.create_task(self._carry(reader, writer)))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readline() == b"CONNECT 1024\n"
-        self.clients += 1
-        if self.refusals:
-            self.refusals -= 1
-            await relay.close(writer)
-            return
-        inside = await sockets.open_connection(self._inside)
-        writer.write(b"OK 1073741824\n")
-        await relay.relay((reader, writer), inside)
+        listening.close()
 
     def end(self) -> None:
         self._program.kill()
@@ -74,9 +54,12 @@ class Guest:
 
 
 class Side:
-    def __init__(self, link: Link, guest: Guest, warnings: list[str], served: Path) -> None:
+    def __init__(
+        self, link: Link, guest: Guest, vsock: HybridVsock, warnings: list[str], served: Path
+    ) -> None:
         self.link = link
         self.guest = guest
+        self.vsock = vsock
         self.warnings = warnings
         self.served = served
 
@@ -86,24 +69,24 @@ async def linked(
     folder: Path, protocol: AgentProtocol, *words: str, refusals: int = 0
 ) -> AsyncIterator[Side]:
     guest = Guest(folder, *words)
-    guest.refusals = refusals
+    vsock = HybridVsock(folder / "vsock.sock", guest.socket)
+    vsock.refusals = refusals
     warnings: list[str] = []
     served = folder / monitor.PROXY
     link = vsock_link.make(protocol, served, warnings.append)
-    server = await asyncio.start_unix_server(guest.serve, sock=sockets.listen(guest.path))
     task = asyncio.create_task(link.run(adopting=False))
+    side = Side(link, guest, vsock, warnings, served)
     try:
-        async with asyncio.timeout(WAIT):
-            link.reached_at(guest.url)
+        async with asyncio.timeout(WAIT), vsock:
+            link.reached_at(vsock.url)
             await link.ready()
-            yield Side(link, guest, warnings, served)
+            yield side
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await link.close()
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await link.close()
-        server.close()
-        await asyncio.gather(*guest._tasks, return_exceptions=True)  # they end with their clients
-        guest.end()
+        side.guest.end()
 
 
 async def version(link: Link) -> str:
@@ -120,7 +103,7 @@ async def test_an_agent_that_speaks_ttrpc_is_found_and_talked_to(
         assert await version(side.link) == "3.30.0"
         assert side.warnings == []
         direct = KataAgent(timeout=WAIT)  # with noProxy everybody has a connection of his own
-        await direct.connect(side.guest.url, timeout=WAIT)
+        await direct.connect(side.vsock.url, timeout=WAIT)
         assert (await direct.info()).protocol == "ttrpc"
         await direct.close()
 
@@ -132,11 +115,11 @@ async def test_an_agent_that_speaks_grpc_is_found_and_each_client_has_a_connecti
     async with linked(tmp_path, protocol, "vctui.protocol=grpc", refusals=3) as side:
         assert side.link.protocol == monitor.GRPC
         assert await version(side.link) == "1.12.1"
-        before = side.guest.clients
+        before = side.vsock.clients
         others = [Session.over_unix(side.served) for _ in range(3)]
         answers = [one.call("grpc.Health", "Check", timeout=WAIT) for one in others]
         assert await asyncio.gather(*answers) == [b"\x08\x01"] * 3
-        assert side.guest.clients == before + 3
+        assert side.vsock.clients == before + 3
         for one in others:
             await one.close()
     assert not side.served.exists()
@@ -169,9 +152,8 @@ async def test_an_agent_that_goes_away_is_found_again(tmp_path: Path, protocol: 
         with contextlib.suppress(ConnectionLost):
             await waiting
         (tmp_path / "again").mkdir()
-        side.guest._inside.unlink()
-        anew = Guest(tmp_path / "again", *words)
-        side.guest._inside, side.guest._program = anew._inside, anew._program
+        side.guest = Guest(tmp_path / "again", *words)
+        side.vsock.inside = side.guest.socket
         while True:
             await side.link.ready()
             try:

@@ -15,7 +15,7 @@ from vctui.companions.monitor.resync import Resync
 from vctui.drivers.agents.kata import answers
 from vctui.drivers.ttrpc_client import CallFailed, result
 from vctui.present import processes
-from vctui.wire import ccproxy, hyperstart, proto, ttrpc, yamux
+from vctui.wire import ccproxy, hyperstart, proto, ttrpc, vhost_user, virtqueue, vsock, yamux
 from vctui.wire.pb import tables
 
 _PIECES: Final = 7
@@ -97,6 +97,48 @@ def ccproxy_frames(data: bytes) -> None:
         pass
 
 
+def vhost_user_messages(data: bytes) -> None:
+    reader, at = vhost_user.Reader(), 0
+    try:
+        while at < len(data):
+            size = min(reader.wanted, len(data) - at)
+            message = reader.feed(data[at : at + size])
+            at += size
+            if message is not None:
+                assert len(message.body) <= vhost_user.MAX_BODY
+                for parse in (vhost_user.parse_table, vhost_user.parse_region):
+                    with contextlib.suppress(vhost_user.VhostUserError):
+                        parse(message.body)
+    except vhost_user.VhostUserError:
+        pass
+
+
+_QUEUE: Final = 8
+
+
+def guest_memory(data: bytes) -> None:
+    """A queue in a memory that the guest has filled as it likes."""
+    memory = bytearray(data[:4096].ljust(4096, b"\0"))
+    pieces = [virtqueue.Piece(0, 0, memoryview(memory))]
+    queue = virtqueue.Queue(
+        virtqueue.Memory(pieces), size=_QUEUE, descriptors=0, available=128, used=256
+    )
+    taken = 0
+    try:
+        while (chain := queue.take()) is not None:
+            taken += 1
+            assert len(chain.readable) + len(chain.writable) <= _QUEUE
+            assert len(chain.read(0, 1 << 20)) <= len(memory) * _QUEUE
+            with contextlib.suppress(vsock.VsockError):
+                vsock.decode(chain.read(0, vsock.HEADER_SIZE))
+            if taken == 4 * _QUEUE:  # what is written to may make more available, for ever
+                break
+            queue.give(chain.head, chain.write(b"x" * 100))
+    except virtqueue.BadRing:
+        pass
+    assert len(memory) == 4096
+
+
 _MESSAGES: Final = sorted(tables.TABLES)
 
 
@@ -129,6 +171,8 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
         hyperstart_control,
         hyperstart_streams,
         ccproxy_frames,
+        vhost_user_messages,
+        guest_memory,
         agent_answers,
         agent_words,
     )

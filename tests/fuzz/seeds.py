@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
-from vctui.wire import ccproxy, hyperstart, proto, ttrpc, yamux
+from vctui.wire import ccproxy, hyperstart, proto, ttrpc, vhost_user, yamux
 
 
 def of(target: str) -> list[bytes]:
@@ -57,6 +58,21 @@ def _ccproxy() -> Iterator[bytes]:
     yield ccproxy.encode(frame(kind.NOTIFICATION, 0, b"\0"))
 
 
+def _vhost_user() -> Iterator[bytes]:
+    request = vhost_user.Request
+    table = struct.pack("<IIQQQQ", 1, 0, 0, 4096, 1 << 40, 0)
+    yield vhost_user.encode(request.GET_FEATURES) + vhost_user.encode(request.SET_MEM_TABLE, table)
+    yield vhost_user.encode(request.ADD_MEM_REG, bytes(8) + table[8:], wants_reply=True)
+
+
+def _memory() -> Iterator[bytes]:
+    """Eight descriptors, then the ring of those that are available, at 128."""
+    packet = struct.pack("<QIHH", 1024, 44, 1, 1) + struct.pack("<QIHH", 2048, 100, 2, 0)
+    yield packet.ljust(128, b"\0") + struct.pack("<HHHH", 0, 2, 0, 1)
+    loop = struct.pack("<QIHH", 1024, 4, 1, 0)
+    yield loop.ljust(128, b"\0") + struct.pack("<HHH", 0, 1, 0)
+
+
 _SEEDS = {
     "yamux_frames": list(_yamux()),
     "ttrpc_frames": list(_ttrpc()),
@@ -64,6 +80,8 @@ _SEEDS = {
     "hyperstart_control": list(_control()),
     "hyperstart_streams": list(_streams()),
     "ccproxy_frames": list(_ccproxy()),
+    "vhost_user_messages": list(_vhost_user()),
+    "guest_memory": list(_memory()),
     "agent_answers": [bytes((number,)) + b"\x0a\x03abc\x12\x01x\x18\x05" for number in range(64)],
     "agent_words": [b"\x1b[2Jtext", b'[{"pid": 1, "args": "sh"}, 7, [], null]'],
 }

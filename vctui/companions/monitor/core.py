@@ -285,6 +285,8 @@ class Monitor:
         )
 
     def _port_changed(self, is_open: bool) -> None:
+        if self._config.socket_type.is_vsock:
+            return
         if is_open or self._port_is_open:
             self._port_is_open = is_open
         if is_open:

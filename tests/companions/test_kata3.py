@@ -1,0 +1,286 @@
+"""A pod's whole life with a strict agent of Kata 2.x and 3.x behind a hybrid vsock: the engine's
+driver, with our proxy and without one, the built-in shim, and the monitor."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.companions.conftest import POD, Pod, content, running_monitor, until
+from tests.fakes.fake_qemu import FakeQemu
+from tests.fakes.hybrid_vsock import HybridVsock
+from tests.fakes.kata3_agent import MAC, SHARE, VERSION, Kata3Agent
+from vctui.drivers.agents.base import ContainerSpec, GuestDevice
+from vctui.drivers.agents.kata.agent import KataAgent
+from vctui.drivers.hypervisors.base import Place
+from vctui.drivers.proxies.builtin import BuiltinProxy
+from vctui.drivers.proxies.no import NoProxy
+from vctui.drivers.shims.base import Attachment
+from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
+from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
+from vctui.model.device import DeviceInfo
+from vctui.model.kinds import (
+    AgentProtocol,
+    DeviceType,
+    EndpointType,
+    NetInterworkingModel,
+    ProcessListFormat,
+    SocketType,
+)
+from vctui.model.linux import Linux
+from vctui.model.network import Endpoint, Interface, PodNetwork, Route
+from vctui.model.pod import PodConfig
+from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
+from vctui.model.state import State
+from vctui.settings import Settings
+
+WAIT = 30.0
+
+
+class Life:
+    """A pod, its monitor, the guest's agent, and the engine's driver connected to it."""
+
+    def __init__(self, pod: Pod, guest: Kata3Agent, agent: KataAgent) -> None:
+        self.pod = pod
+        self.guest = guest
+        self.agent = agent
+
+    async def start(self, cmd: Cmd, **fields: object) -> None:
+        """Sandbox and container `c1`, as engine/container.py has it."""
+        await self.agent.start_sandbox(pod_id=POD, hostname=POD, network=network())
+        await self.launch(cmd, **fields)
+
+    async def launch(
+        self, cmd: Cmd, *, devices: tuple[GuestDevice, ...] = (), **fields: object
+    ) -> None:
+        config = ContainerConfig(id="c1", rootfs="busybox", cmd=cmd, **fields)  # type: ignore[arg-type]
+        spec = ContainerSpec(config=config, hostname=POD, rootfs="c1/rootfs", devices=devices)
+        await self.agent.create_container(spec)
+        await self.pod.start_shim(terminal=cmd.interactive)
+        await self.agent.start_container("c1")
+
+    async def exec(self, token: str, cmd: Cmd) -> Attachment:
+        await self.agent.exec("c1", token, cmd)
+        await self.pod.start_shim(token, terminal=cmd.interactive)
+        return await self.pod.shim.attach(self.pod.run_dir, token)
+
+    async def ended(self, token: str = "c1") -> int | None:
+        return await self.pod.shim.wait(self.pod.run_dir, token)
+
+
+def network() -> PodNetwork:
+    interface = Interface(name="eth0", mac=MAC, mtu=1500, addresses=("10.0.0.2/24", "fd00::2/64"))
+    endpoint = Endpoint(
+        type=EndpointType.VETH,
+        index=0,
+        interface=interface,
+        model=NetInterworkingModel.TC_FILTER,
+        pci_path="02/00/01",
+    )
+    route = Route(dest="", gateway="10.0.0.1", device="eth0")
+    namespace = "/run/netns/web"
+    return PodNetwork(namespace=namespace, created=True, endpoints=(endpoint,), routes=(route,))
+
+
+async def everything(attachment: Attachment) -> tuple[bytes, bytes, int | None]:
+    said = {1: b"", 2: b""}
+    async for piece in attachment:
+        said[piece.stream] += piece.data
+    return said[1], said[2], attachment.exit_code
+
+
+@asynccontextmanager
+async def living(
+    root: Path,
+    *,
+    proxy: type[BuiltinProxy] = BuiltinProxy,
+    protocol: AgentProtocol = AgentProtocol.TTRPC,
+    **release: bool,
+) -> AsyncIterator[Life]:
+    run_dir = root / "run" / "pods" / POD
+    (run_dir / "share").mkdir(parents=True)
+    qemu = FakeQemu(run_dir)
+    qemu.has_agent = False
+    guest = Kata3Agent(run_dir / "inside.sock", **release)
+    vsock = HybridVsock(run_dir / "vsock.sock", guest.path)
+    # the agent ends before its socket, so that nothing is carried when that is closed
+    async with asyncio.timeout(WAIT * 2), qemu, vsock, guest:
+        qemu.machine = msgspec.structs.replace(qemu.machine, vsock=f"hvsock://{vsock.path}")
+        pod = Pod(root, qemu)
+        pod.record(state=State.READY, operation="start", config=PodConfig(id=POD))
+        agent = KataAgent(timeout=WAIT)
+        way = proxy(Settings(), protocol, socket_type=SocketType.VSOCK)
+        async with running_monitor(pod, protocol=protocol, socket_type=SocketType.VSOCK):
+            url = await way.wait_agent(run_dir, timeout=WAIT)
+            await agent.connect(url, timeout=WAIT)
+            try:
+                yield Life(pod, guest, agent)
+            finally:
+                await agent.close()
+        pod.store.close()
+        assert guest.sins == []
+
+
+@pytest.fixture(params=[BuiltinProxy, NoProxy], ids=["built in", "no proxy"])
+def proxy(request: pytest.FixtureRequest) -> type[BuiltinProxy]:
+    kind: type[BuiltinProxy] = request.param
+    return kind
+
+
+@pytest.mark.parametrize("eof_is_an_error", [True, False], ids=["to 3.26", "from 3.27"])
+async def test_a_pods_whole_life(tmp_path: Path, proxy: type[BuiltinProxy], eof_is_an_error: bool):
+    async with living(tmp_path, proxy=proxy, eof_is_an_error=eof_is_an_error) as life:
+        said = await life.agent.info()
+        assert (said.version, said.protocol, said.features) == (VERSION, "ttrpc", frozenset())
+        script = "echo out; echo err >&2; read line; echo got $line; exec sleep 1000"
+        await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True))
+        log = life.pod.container_log
+        await until(lambda: b"err" in content(log) and b"out" in content(log))
+        attachment = await life.pod.shim.attach(life.pod.run_dir, "c1")
+        await attachment.write(b"typed\n")
+        await until(lambda: b"stdout F got typed" in content(log))
+        await attachment.detach()
+
+        cmd = Cmd(args=("/bin/sh", "-c", "cat; echo no >&2; exit 7"), stdin=True)
+        cat = await life.exec("e1", cmd)
+        await cat.write(b"x" * 2_000_000)
+        await cat.close_stdin()
+        assert await everything(cat) == (b"x" * 2_000_000, b"no\n", 7)
+        assert (await life.agent.stats(["c1"]))["c1"].cpu_ns == 7
+
+        await life.agent.signal("c1", "c1", signal.SIGTERM, all=False)
+        assert await life.ended() == 128 + signal.SIGKILL  # init without a handler
+        await life.agent.remove_container("c1", timeout=5)
+        await life.launch(Cmd(args=("/bin/sh", "-c", "seq 1 20000; exit 3")))
+        assert await life.ended() == 3
+        await until(lambda: content(log).count(b" stdout F ") >= 20000)
+        # the monitor, and who has no proxy
+        assert life.guest.connections == (2 if proxy is NoProxy else 1)
+
+
+async def test_one_party_waits_for_a_process_and_does_so_last(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sh", "-c", "echo out; echo err >&2; exit 4")))
+        assert await life.ended() == 4
+        order = [name for name, _ in life.guest.calls]
+        assert order.count("WaitProcess") == 1
+        last = max(at for at, name in enumerate(order) if name in {"ReadStdout", "ReadStderr"})
+        assert last < order.index("WaitProcess")
+        assert order.count("ReadStdout") == order.count("ReadStderr") == 2  # data, and its end
+
+
+async def test_nothing_is_put_below_the_sandbox_folder_before_it_is_made_anew(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=network())
+        order = [name for name, _ in life.guest.calls if name != "Check"]
+        assert order[2:] == ["UpdateInterface", "UpdateRoutes", "CreateSandbox"]
+        assert life.guest.called("CreateSandbox")[0].storages[0].mount_point == SHARE
+
+
+async def test_a_terminal_has_its_size_and_its_signals(tmp_path: Path):
+    async with living(tmp_path, eof_is_an_error=True) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        script = "trap 'stty size; exit 5' USR1; echo ready; while :; do sleep 0.02; done"
+        shell = await life.exec("e1", Cmd(args=("/bin/sh", "-c", script), interactive=True))
+        said = b""
+        async for piece in shell:
+            said += piece.data
+            if b"ready" in said and not life.guest.called("TtyWinResize"):
+                await shell.resize(33, 101)
+                await until(lambda: life.guest.called("TtyWinResize"))
+                await life.agent.signal("c1", "e1", signal.SIGUSR1, all=False)
+        assert said.splitlines() == [b"ready", b"33 101"]
+        assert shell.exit_code == 5
+        assert life.guest.called("ReadStderr") == life.guest.called("ReadStderr")[:2]
+
+
+async def test_devices_and_filters_are_as_today_has_them(tmp_path: Path):
+    """Devices by their PCI paths, the filter by its new numbers."""
+    info = DeviceInfo(
+        host_path="/dev/x", container_path="/dev/x", dev_type=DeviceType.BLOCK, major=8, minor=1
+    )
+    plugged = GuestDevice(info=info, place=Place(pci_path="02/00/1f"))
+    rule = SeccompRule(
+        names=("mkdir",),
+        action="SCMP_ACT_ERRNO",
+        errno_ret=1,
+        args=(SeccompArg(index=0, value=1, op="SCMP_CMP_EQ"),),
+    )
+    linux = Linux(seccomp=Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=(rule,)))
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/true",)), devices=(plugged,), linux=linux)
+        assert await life.ended() == 0
+        (request,) = life.guest.called("CreateContainer")
+        assert request.devices[0].id == "02/00/1f"
+        (call,) = request.OCI.linux.Seccomp.Syscalls
+        assert (call.Names, call.errnoret, call.Args[0].Op) == (["mkdir"], 1, "SCMP_CMP_EQ")
+
+
+async def test_only_the_last_signal_reaches_all_processes(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        other = await life.exec("e1", Cmd(args=("/bin/sleep", "1000")))
+        with pytest.raises(AgentUnsupported, match="only SIGKILL to all"):
+            await life.agent.signal("c1", "c1", signal.SIGTERM, all=True)
+        await life.agent.signal("c1", "c1", signal.SIGKILL, all=True)
+        assert (await everything(other))[2] == 137
+        assert await life.ended() == 137
+        await life.agent.signal("c1", "e1", signal.SIGKILL, all=False)  # it is gone: no matter
+
+
+async def test_a_list_is_left_to_the_container(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        with pytest.raises(AgentUnsupported):
+            await life.agent.processes("c1", ProcessListOptions(format=ProcessListFormat.TABLE))
+
+
+async def test_all_processors_are_counted(tmp_path: Path):
+    async with living(tmp_path) as life:
+        life.guest.cpus = 3
+        await life.agent.online(vcpus=3, plugged=1)
+
+
+@pytest.mark.parametrize("answers_last", [True, False])
+async def test_a_guest_is_gone_after_its_sandbox(
+    tmp_path: Path, proxy: type[BuiltinProxy], answers_last: bool
+):
+    async with living(tmp_path, proxy=proxy, answers_last=answers_last) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        await life.agent.stop_sandbox()
+        with pytest.raises(AgentUnreachable):
+            await life.agent.info()
+
+
+async def test_what_a_policy_forbids_is_told_in_one_sentence(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        life.guest.forbidden = {"ExecProcess"}
+        with pytest.raises(AgentError, match="refused ExecProcess: ExecProcess is blocked") as why:
+            await life.agent.exec("c1", "e1", Cmd(args=("/bin/true",)))
+        assert "\n" not in str(why.value)
+
+
+async def test_a_command_that_is_not_there_reads_127(tmp_path: Path, proxy: type[BuiltinProxy]):
+    async with living(tmp_path, proxy=proxy) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        with pytest.raises(CommandFailed) as failed:
+            await life.agent.exec("c1", "e1", Cmd(args=("no-such-program",)))
+        assert failed.value.exit_code == 127
+
+
+async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):
+    async with living(tmp_path, nine_p=False) as life:
+        with pytest.raises(AgentError, match=r"refused CreateSandbox: .*handler 9p"):
+            await life.agent.start_sandbox(pod_id=POD, hostname=POD)
+
+
+async def test_it_is_found_by_asking(tmp_path: Path):
+    async with living(tmp_path, protocol=AgentProtocol.AUTO) as life:
+        assert (await life.agent.info()).protocol == "ttrpc"
