@@ -321,3 +321,15 @@ def test_no_field_is_forgotten(field):
     assert field in carried | set(other)
     if field in other:
         assert build(plan(replace(HypervisorConfig(), **{field: other[field]}))) != build(plan())
+
+
+@pytest.mark.parametrize("ports", [True, False], ids=["with an agent", "without one"])
+def test_a_guest_may_have_its_console_by_virtio(ports: bool):
+    params = (Param(key="console", value="ttyS0"), Param(key="console", value="hvc0"))
+    fields = {} if ports else {"ports": ()}
+    argv = build(plan(HypervisorConfig(kernel_params=params), **fields))
+    devices = values(argv, "-device")
+    assert "isa-serial,chardev=serial" not in devices
+    at = devices.index("virtconsole,bus=ports.0,nr=0,chardev=serial")
+    assert devices[at - 1].startswith("virtio-serial-pci,id=ports,")
+    assert values(argv, "-append") == ["console=ttyS0 panic=1 console=ttyS0 console=hvc0"]

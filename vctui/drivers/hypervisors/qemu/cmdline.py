@@ -271,14 +271,24 @@ def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) 
         arguments += ["-chardev", options]
     for name in (CONTROL, MONITOR):
         arguments += ["-mon", f"chardev={name},mode=control"]
-    arguments += ["-device", f"isa-serial,chardev={SERIAL}"]
-    if plan.ports:  # port 0 is kept for a console
+    by_virtio = _console_is_virtio(plan)
+    if not by_virtio:
+        arguments += ["-device", f"isa-serial,chardev={SERIAL}"]
+    if plan.ports or by_virtio:  # port 0 is kept for a console
         arguments += virtio.device("serial", f"id=ports,max_ports={len(plan.ports) + 1}")
+    if by_virtio:
+        arguments += ["-device", f"virtconsole,bus=ports.0,nr=0,chardev={SERIAL}"]
     for number, port in enumerate(plan.ports, start=1):
         # only a port with an id tells by an event (VSERPORT_CHANGE) that the guest opened it
         options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
         arguments += ["-device", f"virtserialport,{options}"]
     return tuple(arguments)
+
+
+def _console_is_virtio(plan: MachinePlan) -> bool:
+    """Whether the pod or its guest asks for one: a kernel may have no driver of a serial port."""
+    consoles = [one.value for one in plan.config.kernel_params if one.key == "console"]
+    return bool(consoles) and consoles[-1].startswith("hvc")
 
 
 def _vsock(vsock: Vsock, virtio: _Virtio) -> tuple[str, ...]:
