@@ -26,8 +26,9 @@ from vctui.image.modules import Module
 BOOT: Final = ("virtio_pci", "9p", "9pnet_virtio", "tun")
 """What the machine itself needs, and taps."""
 _FOLDERS: Final = re.compile(
-    r"/kernel/(drivers/virtio|drivers/net(/ipvlan)?|fs/(9p|netfs|fscache)"
-    r"|net/(9p|802|bridge|llc|sched))/[^/]+\.ko[^/]*$|/modules\.builtin$"
+    r"/kernel/(drivers/virtio|drivers/net(/ipvlan|/ethernet/intel/e1000e)?|drivers/vfio(/pci)?"
+    r"|virt/lib|fs/(9p|netfs|fscache)|net/(9p|802|bridge|llc|sched))/[^/]+\.ko[^/]*$"
+    r"|/modules\.builtin$"
 )
 """Where those modules are, and those that they need."""
 _APPLETS: Final = ("sh", "mount", "env")
@@ -64,11 +65,20 @@ _PYTEST: Final = (
 """Without the plug-ins and settings of the project, which take seconds to load."""
 
 
-def run_tests(cache: Path, modules: Sequence[str], *words: str, timeout: float) -> dict[str, str]:
+def run_tests(
+    cache: Path,
+    modules: Sequence[str],
+    *words: str,
+    timeout: float,
+    hardware: Sequence[str] = (),
+    parameters: Sequence[str] = (),
+) -> dict[str, str]:
     """What became of each test (`PASSED`, `SKIPPED`…), by its id.
 
     Args:
         modules: of the guest's kernel that the tests need.
+        hardware: QEMU's arguments for what the machine has besides.
+        parameters: of the kernel.
         words: for pytest: tests.
 
     Raises:
@@ -87,7 +97,8 @@ def run_tests(cache: Path, modules: Sequence[str], *words: str, timeout: float) 
                 *("qemu-system-x86_64", "-M", "q35,accel=tcg", "-cpu", "max", "-m", "512"),
                 *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
                 *("-kernel", manifest.kernel, "-initrd", str(image)),
-                *("-append", " ".join([*manifest.kernel_params, "quiet"])),
+                *("-append", " ".join([*manifest.kernel_params, "quiet", *parameters])),
+                *hardware,
                 *("-chardev", f"file,id=serial,path={folder}/console", "-serial", "chardev:serial"),
                 *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
                 *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
