@@ -5,6 +5,7 @@ Nothing of it touches the machine's network, so tests can look whether everythin
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from vctui.linux import netns, taps
 
 P = ParamSpec("P")
 T = TypeVar("T")
 BRIDGE = "lan0"
+IPVLAN_MODES = ("l2", "l3", "l3s")
+"""In the kernel's order; it makes `l3` where none is asked for."""
 
 
 class Lan:
@@ -83,6 +87,43 @@ def link_names() -> list[str]:
     """Of the current namespace."""
     with IPRoute() as ip:
         return [link.get_attr("IFLA_IFNAME") for link in ip.get_links()]
+
+
+def has_kind(namespace: Path, kind: str, on: str) -> bool:
+    """Whether the kernel makes links of that kind on top of the namespace's `on`."""
+
+    def attempt() -> None:
+        with IPRoute() as ip:
+            ip.link("add", ifname="probe", kind=kind, link=ip.link_lookup(ifname=on)[0])
+            ip.link("del", ifname="probe")
+
+    try:
+        netns.inside(namespace, attempt)
+    except NetlinkError as error:
+        if error.code != errno.EOPNOTSUPP:
+            raise
+        return False
+    return True
+
+
+def share(
+    card: Path, on: str, pod: Path, kind: str, *, address: str, mtu: int = 1500, mode: str = "l2"
+) -> None:
+    """Give the namespace `pod` an eth0 of that kind on top of the link `on` of the namespace
+    `card`; `mode` is of ipvlan."""
+
+    def add() -> None:
+        target = os.open(pod, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with IPRoute() as ip:
+                (lower,) = ip.link_lookup(ifname=on)
+                more = {"ipvlan_mode": IPVLAN_MODES.index(mode)} if kind == "ipvlan" else {}
+                ip.link("add", ifname="eth0", kind=kind, link=lower, net_ns_fd=target, **more)
+        finally:
+            os.close(target)
+
+    netns.inside(card, add)
+    netns.inside(pod, _configure, "eth0", (address,), (), mtu, "")
 
 
 def picture(namespace: Path) -> dict[str, object]:

@@ -38,7 +38,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Iterato
         made.do("network", "init", "other", "--subnet", "10.62.0.0/24")
         for name, config in (
             ("one", {"port_mappings": [WEB]}),
-            ("two", {"networks": ["vctui"]}),
+            ("two", {"networks": ["vctui", "other"]}),
             ("three", {"networks": ["other"]}),
         ):
             file = made.pod(name, ("main", SERVE), network_model="CNI", network_config=config)
@@ -117,6 +117,13 @@ def test_a_port_of_the_host_leads_to_the_pod_that_asks_for_it(host: CniHost) -> 
     assert len(host.ask("pod", "list")) == 3
 
 
+def test_a_pod_on_two_networks_reaches_both(host: CniHost) -> None:
+    assert sh(host, "two", "cd /sys/class/net; echo eth*") == "eth0 eth1\n"
+    for other in ("one", "three"):
+        page = sh(host, "two", f"timeout 20 wget -qO- http://{address(host, other)}/")
+        assert page == f"page of {other}\n"
+
+
 def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHost) -> None:
     forward = host.start("pod", "port-forward", "one", "0:80", "0:81")
     assert forward.stdout is not None
@@ -189,9 +196,9 @@ def test_the_pods_end_ends_the_forwarding_and_nothing_is_left(host: CniHost) -> 
     host.do("pod", "delete", "three")
     assert "pod 'three'" in forward.communicate(timeout=20)[1]
     assert forward.returncode == 1
-    host.do("network", "remove", "other")
     for name in ("one", "two"):
         host.do("pod", "delete", name)
+    host.do("network", "remove", "other")
     assert "8088" not in str(host.picture()["rules"])
     host.do("network", "remove", "vctui")
     left = host.picture()

@@ -64,11 +64,10 @@ def fetch(lan: lans.Lan, url: str) -> str:
 
 @pytest.fixture(scope="module")
 def two(host: Host, lan: lans.Lan) -> tuple[dict[str, object], dict[str, object]]:
-    """Pods `one` (tc-filter) and `two` (bridged), each in a namespace that it was given; and
-    pictures of these before."""
+    """Pods `one` (tc-filter, on q35) and `two` (bridged, on pc), each in a namespace that it was
+    given; and pictures of these before."""
     pictures = []
-    for number, model in ((2, "default"), (3, "bridged")):
-        name = {2: "one", 3: "two"}[number]
+    for number, name, model, board in ((2, "one", "default", "q35"), (3, "two", "bridged", "pc")):
         namespace = lan.namespace(name)
         lan.plug(
             namespace,
@@ -79,6 +78,7 @@ def two(host: Host, lan: lans.Lan) -> tuple[dict[str, object], dict[str, object]
         )
         pictures.append(lans.picture(namespace))
         config = cnm(namespace, interworking_model=model)
+        config["hypervisor_config"] = {"hypervisor_machine_type": board}
         host.do("pod", "run", host.pod(name, ("main", SERVE), **config))
         assert fetch(lan, f"http://10.77.0.{number}:8080/") == f"page of {name}\n"
     return pictures[0], pictures[1]
@@ -166,10 +166,13 @@ def test_a_pod_on_another_network_reaches_neither(
         host.do("pod", "delete", "three")
 
 
-def test_a_running_pod_gets_another_interface_and_loses_it(host: Host, lan: lans.Lan, two: object):
-    namespace = lan.root / "one"
+@pytest.mark.parametrize(("pod", "other"), [("one", "10.77.0.3"), ("two", "10.77.0.2")])
+def test_a_running_pod_gets_another_interface_and_loses_it(
+    host: Host, lan: lans.Lan, two: object, pod: str, other: str
+):
+    namespace = lan.root / pod
     before = lans.picture(namespace)
-    assert "put one with an address into it" in host.refuse("pod", "connect", "one")["message"]
+    assert "put one with an address into it" in host.refuse("pod", "connect", pod)["message"]
     lan.plug(
         namespace,
         "net7",
@@ -177,19 +180,19 @@ def test_a_running_pod_gets_another_interface_and_loses_it(host: Host, lan: lans
         routes=("10.99.0.0/16 10.77.1.1",),
         mac="02:00:00:00:77:77",
     )
-    status = host.ask("pod", "connect", "one")
+    status = host.ask("pod", "connect", pod)
     assert [each["interface"]["name"] for each in status["network"]["endpoints"]] == [
         "eth0",
         "net7",
     ]
-    assert "inet 10.77.1.2/24" in sh(host, "one", "ip addr show net7")
-    assert "10.99.0.0/16 via 10.77.1.1 dev net7" in sh(host, "one", "ip route")
-    assert sh(host, "one", "wget -qO- http://10.77.0.3:8080/") == "page of two\n"
-    assert host.refuse("pod", "disconnect", "one", "eth9")["kind"] == "not-found"
-    status = host.ask("pod", "disconnect", "one", "net7")
+    assert "inet 10.77.1.2/24" in sh(host, pod, "ip addr show net7")
+    assert "10.99.0.0/16 via 10.77.1.1 dev net7" in sh(host, pod, "ip route")
+    assert sh(host, pod, f"wget -qO- http://{other}:8080/").startswith("page of ")
+    assert host.refuse("pod", "disconnect", pod, "eth9")["kind"] == "not-found"
+    status = host.ask("pod", "disconnect", pod, "net7")
     assert len(status["network"]["endpoints"]) == 1
-    assert "net7" not in sh(host, "one", "ip link")
-    assert "default via 10.77.0.1" in sh(host, "one", "ip route")
+    assert "net7" not in sh(host, pod, "ip link")
+    assert "default via 10.77.0.1" in sh(host, pod, "ip route")
     lan.unplug(namespace, "net7")
     assert lans.picture(namespace) == before
 

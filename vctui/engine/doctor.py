@@ -14,7 +14,7 @@ from vctui.drivers.networks.plugins import INSTALL
 from vctui.engine.pool import LOG, Pool
 from vctui.errors import VctuiError
 from vctui.image import current
-from vctui.linux import files, probe, vsock
+from vctui.linux import files, probe, taps, vsock
 from vctui.model.doctor import Check
 from vctui.model.kinds import Accelerator
 from vctui.settings import Settings
@@ -43,6 +43,7 @@ async def _checks(settings: Settings) -> AsyncIterator[Check]:
     yield _user()
     yield _namespaces()
     yield _cni(settings)
+    yield _vhost()
     for name, folder, needed in (
         ("run folder", settings.run_dir, _ROOM_TO_RUN),
         ("state folder", settings.state_dir, _ROOM_TO_RUN),
@@ -160,6 +161,19 @@ def _namespaces() -> Check:
         ok=None,
         detail="cannot be made",
         remedy="run as root for pods with networks; pods without run all the same",
+    )
+
+
+def _vhost() -> Check:
+    """The kernel's own way for packets, which machines on KVM use."""
+    if taps.VHOST.exists():
+        detail = f"{taps.VHOST}: the kernel moves the packets of pods on KVM"
+        return Check(name="vhost-net", ok=True, detail=detail)
+    return Check(
+        name="vhost-net",
+        ok=None,
+        detail=f"no {taps.VHOST}: QEMU moves the packets of pods itself, which works",
+        remedy="run `modprobe vhost_net` on a host with KVM for more speed",
     )
 
 

@@ -9,7 +9,7 @@ from vctui.errors import AgentError
 from vctui.guest.container import CREATED, Container
 from vctui.guest.loop import Cancelled, Future
 from vctui.guest.uevents import appears
-from vctui.linux.ioctls import interface_up
+from vctui.linux.ioctls import interface_up, use_queues
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
@@ -254,6 +254,17 @@ async def online(loop: Loop, sys: str, cpus: int, *, memory: bool, patience: flo
 
     if not await appears(loop, look, patience):
         raise AgentError(f"{found} of {cpus} processors are online after {patience} s")
+    _spread(f"{sys}/class/net", found)
+
+
+def _spread(folder: str, cpus: int) -> None:
+    """A network card's driver has taken as many queues as there were processors before."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        use_queues(name, cpus)
 
 
 def _set_online(folder: str, prefix: str) -> int:

@@ -19,6 +19,10 @@ _RNDRESEEDCRNG = 0x5207
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _IFF_UP = 0x1
 _IFREQ = struct.Struct("16sh22x")
+_SIOCETHTOOL = 0x8946
+_GET_CHANNELS, _SET_CHANNELS = 0x3C, 0x3D
+_CHANNELS = struct.Struct("=9I")  # command; rx, tx, other, combined: the most of each, then now
+_REFERENCE = struct.Struct("16sP16x")
 
 
 def grow_pipe(fd: int, size: int) -> None:
@@ -84,5 +88,27 @@ def interface_up(name: str) -> None:
         flags = _IFREQ.unpack(asked)[1]
         wanted = _IFREQ.pack(name.encode(), flags | _IFF_UP)
         fcntl.ioctl(control.fileno(), _SIOCSIFFLAGS, wanted)
+    finally:
+        control.close()
+
+
+def use_queues(name: str, count: int) -> None:
+    """Let a network card use `count` pairs of queues, or as many as it has. One that leaves no
+    choice stays as it is."""
+    import _socket
+    from array import array
+
+    channels = array("B", _CHANNELS.pack(_GET_CHANNELS, *[0] * 8))
+    request = _REFERENCE.pack(name.encode(), channels.buffer_info()[0])
+    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
+        _, *values = _CHANNELS.unpack(channels)
+        wanted = min(values[3], count)
+        if wanted > values[7]:
+            _CHANNELS.pack_into(channels, 0, _SET_CHANNELS, *values[:7], wanted)
+            fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
+    except OSError:
+        return
     finally:
         control.close()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
 
 from tests import lan as lans
 from tests.drivers.endpoints.wires import answer, need_kind
@@ -28,8 +27,6 @@ from vctui.model.network import NetworkConfig
 
 pytestmark = pytest.mark.root
 CARD = "card0"
-IPVLAN_L2 = 0
-"""The mode that passes Ethernet frames; not the kernel's default."""
 DIRECT = NetInterworkingModel.ENLIGHTENED
 TC = NetInterworkingModel.TC_FILTER
 
@@ -43,23 +40,6 @@ def host(tmp_path: Path) -> Iterator[tuple[lans.Lan, Path]]:
         yield lan, namespace
 
 
-def add_on_card(host: Path, pod: Path, kind: str) -> None:
-    """Give `pod` an eth0 on top of the host's card, with an address of the network."""
-
-    def add() -> None:
-        target = os.open(pod, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with IPRoute() as ip:
-                (card,) = ip.link_lookup(ifname=CARD)
-                mode = {"ipvlan_mode": IPVLAN_L2} if kind == "ipvlan" else {}
-                ip.link("add", ifname="eth0", kind=kind, link=card, net_ns_fd=target, **mode)
-        finally:
-            os.close(target)
-
-    netns.inside(host, add)
-    netns.inside(pod, lans._configure, "eth0", ("10.77.0.2/24",), (), 1400, "")
-
-
 @pytest.mark.parametrize(
     ("kind", "wiring", "model"),
     [("macvlan", TcFilter(), TC), ("ipvlan", TcFilter(), TC), ("macvtap", Direct(), DIRECT)],
@@ -71,7 +51,7 @@ def test_packets_pass_a_shared_device(
     lan, namespace = host
     need_kind(namespace, kind, CARD)
     pod = lan.namespace("pod")
-    add_on_card(namespace, pod, kind)
+    lans.share(namespace, CARD, pod, kind, address="10.77.0.2/24", mtu=1400)
     before = lans.picture(pod), lans.picture(namespace)
     view = netns.inside(pod, scan.look)
     (one,) = scan.endpoints(view, NetworkConfig(), processors=1, wire=wiring.plan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
@@ -11,9 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
+from tests import lan as lans
 from vctui.drivers.endpoints import scan
 from vctui.drivers.endpoints.base import Wiring
 from vctui.drivers.endpoints.bridged import Bridged
@@ -37,16 +35,7 @@ def need_kind(namespace: Path, kind: str, on: str = "eth0") -> None:
     """Skip the test on a kernel that makes no such links on top of the namespace's `on`;
     test_on_a_guest runs it on one that does."""
 
-    def attempt() -> None:
-        with IPRoute() as ip:
-            ip.link("add", ifname="probe", kind=kind, link=ip.link_lookup(ifname=on)[0])
-            ip.link("del", ifname="probe")
-
-    try:
-        netns.inside(namespace, attempt)
-    except NetlinkError as error:
-        if error.code != errno.EOPNOTSUPP:
-            raise
+    if not lans.has_kind(namespace, kind, on):
         pytest.skip(f"needs a kernel with {kind}")
 
 
