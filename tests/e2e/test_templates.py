@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Host, wait_until
+from vctui.drivers.agents.kata.agent import KataAgent
+from vctui.engine import filling
+from vctui.engine.runtime import Runtime
 from vctui.linux import process
+from vctui.settings import Settings
+from vctui.settings import load as load_settings
+from vctui.wire.pb import agent_pb2
 
 pytestmark = pytest.mark.vm
 
 IDLE = ("idle", "sleep 100000")
+FOLDERS = ("run_dir", "state_dir", "cache_dir")
 FACTS = (
     "cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | od -An -tx1; hostname; "
     "cat /sys/class/dmi/id/product_uuid 2>/dev/null || echo no identity; date +%s"
@@ -149,14 +160,11 @@ def test_where_there_is_no_room_for_a_template_pods_boot(apart: Host, tmp_path: 
 
 @pytest.fixture
 def pooled(apart: Host) -> Iterator[Host]:
-    """The same with a ready guest, which is made already."""
+    """The same with room for a ready guest."""
     folder = apart.environment["VCTUI_TEMPLATES"]
-    plain = Path(apart.environment["VCTUI_CONFIG"])
-    config = plain.with_name("pool.toml")
+    config = Path(folder) / "pool.toml"
     config.write_text(f'[template]\nmemory_dir = "{folder}"\npool = 1\n')
     made = replace(apart, environment={**apart.environment, "VCTUI_CONFIG": str(config)})
-    made.do("guest", "template", "build")
-    wait_until(lambda: ready(made), "a ready guest")
     yield made
     wait_until(lambda: not fillers(made), "the end of who fills the pool")
     apart.do("pod", "list")  # whose pool is off
@@ -180,16 +188,16 @@ def machines(host: Host) -> list[process.Spawned]:
 
 
 def test_pods_take_ready_guests_and_whoever_is_killed_leaves_none(pooled: Host):
+    pooled.do("guest", "template", "build")
+    wait_until(lambda: ready(pooled), "a ready guest")
     [first] = ready(pooled)
     [template] = pooled.ask("guest", "template", "list")
     assert template["ready"] == 1
     [check] = [one for one in pooled.ask("doctor") if one["name"] == "ready guests"]
     assert check["detail"] == "1 of 1 wait for a pod"
 
-    before = time.time()
     pooled.do("pod", "run", pooled.pod("taker", ("main", f"{FACTS}; sleep 100000")))
     facts = pooled.do("logs", "taker", "main").splitlines()
-    assert before - 1 < int(facts[4]) < time.time() + 1, "a guest that waited has the right time"
     assert facts[2:4] == ["taker", "no identity"]
     machine = pooled.status("taker")["machine"]
     assert machine["boot"].startswith("taken from the pool of ready guests")
@@ -225,3 +233,71 @@ def test_pods_take_ready_guests_and_whoever_is_killed_leaves_none(pooled: Host):
     wait_until(lambda: not fillers(pooled), "the filler's end")
     pooled.do("pod", "delete", "restored")
     assert not process.is_alive(half.pid, half.started)
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """More work for the host than it has processors."""
+    words = ["sh", "-c", "while :; do :; done"]
+    hogs = [subprocess.Popen(words) for _ in range((os.cpu_count() or 1) + 1)]
+    yield
+    for hog in hogs:
+        hog.kill()
+        hog.wait()
+
+
+def settings_of(host: Host) -> Settings:
+    folders = {name: host.environment[f"VCTUI_{name.upper()}"] for name in FOLDERS}
+    return load_settings(Path(host.environment["VCTUI_CONFIG"]), folders)
+
+
+def backwards(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """After this call of theirs, guests believe that it is some hours ago."""
+    does = getattr(KataAgent, what)
+
+    async def and_goes_back(agent: KataAgent, *words: Any, **keys: Any) -> None:
+        await does(agent, *words, **keys)
+        past = agent_pb2.SetGuestDateTimeRequest(Sec=int(time.time()) - 7 * 3600)
+        await agent._do("SetGuestDateTime", past)
+
+    monkeypatch.setattr(KataAgent, what, and_goes_back)
+
+
+def clock(host: Host, pod: str) -> None:
+    """The pod's first words are its time: right, and it goes on as the host's does."""
+    script = "for n in 1 2 3; do date +%s; cat /proc/uptime; sleep 1; done; sleep 100000"
+    before = time.time()
+    host.do("pod", "run", host.pod(pod, ("main", script)))
+    wait_until(lambda: len(host.ask("logs", pod, "main")) == 6, "what its clock says")
+    lines = host.ask("logs", pod, "main")
+    seen = [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
+    assert int(before) - 1 <= int(lines[0]["text"]) <= seen[0] + 1
+    took = float(lines[5]["text"].split()[0]) - float(lines[1]["text"].split()[0])
+    assert abs(took - (seen[5] - seen[1])) < 0.5
+
+
+def test_the_clock_is_right_however_old_the_guest_and_busy_the_host(
+    apart: Host, pooled: Host, busy: None, monkeypatch: pytest.MonkeyPatch
+):
+    for template in apart.ask("guest", "template", "list"):
+        apart.do("guest", "template", "remove", template["key"])
+
+    async def build() -> None:
+        async with Runtime(settings_of(apart)) as runtime:
+            await runtime.build_template()
+
+    async def fill() -> None:
+        async with Runtime(settings_of(pooled)) as runtime:
+            await filling.fill(runtime._reading)
+
+    backwards(monkeypatch, "prepare")  # the last that is done before a template is saved
+    asyncio.run(build())
+    clock(apart, "old")
+    assert apart.status("old")["machine"]["boot"].startswith("restored from a template")
+    apart.do("pod", "delete", "old")
+
+    backwards(monkeypatch, "remove_container")  # ... and before a guest waits in the pool
+    asyncio.run(fill())
+    clock(pooled, "waited")
+    assert pooled.status("waited")["machine"]["boot"].startswith("taken from the pool")
+    pooled.do("pod", "delete", "waited")
