@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vctui.linux import counters
+from vctui.linux import counters, netns
 
 TEXT = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs ...
@@ -29,7 +29,13 @@ def test_any_text_is_read(text: str) -> None:
     counters.parse(text)
 
 
-def test_our_own_links_are_there() -> None:
-    assert "lo" in counters.of_process(os.getpid())
+@pytest.mark.root
+def test_the_links_of_a_namespace_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "netns"
+    netns.create(path)
+    try:
+        assert set(counters.within(path)) == {"lo"}
+    finally:
+        netns.remove(path)
     with pytest.raises(OSError, match="No such file"):
-        counters.of_process(2**22 + 1)
+        counters.within(path)

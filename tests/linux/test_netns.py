@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_our_own_threads_stay_where_they_are(path: Path):
     assert inside != before
     assert current() == before
     assert not [one for one in threading.enumerate() if one.name == "netns"]
+
+
+def test_what_is_started_apart_has_a_namespace_that_ends_with_it():
+    before = current()
+    with netns.apart(subprocess.Popen, ["sleep", "60"]) as started:
+        there = str(Path(f"/proc/{started.pid}/ns/net").readlink())
+        started.kill()
+    assert there != before
+    assert current() == before
 
 
 def test_what_is_raised_inside_comes_out(path: Path):

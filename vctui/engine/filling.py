@@ -92,7 +92,7 @@ async def _add(ctx: Context, pool: Pool, wanted: templates.Usual) -> None:
     async with Rollback() as undo:
         place = pool.start()
         undo.push(pool.end, place.name)
-        nobodys = templates.nobodys_plan(plan, place)
+        nobodys = replace(templates.nobodys_plan(plan, place), apart=True)
         async with templates.saved(ctx, wanted, no_progress) as guest:
             machine = await templates.restored(
                 ctx, hypervisor, replace(nobodys, restores=guest), wanted.key

@@ -26,7 +26,7 @@ from vctui.engine.shelf import Shelf
 from vctui.errors import AgentUnreachable, HostProblem, NotFound, VctuiError, WrongState
 from vctui.model import pairing
 from vctui.model.hypervisor import Machine
-from vctui.model.kinds import AgentProtocol, AgentType
+from vctui.model.kinds import AgentProtocol, AgentType, NetworkModel
 from vctui.model.pod import PodConfig, Resources
 from vctui.model.template import Template
 
@@ -57,7 +57,7 @@ async def take(ctx: Context, config: PodConfig, plan: MachinePlan) -> Machine | 
         HostProblem: one was taken that is not whole.
     """
     pool = Pool(ctx.settings)
-    if not pool.size or len(plan.shares) > 1:  # what serves a volume cannot be added later
+    if not pool.size or not _takes_any(config, plan):
         return None
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
     fit, _ = await _choose(ctx, hypervisor, config, plan)
@@ -78,6 +78,13 @@ async def take(ctx: Context, config: PodConfig, plan: MachinePlan) -> Machine | 
         least_vcpus=plan.vcpus,
         least_memory=plan.memory,
     )
+
+
+def _takes_any(config: PodConfig, plan: MachinePlan) -> bool:
+    """Whether the pod's machine need not be started for it: what serves a volume cannot be added
+    later, and hooks may look for the pod's network where the machine's process is."""
+    has_network = config.network_model is not NetworkModel.NOOP
+    return len(plan.shares) == 1 and not (has_network and config.hooks.post_start)
 
 
 async def boot(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vctui.engine.context import Context
 from vctui.linux import counters
 from vctui.model.traffic import Traffic
@@ -17,7 +19,7 @@ def traffic(ctx: Context, pod_id: str) -> tuple[Traffic, ...]:
     if record.network is None or record.machine is None or not record.machine.pid:
         return ()
     try:
-        links = counters.of_process(record.machine.pid)
+        links = counters.within(Path(record.network.namespace))
     except OSError:
         return ()
     found = []

@@ -1,9 +1,11 @@
-"""What went through the links of a process's network namespace (/proc/PID/net/dev)."""
+"""What went through the links of a network namespace (/proc/net/dev)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
+
+from vctui.linux import netns
 
 
 class LinkCounters(NamedTuple):
@@ -16,9 +18,9 @@ class LinkCounters(NamedTuple):
     sent_packets: int
 
 
-def of_process(pid: int) -> dict[str, LinkCounters]:
-    """By the names of the links. Raises OSError where the process is gone."""
-    return parse(Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8"))
+def within(path: Path) -> dict[str, LinkCounters]:
+    """By the names of the links. Raises OSError where `path` stands for no namespace."""
+    return parse(netns.inside(path, Path("/proc/thread-self/net/dev").read_text, encoding="utf-8"))
 
 
 def parse(text: str) -> dict[str, LinkCounters]:

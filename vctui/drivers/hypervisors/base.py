@@ -127,6 +127,9 @@ class MachinePlan:
     """The guest that the machine goes on as, instead of booting."""
     netns: Path | None = None
     """The network namespace that the machine is started in; None for the host's."""
+    apart: bool = False
+    """Start it in a namespace of its own instead, where we may: whose network it gets is not known
+    yet."""
     endpoints: tuple[Endpoint, ...] = ()
     """Network cards it has from the start; their taps are in `netns`."""
     socket_type: SocketType = SocketType.UNIX

@@ -213,7 +213,9 @@ class Qemu(Hypervisor):
                 *((device.descriptor,) if device else ()),
             )
             with span("execute QEMU"):
-                if plan.netns is None:
+                if plan.apart and probe.can_use_netns():
+                    spawned = netns.apart(_spawn, argv, plan.run_dir, inherited)
+                elif plan.netns is None:
                     spawned = _spawn(argv, plan.run_dir, inherited)
                 else:
                     spawned = netns.inside(plan.netns, _spawn, argv, plan.run_dir, inherited)
