@@ -50,7 +50,9 @@ async def test_a_container_runs_and_is_executed_in(
         protocol = AgentProtocol.GRPC
         async with running_monitor(pod, protocol=protocol, socket_type=VSOCK):
             way = proxy(Settings(), protocol, socket_type=VSOCK)
-            await agent.connect(await way.wait_agent(run_dir, timeout=WAIT), timeout=WAIT)
+            url = await way.wait_agent(run_dir, timeout=WAIT)
+            assert url == f"grpc+unix://{run_dir / 'proxy.sock'}"  # grpcio has no vsock
+            await agent.connect(url, timeout=WAIT)
             try:
                 life = Life(pod, guest, agent)
                 assert (await agent.info()).version == VERSION

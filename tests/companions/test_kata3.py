@@ -118,6 +118,7 @@ async def living(
         way = proxy(Settings(), protocol, socket_type=SocketType.VSOCK)
         async with running_monitor(pod, protocol=protocol, socket_type=SocketType.VSOCK):
             url = await way.wait_agent(run_dir, timeout=WAIT)
+            assert url == (vsock.url if proxy is NoProxy else f"unix://{run_dir / 'monitor.sock'}")
             await agent.connect(url, timeout=WAIT)
             try:
                 yield Life(pod, guest, agent)

@@ -203,7 +203,7 @@ class Shims:
         if built_in:
             return
         config = ShimConfig(path=str(executable(side.folder, "kata_shim")))
-        self.processes.leave_to(KataShim(config, f"unix://{side.served}", side.link))
+        self.processes.leave_to(KataShim(config, side.served, side.link))
 
     async def _ended(self, which: StartShim, how: Exit) -> None:
         self.ends[which.token] = how

@@ -236,13 +236,13 @@ URL = ("-agent", f"unix://{SOCKET}")
     ],
 )
 def test_kata_shims_command_line_is_the_tables(start, config, argv):
-    assert KataShim(config, URL[1], Agent()).argv(start) == argv
+    assert KataShim(config, SOCKET, Agent()).argv(start) == argv
 
 
 @pytest.mark.parametrize("refuses", [False, True])
 async def test_what_kata_shim_leaves_undone_is_asked_of_the_agent(refuses: bool):
     agent = Agent(refuses=refuses)
-    await KataShim(ShimConfig(path="/s"), URL[1], agent).kill(
+    await KataShim(ShimConfig(path="/s"), SOCKET, agent).kill(
         StartShim(container_id="c1", token="t1")
     )
     ((method, payload),) = agent.calls
@@ -256,7 +256,7 @@ async def test_what_kata_shim_leaves_undone_is_asked_of_the_agent(refuses: bool)
 async def test_kata_shim_is_helped_with_the_first_size():
     agent = Agent()
     start = StartShim(container_id="c1", token="t1", terminal=True)
-    await KataShim(ShimConfig(path="/s"), URL[1], agent).resize(start, Size(33, 111))
+    await KataShim(ShimConfig(path="/s"), SOCKET, agent).resize(start, Size(33, 111))
     ((method, payload),) = agent.calls
     request = agent_pb2.TtyWinResizeRequest.FromString(payload)
     assert (method, request.exec_id, request.row, request.column) == ("TtyWinResize", "t1", 33, 111)

@@ -43,7 +43,7 @@ class Session:
     """Calls to one agent; the connection is made, and made again, when a call needs it.
 
     Args:
-        target: a name that grpcio resolves, `vsock:CID:PORT` for instance.
+        target: a name that grpcio resolves. Its packages are built without vsock.
     """
 
     def __init__(self, target: str) -> None:

@@ -68,6 +68,7 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
             Field("kernel", machine.kernel if machine else config.kernel_path),
             Field("initrd", machine.initrd if machine else config.initrd_path),
             Field("image", machine.image if machine else config.image_path),
+            Field("vsock", plain(machine.vsock)) if machine else None,
             Field("kernel parameters", " ".join(map(str, config.kernel_params))),
             Field("uuid", machine.uuid) if machine else None,
             Field("debug", "on") if config.debug else None,

@@ -30,7 +30,7 @@ from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
 from vctui.model import pairing
 from vctui.model.events import EventKind
-from vctui.model.kinds import AgentProtocol, ProxyType, ShimType, SocketType
+from vctui.model.kinds import AgentProtocol, ShimType, SocketType
 from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
 from vctui.model.state import State
@@ -207,11 +207,8 @@ class Monitor:
         if kind is ShimType.KATA:
             from vctui.companions.monitor.kata_shim import KataShim
 
-            alone = pairing.proxy_type(config) is ProxyType.NO
-            # not every kata-shim knows a hybrid socket
-            direct = alone and self._agent.url.startswith("vsock://")
-            url = self._agent.url if direct else f"unix://{self._config.run_dir / PROXY}"
-            self._processes.leave_to(KataShim(config.shim_config, url, self._agent))
+            socket = self._config.run_dir / PROXY
+            self._processes.leave_to(KataShim(config.shim_config, socket, self._agent))
         elif kind is ShimType.CC:
             from vctui.companions.monitor.cc_shim import CcShim
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from vctui.companions.monitor.program_shim import Family
@@ -22,19 +23,20 @@ _ANSWER: Final = 15.0
 class KataShim(Family):
     """
     Args:
-        url: where the agent's gRPC is served.
+        socket: where the agent's gRPC is served, with a proxy or without. What is left of a pod is
+            found by it.
         agent: the way there, for what the program does not do.
     """
 
-    def __init__(self, config: ShimConfig, url: str, agent: Agent) -> None:
+    def __init__(self, config: ShimConfig, socket: Path, agent: Agent) -> None:
         self._config = config
-        self._url = url
+        self._socket = socket
         self._agent = agent
 
     def argv(self, start: monitor.StartShim) -> Sequence[str]:
         return (
             self._config.path,
-            *("-agent", self._url),
+            *("-agent", f"unix://{self._socket}"),
             *("-container", start.container_id),
             *("-exec-id", start.token),
             *(("-terminal",) if start.terminal else ()),

@@ -35,8 +35,8 @@ class Proxy(ABC):
     async def wait_agent(self, run_dir: Path, *, timeout: float) -> str:
         """Return when the agent answers, with the address for `Agent.connect`: where the proxy
         is reached, and how the agent speaks there. `unix://PATH` is ttrpc (or the proxy's own
-        protocol), `grpc+unix://PATH` is gRPC; likewise `vsock://CID:PORT`, `hvsock://PATH:PORT` and
-        `grpc+vsock://CID:PORT`, where that is the agent itself.
+        protocol), `grpc+unix://PATH` is gRPC; `vsock://CID:PORT` and `hvsock://PATH:PORT` are
+        the agent itself, which speaks ttrpc.
 
         Raises:
             AgentUnreachable: it did not within `timeout` seconds.

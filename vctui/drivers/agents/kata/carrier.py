@@ -54,13 +54,14 @@ class Carrier:
     @classmethod
     async def connect(cls, url: str, *, timeout: float) -> Carrier:
         """`url` is `unix://PATH`, `vsock://CID:PORT` or `hvsock://PATH:PORT` for ttrpc, and
-        `grpc+unix://PATH` or `grpc+vsock://CID:PORT` for gRPC.
+        `grpc+unix://PATH` for gRPC.
 
         Raises:
             AgentUnreachable: nobody answers there.
         """
         kind, _, place = url.partition("://")
-        where = _where(kind, place)
+        pod = f"in pod {Path(place).parent.name!r}"
+        where = f"at {url}" if kind == "vsock" else pod
         try:
             session: Session
             if kind.startswith("grpc+"):
@@ -127,9 +128,3 @@ class Carrier:
             f"{answers.sentence(why)}; see the pod's status",
             code=ttrpc.UNAVAILABLE,
         )
-
-
-def _where(kind: str, place: str) -> str:
-    if kind.endswith("+vsock") or kind == "vsock":
-        return f"at {kind.removeprefix('grpc+')}://{place}"
-    return f"in pod {Path(place).parent.name!r}"

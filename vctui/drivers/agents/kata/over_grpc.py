@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
 
 async def connect(url: str, *, timeout: float) -> Session:
-    """`url` is `unix://PATH` or `vsock://CID:PORT`. Raises OSError."""
+    """`url` is `unix://PATH`. Raises OSError."""
     from vctui.drivers.grpc_client import Session
 
-    kind, _, place = url.partition("://")
-    session = Session(f"vsock:{place}") if kind == "vsock" else Session.over_unix(Path(place))
+    session = Session.over_unix(Path(url.removeprefix("unix://")))
     try:
         await session.ready(timeout=timeout)
     except BaseException:
