@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import signal
+import threading
 
 import psutil
 import pytest
 
+from tests import lan as lans
 from tests.e2e.conftest import Host, wait_until
 
 pytestmark = pytest.mark.vm
@@ -70,12 +73,10 @@ def test_a_killed_monitor_is_replaced_and_still_hears_the_processes(host: Host, 
 
 
 def test_what_the_agent_cannot_do_is_one_sentence(host: Host, pod: str):
-    document = (
-        '{"id": "more", "rootfs": "busybox", "readonly_rootfs": true, "cmd": {"args": ["sh"]}}'
-    )
+    document = '{"id": "more", "rootfs": "busybox", "cmd": {"args": ["sh"], "oom_score_adj": 5}}'
     host.do("container", "create", pod, host.file("more.json", document))
     error = host.refuse("container", "start", pod, "more")
-    assert "read-only root file system" in error["message"]
+    assert "oom_score_adj" in error["message"]
 
 
 def test_pause_resume_stop_and_delete_leave_nothing(host: Host, pod: str):
@@ -85,3 +86,45 @@ def test_pause_resume_stop_and_delete_leave_nothing(host: Host, pod: str):
     host.do("pod", "stop", pod)
     host.do("pod", "delete", pod)
     assert host.left_over() == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("proxy", ["kataBuiltInProxy", "ccProxy"])
+def test_a_network_reaches_the_guest(
+    host: Host, tmp_path_factory: pytest.TempPathFactory, proxy: str
+):
+    """Which finds its interface by the kernel's name, or by its MAC, and fetches a page."""
+    with lans.made(tmp_path_factory.mktemp("lan")) as lan:
+        namespace = lan.namespace("pod")
+        lan.plug(namespace, addresses=("10.77.0.2/24", "fd77::2/64"), gateways=("10.77.0.1",))
+        server = lan.inside(lambda: http.server.HTTPServer(("10.77.0.1", 8080), Page))
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            keys = {
+                "agent_type": "hyperstart",
+                "proxy_type": proxy,
+                "network_model": "CNM",
+                "network_config": {"net_ns_path": str(namespace)},
+            }
+            host.do("pod", "run", host.pod("net", ("main", "sleep 100000"), **keys))
+            script = "wget -q -O - http://10.77.0.1:8080/; ip route"
+            said = host.do("container", "exec", "net", "main", "--", "sh", "-c", script)
+            assert said.startswith("a page\ndefault via 10.77.0.1 dev eth0")
+            assert "cannot be told of IPv6 addresses" in host.do("events")
+            host.do("pod", "delete", "net")
+        finally:
+            server.shutdown()
+            serving.join()
+            server.server_close()
+    assert host.left_over() == []
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"a page\n")
+
+    def log_message(self, *_: object) -> None:
+        pass

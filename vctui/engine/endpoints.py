@@ -16,6 +16,7 @@ from vctui.engine import registry
 from vctui.engine.context import Context
 from vctui.errors import VctuiError, WrongState
 from vctui.linux.problems import host_problem
+from vctui.model.events import EventKind
 from vctui.model.network import Attachment, Dns, Endpoint, PodNetwork
 from vctui.model.pod import PodRecord
 from vctui.wire import resolver
@@ -120,6 +121,14 @@ async def plug_all(ctx: Context, pod_id: str) -> PodNetwork:
     for endpoint in network_of(ctx.store.pod(pod_id)).endpoints:
         await plug(ctx, pod_id, endpoint)
     return network_of(ctx.store.pod(pod_id))
+
+
+def note_left_out(ctx: Context, pod_id: str, what: str) -> None:
+    """Of a network that the guest's agent could not be told all of."""
+    if what:
+        ctx.note(
+            EventKind.WARNING, pod_id, f"the agent cannot be told of {what}; the guest has none"
+        )
 
 
 async def give_back(pod_id: str, network: PodNetwork) -> VctuiError | None:

@@ -100,7 +100,9 @@ async def _connect(ctx: Context, record: PodRecord, planned: Sequence[Attachment
         await endpoints.wire(ctx, record.id, endpoint)
         await endpoints.plug(ctx, record.id, endpoint)
     async with ctx.agent(record) as agent:
-        await agent.update_network(endpoints.network_of(ctx.store.pod(record.id)))
+        network = endpoints.network_of(ctx.store.pod(record.id))
+        await agent.update_network(network)
+        endpoints.note_left_out(ctx, record.id, agent.left_out(network))
 
 
 def _check_running(record: PodRecord) -> None:

@@ -249,6 +249,8 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                     agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected),
                     files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
                 )
+            if connected is not None:
+                endpoints.note_left_out(ctx, pod_id, agent.left_out(connected))
             with span("size of the machine"):
                 everyone = tuple(one.id for one in record.containers)
                 await resources.fit(ctx, pod_id, agent, starting=everyone)

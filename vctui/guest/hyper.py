@@ -216,7 +216,7 @@ class Hyper:
         """hyperstart finds it by the name that it has, Clear Containers' agent by its MAC."""
         device, wanted = spec.interface(self.check(told, _INTERFACE))
         if not wanted.hwAddr:
-            found = await appears(self._loop, lambda: network.mac_of(device), _PATIENCE)
+            found = await appears(self._loop, lambda: network.mac_of(device) or None, _PATIENCE)
             if not found:
                 raise AgentError(f"there is no interface {device!r}")
             wanted.hwAddr = found

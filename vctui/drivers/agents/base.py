@@ -134,6 +134,10 @@ class Agent(ABC):
         """Give the guest's interfaces the addresses, routes and neighbours that the network has
         by now. Interfaces that were plugged in are waited for."""
 
+    def left_out(self, network: PodNetwork) -> str:
+        """What of the network this agent cannot be told, in words; "" where it can be told all."""
+        return ""
+
     @abstractmethod
     async def stop_sandbox(self) -> None:
         """A kata-agent that is PID 1 powers its guest off afterwards; a connection that

@@ -10,6 +10,7 @@ import msgspec
 
 from vctui.drivers import ttrpc_client
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
+from vctui.drivers.agents.hyperstart import network as networks
 from vctui.drivers.agents.hyperstart import requests
 from vctui.drivers.hypervisors.base import Port, Share
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
@@ -83,16 +84,22 @@ class HyperstartAgent(Agent):
     async def start_sandbox(
         self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
     ) -> None:
-        if network is not None and network.endpoints:
-            await self.update_network(network)
-        await self._ask("startpod", requests.start_pod(hostname))
+        await self._ask("startpod", requests.start_pod(hostname, network, self._version))
 
     async def update_network(self, network: PodNetwork) -> None:
-        raise AgentUnsupported(
-            f"pod {self._pod!r} has a network, which vctui does not tell the agent hyperstart of "
-            "yet; set network_model to noop, or use a guest with the agent kata",
-            code=ttrpc.UNIMPLEMENTED,
-        )
+        if self._version is None:
+            raise AgentUnsupported(
+                f"the agent in pod {self._pod!r} is told of its network when the pod starts, and "
+                "never again; restart the pod",
+                code=ttrpc.UNIMPLEMENTED,
+            )
+        for told in networks.interfaces(network, self._version):
+            await self._ask("setupinterface", told)
+        if routes := networks.routes(network, self._version):
+            await self._ask("setuproute", {"routes": routes})
+
+    def left_out(self, network: PodNetwork) -> str:
+        return networks.left_out(network)
 
     async def stop_sandbox(self) -> None:
         try:
@@ -129,7 +136,7 @@ class HyperstartAgent(Agent):
                 raise
 
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
-        process = requests.process(token, cmd, self._version)
+        process = requests.process(token, cmd, self._version, added=True)
         closed = cmd.detach and not (cmd.interactive or cmd.stdin or cmd.console)
         data = {"container": container_id, "process": process}
         await self._ask("execcmd", data, token=token, end_input=closed)
