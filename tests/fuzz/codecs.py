@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from vctui.companions.monitor.resync import Resync
-from vctui.drivers.agents.kata import answers
+from vctui.drivers.agents import words
 from vctui.drivers.ttrpc_client import CallFailed, result
 from vctui.present import processes
 from vctui.wire import ccproxy, hyperstart, proto, ttrpc, vhost_user, virtqueue, vsock, yamux
@@ -156,7 +156,7 @@ def agent_answers(data: bytes) -> None:
 
 
 def agent_words(data: bytes) -> None:
-    said = answers.sentence(data.decode(errors="replace"))
+    said = words.sentence(data.decode(errors="replace"))
     assert len(said) <= 300
     assert not any(ord(letter) < 32 for letter in said)
     assert len(processes.parse(data)) <= processes.MAX_PROCESSES

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from vctui.drivers.agents import words
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk, SharedMount
 from vctui.drivers.agents.kata import answers, requests
 from vctui.drivers.hypervisors.base import Place
@@ -206,7 +207,7 @@ def test_capabilities_are_the_usual_ones_unless_given():
 )
 def test_what_an_agent_says_of_a_command(message, status):
     error = answers.refused("StartContainer", "in pod 'web'", CallFailed(13, message))
-    failed = answers.command_failed("nope", "c1", error)
+    failed = words.command_failed("nope", "c1", error)
     if status is None:
         assert failed is error
     else:

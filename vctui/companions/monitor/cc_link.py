@@ -47,6 +47,8 @@ _ANSWER: Final = 60.0
 _GOODBYE: Final = 2.0
 """Seconds for the proxy to end by itself."""
 _WORDS: Final = 300
+_OF_AGENT: Final = "ERROR received from VM agent, control msg received : "
+"""What a cc-proxy says before what the agent has said."""
 
 
 class CcLink(CommandLink):
@@ -256,7 +258,12 @@ class CcLink(CommandLink):
 
         async def ask(connection: Connection) -> bytes:
             await self._attach(connection, 0)
-            return await connection.ask(Command.HYPER, wanted)
+            try:
+                return await connection.ask(Command.HYPER, wanted)
+            except CallFailed as error:
+                if isinstance(error, ConnectionLost):
+                    raise
+                raise CallFailed(error.code, error.message.removeprefix(_OF_AGENT)) from None
 
         return await self._on_a_connection(ask)
 

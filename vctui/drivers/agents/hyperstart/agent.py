@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from vctui.drivers import ttrpc_client
+from vctui.drivers.agents import words
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
 from vctui.drivers.agents.hyperstart import network as networks
 from vctui.drivers.agents.hyperstart import requests
@@ -17,13 +18,12 @@ from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import Signal
+from vctui.model.kinds import ProcessListFormat, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.wire import hyperstart, monitor, ttrpc
 
 _GOODBYE: Final = 10.0
-_SHOWN: Final = 300
 
 
 class HyperstartAgent(Agent):
@@ -121,10 +121,16 @@ class HyperstartAgent(Agent):
         data = requests.new_container(spec, self._version)
         cmd = spec.config.cmd
         closed = not (cmd.interactive or cmd.stdin or cmd.console)
-        await self._ask("newcontainer", data, token=container_id, end_input=closed)
+        try:
+            await self._ask("newcontainer", data, token=container_id, end_input=closed)
+        except AgentUnreachable:
+            raise
+        except AgentError as error:
+            raise words.command_failed(cmd.args[0], container_id, error) from error
 
     async def remove_container(self, container_id: str, *, timeout: float) -> None:
-        """hyperstart has forgotten a container with its end; that is removed enough."""
+        """hyperstart has forgotten a container with its end; that is removed enough, and so is one
+        that nothing runs in, whatever Clear Containers' agent calls it."""
         try:
             await self._ask(
                 "removecontainer", {"container": container_id}, timeout=self._timeout + timeout
@@ -132,14 +138,26 @@ class HyperstartAgent(Agent):
         except AgentUnreachable:
             raise
         except AgentError:
-            if self._version is None:
+            if self._version is None and await self._runs(container_id):
                 raise
+
+    async def _runs(self, container_id: str) -> bool:
+        try:
+            options = ProcessListOptions(format=ProcessListFormat.JSON)
+            return bool(msgspec.json.decode(await self.processes(container_id, options)))
+        except (AgentError, msgspec.DecodeError):
+            return False
 
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
         process = requests.process(token, cmd, self._version, added=True)
         closed = cmd.detach and not (cmd.interactive or cmd.stdin or cmd.console)
         data = {"container": container_id, "process": process}
-        await self._ask("execcmd", data, token=token, end_input=closed)
+        try:
+            await self._ask("execcmd", data, token=token, end_input=closed)
+        except AgentUnreachable:
+            raise
+        except AgentError as error:
+            raise words.command_failed(cmd.args[0], container_id, error) from error
 
     async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
         command, data = "killcontainer", {"container": container_id, "signal": signal}
@@ -214,7 +232,7 @@ class HyperstartAgent(Agent):
                 code=ttrpc.UNAVAILABLE,
             ) from error
         except CallFailed as error:
-            said = "".join(c if c.isprintable() else " " for c in error.message)[:_SHOWN]
+            said = words.sentence(error.message)
             raise AgentError(
                 f"the agent in pod {self._pod!r} refused {command}: {said}", code=error.code
             ) from error

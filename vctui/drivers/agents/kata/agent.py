@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 
+from vctui.drivers.agents import words
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats
 from vctui.drivers.agents.kata import answers, first_generation, interfaces, requests
 from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier, Request
@@ -71,7 +72,7 @@ class KataAgent(Agent):
             self._details(),
         )
         return AgentInfo(
-            version=answers.sentence(version.agent_version)[:_VERSION_SHOWN],
+            version=words.sentence(version.agent_version)[:_VERSION_SHOWN],
             features=frozenset(_words(details.extra_features)),
             protocol=monitor.GRPC if self._is_first_generation else monitor.TTRPC,
             storage_handlers=_words(details.storage_handlers),
@@ -159,7 +160,7 @@ class KataAgent(Agent):
             else:
                 await self._do("CreateContainer", request)
         except AgentError as error:
-            raise answers.command_failed(cmd.args[0], container_id, error) from error
+            raise words.command_failed(cmd.args[0], container_id, error) from error
 
     async def start_container(self, container_id: str) -> None:
         cmd = self._created.pop(container_id, None)
@@ -172,7 +173,7 @@ class KataAgent(Agent):
                 raise first_generation.no_cgroups(container_id, error) from error
             if cmd is None:
                 raise
-            raise answers.command_failed(cmd.args[0], container_id, error) from error
+            raise words.command_failed(cmd.args[0], container_id, error) from error
         if cmd is not None and not (cmd.interactive or cmd.stdin or cmd.console):
             await self._close_stdin(container_id, container_id)
 
@@ -195,7 +196,7 @@ class KataAgent(Agent):
                 first_generation.suit(request.process, cmd)
             await self._do("ExecProcess", request)
         except AgentError as error:
-            raise answers.command_failed(cmd.args[0], container_id, error) from error
+            raise words.command_failed(cmd.args[0], container_id, error) from error
         if cmd.detach and not (cmd.interactive or cmd.stdin or cmd.console):
             await self._close_stdin(container_id, token)
 
@@ -330,4 +331,4 @@ class KataAgent(Agent):
 
 
 def _words(said: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(answers.sentence(each)[:_VERSION_SHOWN] for each in said[:_FEATURES_KEPT]))
+    return tuple(sorted(words.sentence(each)[:_VERSION_SHOWN] for each in said[:_FEATURES_KEPT]))

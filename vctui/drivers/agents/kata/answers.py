@@ -1,74 +1,20 @@
-"""The agent's errors → ours, in one sentence each. Pure.
-
-What an agent says is foreign text: an older Rust agent renders a whole backtrace, crun writes
-for its log. Here it is bounded, freed of control characters, and read for the two things that
-a shell tells apart: a command that is not there (127) and one that cannot be executed (126).
-"""
+"""What the agent answers → ours: errors, and where the time went. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from vctui.drivers.agents.words import sentence
 from vctui.drivers.ttrpc_client import CallFailed
-from vctui.errors import AgentError, AgentUnsupported, CommandFailed
+from vctui.errors import AgentError, AgentUnsupported
 from vctui.model.timeline import Step, Where
 from vctui.wire import ttrpc
 from vctui.wire.pb import guest_pb2
 
-NOT_FOUND: Final = 127
-NOT_EXECUTABLE: Final = 126
-
-_SHOWN: Final = 300
 _STEPS: Final = 1000
 """Of a guest's timeline; more are not looked at."""
 _STEP_NAME: Final = 64
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_BACKTRACE: Final = re.compile(r"\s*(Stack backtrace:|stack backtrace:).*", re.DOTALL)
-
-_MISSING: Final = re.compile(
-    r"executable file .*not found|ENOENT|no such file or directory", re.IGNORECASE
-)
-_REFUSED: Final = re.compile(
-    r"EACCES|ENOEXEC|EISDIR|permission denied|exec format error|is a directory", re.IGNORECASE
-)
-_SOMETHING_ELSE: Final = re.compile(
-    r"chdir|\bcwd\b|working dir|\bmount|rootfs|pivot|cgroup|\bhook|no such process", re.IGNORECASE
-)
-"""Other files and folders that may be missing when a container is made."""
-
-
-def sentence(message: str) -> str:
-    """An agent's message on one line, without a backtrace, at most `_SHOWN` characters."""
-    text = _CONTROL.sub(" ", _BACKTRACE.sub("", message)).strip().strip('"')
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def command_status(message: str) -> int | None:
-    """127 or 126 where the message is about the command itself; None for anything else."""
-    if re.search(r"executable file .*not found", message, re.IGNORECASE):
-        return NOT_FOUND
-    if _SOMETHING_ELSE.search(message):
-        return None
-    if _REFUSED.search(message):
-        return NOT_EXECUTABLE
-    if _MISSING.search(message):
-        return NOT_FOUND
-    return None
-
-
-def command_failed(command: str, container_id: str, error: AgentError) -> AgentError:
-    """The same error, or CommandFailed where the agent could not execute the command."""
-    status = command_status(str(error))
-    if status is None:
-        return error
-    why = "was not found" if status == NOT_FOUND else "cannot be executed"
-    return CommandFailed(
-        f"the command {command!r} {why} in container {container_id!r}; "
-        "give one that its root file system has, with its whole path or in PATH",
-        exit_code=status,
-        code=error.code,
-    )
 
 
 def refused(method: str, where: str, error: CallFailed) -> AgentError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from vctui.drivers.agents import words
 from vctui.drivers.agents.kata import answers, over_grpc, over_ttrpc
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.errors import AgentError, AgentUnreachable
@@ -125,6 +126,6 @@ class Carrier:
     def _unreachable(self, method: str, why: str) -> AgentUnreachable:
         return AgentUnreachable(
             f"the agent {self._where} cannot be asked for {method}: "
-            f"{answers.sentence(why)}; see the pod's status",
+            f"{words.sentence(why)}; see the pod's status",
             code=ttrpc.UNAVAILABLE,
         )
