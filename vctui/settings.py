@@ -18,7 +18,14 @@ import tomli
 
 from vctui.errors import FileProblem
 from vctui.model.documents import convert
-from vctui.model.kinds import Accelerator, AgentType, HypervisorType, MachineType, NetworkModel
+from vctui.model.kinds import (
+    Accelerator,
+    AgentType,
+    HypervisorType,
+    MachineType,
+    NetworkModel,
+    SharedFs,
+)
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +54,9 @@ class Qemu(_Section, frozen=True, kw_only=True):
     path: str = "qemu-system-x86_64"
     machine_type: MachineType = MachineType.Q35
     accelerator: Accelerator = Accelerator.AUTO
+    shared_fs: SharedFs = SharedFs.NINE_P
+    virtiofsd: str = ""
+    """The program that serves virtio-fs; "": where Debian's packages have it."""
 
 
 class Network(_Section, frozen=True, kw_only=True):

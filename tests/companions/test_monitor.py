@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
+import msgspec
 import pytest
 
 from tests.companions.conftest import POD, WAIT, Pod, running_monitor
 from vctui.drivers import monitor_client, ttrpc_client
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import NotFound
+from vctui.linux import process
 from vctui.model.events import EventKind
+from vctui.model.hypervisor import Daemon
 from vctui.model.state import State
 from vctui.wire import crilog, monitor, ttrpc
 from vctui.wire.pb import agent_pb2
@@ -317,6 +321,45 @@ async def test_a_machine_that_is_stopped_on_purpose_is_left_to_who_stops_it(
     assert pod.store.pod(POD).state is State.RUNNING
     assert pod.events(EventKind.MACHINE_DIED) == []
     assert not (pod.run_dir / "monitor.sock").exists()
+
+
+async def test_a_machine_ends_with_what_serves_its_folders(pod: Pod):
+    """Its guest would wait for ever."""
+    server, qemu = (process.spawn_detached(("sleep", "60")) for _ in range(2))
+    (pod.run_dir / "virtiofsd0.log").write_bytes(b"out of luck\n")
+    served = Daemon(tag="kataShared", pid=server.pid, started=server.started)
+    machine = msgspec.structs.replace(
+        pod.qemu.machine, pid=qemu.pid, pid_started=qemu.started, daemons=(served,)
+    )
+    pod.record()
+    pod.change(machine=machine)
+    async with running_monitor(pod) as monitor_task:
+        await pod.until_event(EventKind.MONITOR_ADOPTED)
+        process.send(server, signal.SIGKILL)
+        async with asyncio.timeout(WAIT):
+            await monitor_task
+    assert not process.is_alive(qemu.pid, qemu.started)
+    (reason,) = pod.events(EventKind.MACHINE_DIED)
+    assert f"virtiofsd (process {server.pid}), which shows the guest 'kataShared'" in reason
+    assert "ended: out of luck; the machine was ended" in reason
+    assert pod.store.pod(POD).reason == reason
+
+
+async def test_what_serves_folders_may_end_a_little_before_its_machine(pod: Pod):
+    server, qemu = (process.spawn_detached(("sleep", "60")) for _ in range(2))
+    served = Daemon(tag="kataShared", pid=server.pid, started=server.started)
+    machine = msgspec.structs.replace(
+        pod.qemu.machine, pid=qemu.pid, pid_started=qemu.started, daemons=(served,)
+    )
+    pod.record()
+    pod.change(machine=machine)
+    async with running_monitor(pod) as monitor_task:
+        await pod.until_event(EventKind.MONITOR_ADOPTED)
+        for one in (server, qemu):
+            process.send(one, signal.SIGKILL)
+        async with asyncio.timeout(WAIT):
+            await monitor_task
+    assert pod.events(EventKind.MACHINE_DIED) == ["QEMU was killed (no shutdown event)"]
 
 
 async def test_a_machine_that_dies_while_it_boots_is_told_to_who_waits(pod: Pod):

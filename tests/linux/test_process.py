@@ -145,11 +145,12 @@ def test_a_zombie_is_not_alive():
 
 async def test_detached_processes_are_found_by_argument_or_a_path_below_it(started, tmp_path):
     wanted = tmp_path / "pod"
-    for argument in (f"{wanted}", f"{wanted}/qemu.pid", f"{wanted}-other", f"x{wanted}"):
+    named = (f"{wanted}", f"{wanted}/qemu.pid", f"--source={wanted}/share0/.")
+    for argument in (*named, f"{wanted}-other", f"x{wanted}", f"--source={wanted}-other"):
         started.append(process.spawn_detached(("sh", "-c", "sleep 60; :", "name", argument)))
     found = process.find_by_argument(wanted)
-    assert sorted(each.pid for each in found) == sorted(each.pid for each in started[:2])
-    assert set(found) == set(started[:2])
+    assert sorted(each.pid for each in found) == sorted(each.pid for each in started[:3])
+    assert set(found) == set(started[:3])
 
 
 async def test_an_operators_tail_of_a_log_is_not_found(tmp_path):

@@ -45,6 +45,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     multiple=True,
     help="Append to the kernel's command line; may be repeated.",
 )
+@click.option(
+    "--shared-fs", metavar="WORD", help="How it is shown folders of the host: 9p or virtio-fs."
+)
 @click.option("--memory", type=int, default=0, metavar="MIB", help="For pods that name no size.")
 @click.option("--force", is_flag=True, help="Replace a guest of that name.")
 @with_engine
@@ -59,13 +62,14 @@ async def add(
     protocol: str,
     socket_type: str,
     parameters: tuple[str, ...],
+    shared_fs: str | None,
     memory: int,
     force: bool,
 ) -> None:
     """Name a kernel and an image, so that pod files can say guest = "NAME"."""
     from vctui.model.agent import AgentConfig
     from vctui.model.guest import Guest
-    from vctui.model.kinds import AgentProtocol, AgentType, SocketType, parse
+    from vctui.model.kinds import AgentProtocol, AgentType, SharedFs, SocketType, parse
 
     guest = Guest(
         name=name,
@@ -74,6 +78,7 @@ async def add(
         image_path=_absolute(image),
         kernel_params=tuple(_parameter(word) for word in parameters),
         memory=memory,
+        shared_fs=parse(SharedFs, shared_fs) if shared_fs else None,
         agent_type=parse(AgentType, agent),
         agent_config=AgentConfig(
             protocol=parse(AgentProtocol, protocol), socket_type=parse(SocketType, socket_type)

@@ -11,12 +11,13 @@ from typing import Final
 from vctui.drivers.hypervisors.qemu import accel, program
 from vctui.drivers.networks import catalog
 from vctui.drivers.networks.plugins import INSTALL
+from vctui.drivers.storage import virtiofs
 from vctui.engine.pool import LOG, Pool
-from vctui.errors import VctuiError
+from vctui.errors import MissingProgram, VctuiError
 from vctui.image import current
 from vctui.linux import files, probe, taps, vsock
 from vctui.model.doctor import Check
-from vctui.model.kinds import Accelerator
+from vctui.model.kinds import Accelerator, SharedFs
 from vctui.settings import Settings
 
 _ROOM_TO_BUILD: Final = 1024**3
@@ -36,6 +37,7 @@ async def examine(settings: Settings) -> tuple[Check, ...]:
 async def _checks(settings: Settings) -> AsyncIterator[Check]:
     yield await _qemu(settings)
     yield await _shared_folders(settings)
+    yield await _virtiofsd(settings)
     yield _guest(settings)
     yield await _kvm(settings)
     yield _vsock()
@@ -82,6 +84,25 @@ async def _shared_folders(settings: Settings) -> Check:
         detail="this QEMU was built without virtio-9p",
         remedy=f"run `{program.INSTALL}`",
     )
+
+
+async def _virtiofsd(settings: Settings) -> Check:
+    name = "virtio-fs"
+    ok = None if settings.qemu.shared_fs is SharedFs.NINE_P else False
+    try:
+        program = await virtiofs.examine(virtiofs.find(settings.qemu.virtiofsd))
+        virtiofs.check(program)
+    except MissingProgram:
+        return Check(
+            name=name,
+            ok=ok,
+            detail="virtiofsd is not installed",
+            remedy=f"run `{virtiofs.INSTALL}` for pods with shared_fs virtio-fs",
+        )
+    except VctuiError as error:
+        return Check(name=name, ok=ok, detail=str(error))
+    detail = f"virtiofsd {program.version}, {program.path}, sandbox {program.sandbox}"
+    return Check(name=name, ok=True, detail=detail)
 
 
 def _guest(settings: Settings) -> Check:

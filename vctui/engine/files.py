@@ -17,7 +17,7 @@ from vctui.image import rootfs as built_in
 from vctui.linux.problems import host_problem
 from vctui.model.checks import check_in_pod
 from vctui.model.container import ContainerConfig, Mount
-from vctui.model.kinds import HypervisorType
+from vctui.model.kinds import HypervisorType, SharedFs
 from vctui.model.network import Dns
 from vctui.model.pod import PodConfig
 from vctui.telemetry.trace import span
@@ -61,22 +61,22 @@ async def prepare(
 ) -> ContainerSpec:
     """Show the container's files in the pod's share. Idempotent."""
     at = ctx.paths(pod.id)
-    place = ""
+    rootfs_place = ""
     shared: tuple[SharedMount, ...] = ()
     if pod.hypervisor_type is not HypervisorType.MOCK:
+        place = share.new_place(config.id, share=at.share)
         if attached.root is None:
-            place = await rootfs.prepare_rootfs(
+            rootfs_place = await rootfs.prepare_rootfs(
                 config,
                 share=at.share,
+                place=place,
                 copies=at.rootfs,
                 templates=_templates(ctx),
                 image=images.lower(ctx, config),
             )
-        else:
-            share.release(config.id, share=at.share)
         shared = (
-            *mounts.prepare_mounts(config, share=at.share),
-            *scratch.prepare_empty_dirs(config, share=at.share, copies=at.rootfs),
+            *mounts.prepare_mounts(config, share=at.share, place=place),
+            *scratch.prepare_empty_dirs(config, share=at.share, place=place, copies=at.rootfs),
         )
     if own_resolver := _resolver(ctx, pod, config):
         shared = (*shared, own_resolver)
@@ -84,10 +84,11 @@ async def prepare(
     return ContainerSpec(
         config=config,
         hostname=pod.hostname or pod.id,
-        rootfs=place,
+        rootfs=rootfs_place,
         mounts=shared,
         devices=attached.devices,
         disk=attached.root,
+        shared_fs=pod.hypervisor_config.shared_fs,
     )
 
 
@@ -107,9 +108,10 @@ def placed(
     )
 
 
-def make_share(ctx: Context, pod_id: str) -> None:
-    at = ctx.paths(pod_id)
-    share.make_share(at.share, at.rootfs)
+def make_share(ctx: Context, pod: PodConfig) -> None:
+    at = ctx.paths(pod.id)
+    virtio_fs = pod.hypervisor_config.shared_fs is SharedFs.VIRTIO_FS
+    share.make_share(at.share, at.rootfs, propagates=virtio_fs)
 
 
 def write_resolver(ctx: Context, pod_id: str, dns: Dns) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from vctui.drivers.hypervisors.base import MachinePlan
-from vctui.drivers.storage import volumes
+from vctui.drivers.storage import virtiofs, volumes
 from vctui.engine.context import Context
 from vctui.image import current
 from vctui.model import pairing
 from vctui.model.hypervisor import HypervisorConfig
-from vctui.model.kinds import HypervisorType
+from vctui.model.kinds import HypervisorType, SharedFs
 from vctui.model.pod import PodConfig
 from vctui.settings import Settings
 
@@ -23,7 +23,9 @@ _MIB = 1024 * 1024
 
 def defaults(settings: Settings) -> HypervisorConfig:
     """What config.toml gives a pod that says nothing of it."""
-    return HypervisorConfig(hypervisor_machine_type=settings.qemu.machine_type)
+    return HypervisorConfig(
+        hypervisor_machine_type=settings.qemu.machine_type, shared_fs=settings.qemu.shared_fs
+    )
 
 
 def plan(ctx: Context, config: PodConfig) -> MachinePlan:
@@ -55,6 +57,9 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
             min_memory = guest.min_memory
         kernel = kernel or Path(guest.kernel)
     real = config.hypervisor_type is not HypervisorType.MOCK
+    shares = (*needs.shares, *(volumes.check_volumes(config.volumes) if real else ()))
+    if wanted.shared_fs is SharedFs.VIRTIO_FS:
+        shares = virtiofs.sockets(shares, at.run)
     defaults = ctx.settings.pod
     return MachinePlan(
         pod_id=config.id,
@@ -72,7 +77,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
         min_memory=min_memory,
         ports=needs.ports,
         socket_type=config.agent_config.socket_type,
-        shares=(*needs.shares, *(volumes.check_volumes(config.volumes) if real else ())),
+        shares=shares,
     )
 
 

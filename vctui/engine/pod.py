@@ -24,6 +24,7 @@ from vctui.engine import (
     recovery,
     registry,
     resources,
+    sharing,
     templates,
     timeline,
 )
@@ -74,6 +75,7 @@ async def create(ctx: Context, config: PodConfig) -> PodRecord:
             plan = machine.plan(ctx, await assets.settle(config))
             network.check(ctx, config)
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
+            await sharing.check(ctx, config)
             async with images.settled(ctx, config.containers) as settled:
                 for one in settled:
                     files.check(ctx, config, one)
@@ -193,6 +195,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
     with span("plan the machine"):
         plan = machine.plan(ctx, await assets.settle(record.config))
         hypervisor.check(plan)
+        server = await sharing.check(ctx, record.config)
     async with Rollback() as undo:
         undo.push(recovery.reclaim_what_can_be, ctx, pod_id)
         with span("make the pod's folder"):
@@ -202,7 +205,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 private_dir(at.logs / "containers")
             except OSError as error:
                 raise host_problem(error, f"make the pod's folder {at.logs}") from error
-            files.make_share(ctx, pod_id)
+            files.make_share(ctx, record.config)
             ctx.save(lambda tx: _begin(tx, record))
         netns = await network.open_namespace(ctx, record)
         if record.config.hooks.pre_start:
@@ -221,7 +224,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         with span("start the machine"):
             ready = await templates.take(ctx, record.config, plan)
             started, _ = await together(
-                templates.boot(ctx, record.config, plan, progress, ready),
+                sharing.boot(ctx, record.config, plan, server, progress, ready),
                 _load_agent(ctx, record),
             )
         began = trace.clock() if started.template else 0.0
@@ -246,7 +249,12 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             with span("prepare the guest"):
                 hostname = record.config.hostname or pod_id
                 await together(  # the guest's processor and this host's
-                    agent.start_sandbox(pod_id=pod_id, hostname=hostname, network=connected),
+                    agent.start_sandbox(
+                        pod_id=pod_id,
+                        hostname=hostname,
+                        network=connected,
+                        shared_fs=record.config.hypervisor_config.shared_fs,
+                    ),
                     files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
                 )
             if connected is not None:

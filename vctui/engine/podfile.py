@@ -103,7 +103,10 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "hypervisor_type": settings.pod.hypervisor_type,
         "agent_type": settings.pod.agent_type,
         "network_model": settings.pod.network_model,
-        "hypervisor_config": {"hypervisor_machine_type": settings.qemu.machine_type},
+        "hypervisor_config": {
+            "hypervisor_machine_type": settings.qemu.machine_type,
+            "shared_fs": settings.qemu.shared_fs,
+        },
     }
 
 

@@ -71,7 +71,7 @@ ROOT_FILE_SYSTEMS: Final = ("ext4", "xfs", "squashfs", "erofs")
 """Which such a root may have, and a container's."""
 
 ON_DEMAND_MODULES: Final = (
-    *("virtio_blk", "virtio_scsi", "sd_mod", *ROOT_FILE_SYSTEMS),
+    *("virtio_blk", "virtio_scsi", "sd_mod", "virtiofs", *ROOT_FILE_SYSTEMS),
     "vmw_vsock_virtio_transport",
 )
 """Inserted for a pod that needs them, so they are compressed: space costs every boot."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +84,12 @@ def _hugetlbfs(page_mib: int) -> Path | None:
         if kind == "hugetlbfs" and sizes in ([], [f"pagesize={page_mib}M"]):
             return Path(folder.encode().decode("unicode_escape"))
     return None
+
+
+def open_files() -> int:
+    """How many files a process of ours may have open at most."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
 def is_virtual_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

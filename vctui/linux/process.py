@@ -227,8 +227,9 @@ def find_by_argument(
 ) -> list[Spawned]:
     """Detached processes of our user one of whose arguments is `argument`, or a path below it.
 
-    An argument may name the path as a URL does (`unix:///run/…`). All of `beside` must be among the
-    arguments, too: the program itself, for instance.
+    An argument may name the path as a URL does (`unix:///run/…`), or be an option with the path as
+    its value (`--socket=/run/…`). All of `beside` must be among the arguments, too: the program
+    itself, for instance.
 
     Only leaders of a session without a terminal, as `spawn_detached` makes them:
     an operator's `tail -f` of a log is none.
@@ -244,7 +245,9 @@ def find_by_argument(
             if entry.stat().st_uid != os.geteuid():
                 continue
             command = Path(entry.path, "cmdline").read_bytes()
-            arguments = [_plain(each) for each in command.split(b"\0")]
+            words = command.split(b"\0")
+            arguments = {_plain(each) for each in words}
+            arguments |= {_plain(each.partition(b"=")[2]) for each in words}
             if others.issubset(arguments) and any(
                 each == wanted or each.startswith(below) for each in arguments
             ):

@@ -7,7 +7,7 @@ import msgspec
 from vctui.errors import InvalidConfig
 from vctui.model.agent import AgentConfig
 from vctui.model.hypervisor import Param
-from vctui.model.kinds import AgentProtocol, AgentType
+from vctui.model.kinds import AgentProtocol, AgentType, SharedFs
 from vctui.model.pod import PodConfig
 
 _PATHS = ("kernel_path", "initrd_path", "image_path")
@@ -28,6 +28,8 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Appended to the kernel's command line, before those of the pod."""
     memory: int = 0
     """MiB for a pod that says nothing of its size; 0: as other pods."""
+    shared_fs: SharedFs | None = None
+    """How it is shown folders of the host; None: as other pods'."""
     agent_type: AgentType = AgentType.KATA
     """Who answers in it."""
     agent_config: AgentConfig = AgentConfig()
@@ -72,6 +74,7 @@ def applied(config: PodConfig, guest: Guest) -> PodConfig:
         own,
         **{key: getattr(guest, key) for key in _PATHS},
         kernel_params=(*guest.kernel_params, *own.kernel_params),
+        shared_fs=guest.shared_fs or own.shared_fs,
     )
     size, agent = config.vm_config, config.agent_config
     if not (size.memory or own.default_mem_sz):

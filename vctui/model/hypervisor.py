@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vctui.model.kinds import BlockDeviceDriver, MachineType
+from vctui.model.kinds import BlockDeviceDriver, MachineType, SharedFs
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +52,8 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Root file systems are never given to the machine as a disk, but always shared."""
     block_device_driver: BlockDeviceDriver = BlockDeviceDriver.VIRTIO_BLK
     """How the guest sees block devices of the host; a microvm takes them by virtio-scsi only."""
+    shared_fs: SharedFs = SharedFs.NINE_P
+    """How the guest is shown folders of the host."""
     mem_prealloc: bool = False
     """Take the memory from the host at once."""
     huge_pages: bool = False
@@ -68,6 +70,16 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """Whether block devices can be plugged into the running machine."""
         by_scsi = self.block_device_driver is BlockDeviceDriver.VIRTIO_SCSI
         return by_scsi or self.hypervisor_machine_type is not MachineType.MICROVM
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtiofsd, without which the machine's guest cannot go on."""
+
+    tag: str
+    """Of the folder that it serves, as the guest knows it."""
+    pid: int
+    started: float
+    """Seconds since boot, so that a reused pid is not mistaken."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +122,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What it can have while it runs; 0 for a machine whose size is fixed."""
     max_memory: int = 0
     """MiB, likewise."""
+    daemons: tuple[Daemon, ...] = ()
+    """What serves the guest folders of the host, where the hypervisor does not do so itself."""
 
     @property
     def keeps_vcpus(self) -> bool:

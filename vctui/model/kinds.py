@@ -147,6 +147,15 @@ class BlockDeviceDriver(StrEnum):
     """A disk of one SCSI controller, which takes far more of them than bridges have slots."""
 
 
+class SharedFs(StrEnum):
+    """How a guest is shown folders of the host: the pod's share and its volumes."""
+
+    NINE_P = "9p"
+    """QEMU serves them itself. Agents of Kata 3.29 and later do not know it."""
+    VIRTIO_FS = "virtio-fs"
+    """A program, virtiofsd, serves each of them; what current guests of Kata expect."""
+
+
 class Accelerator(StrEnum):
     """What QEMU runs a machine with."""
 

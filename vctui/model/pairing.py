@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vctui.errors import InvalidConfig
 from vctui.model.agent import AgentConfig
-from vctui.model.kinds import AgentProtocol, AgentType, ProxyType, ShimType
+from vctui.model.kinds import AgentProtocol, AgentType, ProxyType, SharedFs, ShimType
 
 if TYPE_CHECKING:
     from vctui.model.container import Cmd
@@ -87,6 +87,12 @@ def check(config: PodConfig) -> None:
         raise InvalidConfig(
             f"agent_config.protocol ttrpc is not spoken by {speaker}, which is of Kata 1.x; "
             "use grpc, or leave it out"
+        )
+    virtio_fs = config.hypervisor_config.shared_fs is SharedFs.VIRTIO_FS
+    if agent is AgentType.HYPERSTART and virtio_fs:
+        raise InvalidConfig(
+            "hypervisor_config.shared_fs virtio-fs is unknown to the agent hyperstart, which "
+            "mounts 9p only; use 9p, or another agent_type"
         )
     socket_type = config.agent_config.socket_type
     if proxy is ProxyType.NO and not socket_type.is_vsock:

@@ -63,6 +63,7 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
             Field("accelerator", _accelerator(machine.accelerator)) if machine else None,
             Field("started by", plain(machine.boot)) if machine else None,
             Field("process", f"pid {machine.pid}") if machine and machine.pid else None,
+            Field("shared folders", _shared_folders(status)),
             Field("virtual CPUs", _vcpus(status)),
             Field("memory", _memory(status)),
             Field("kernel", machine.kernel if machine else config.kernel_path),
@@ -86,6 +87,15 @@ def pod(status: PodStatus, now: datetime) -> tuple[Section, ...]:
         )
     )
     return (*sections, *pod_network(status.network), *_annotations(status.annotations))
+
+
+def _shared_folders(status: PodStatus) -> str:
+    if status.hypervisor is not HypervisorType.QEMU:
+        return ""
+    how = status.hypervisor_config.shared_fs.value
+    daemons = status.machine.daemons if status.machine else ()
+    pids = ", ".join(f"{plain(one.tag)} by pid {one.pid}" for one in daemons)
+    return f"{how} ({pids})" if pids else how
 
 
 def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:

@@ -15,7 +15,7 @@ from vctui.errors import AgentError, AgentUnsupported, CommandFailed
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, EnvVar, Mount
 from vctui.model.device import DeviceInfo
 from vctui.model.hook import Hook
-from vctui.model.kinds import DeviceType
+from vctui.model.kinds import DeviceType, SharedFs
 from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
 from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
 
@@ -41,6 +41,18 @@ def test_a_sandbox_mounts_the_share():
     (share,) = request.storages
     assert (share.driver, share.source, share.fstype) == ("9p", "kataShared", "9p")
     assert share.mount_point == "/run/kata-containers/shared/containers/"
+
+
+def test_virtio_fs_is_mounted_by_its_tag():
+    (share,) = requests.create_sandbox("web", "h", shared_fs=SharedFs.VIRTIO_FS).storages
+    assert (share.driver, share.source, share.fstype) == ("virtio-fs", "kataShared", "virtiofs")
+    assert share.mount_point == "/run/kata-containers/shared/containers/"
+    assert list(share.options) == ["nodev"]
+    volume = Mount(type="volume", source="site", destination="/srv")
+    plain = dataclasses.replace(spec(mounts=(volume,)), shared_fs=SharedFs.VIRTIO_FS)
+    (storage,) = requests.create_container(plain).storages
+    assert (storage.driver, storage.source, storage.fstype) == ("virtio-fs", "site", "virtiofs")
+    assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
 
 
 def test_a_container_has_what_real_agents_insist_on():

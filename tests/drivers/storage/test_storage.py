@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -21,15 +22,26 @@ class Pod:
     def __init__(self, root: Path) -> None:
         self.share = root / "run/share"
         self.copies = root / "state/rootfs/web"
+        self.places: dict[str, str] = {}
         self.templates = {"busybox": root / "template"}
         (root / "template/bin").mkdir(parents=True)
         (root / "template/bin/sh").write_text("#!")
         (root / "template/passwd").symlink_to("/etc/passwd")
 
-    async def prepare(self, config: ContainerConfig) -> str:
+    async def prepare(self, config: ContainerConfig, image: Path | None = None) -> str:
+        place = self.places[config.id] = share.new_place(config.id, share=self.share)
         return await rootfs.prepare_rootfs(
-            config, share=self.share, copies=self.copies, templates=self.templates
+            config,
+            share=self.share,
+            place=place,
+            copies=self.copies,
+            templates=self.templates,
+            image=image,
         )
+
+    def shown(self, container_id: str = "app") -> Path:
+        """What the guest is shown of a container."""
+        return self.share / self.places[container_id]
 
     def forget(self, container_id: str = "app") -> None:
         share.forget(container_id, share=self.share, copies=self.copies)
@@ -71,8 +83,8 @@ def tree(root: Path) -> set[str]:
 async def test_a_host_folder_is_shown_as_it_is(pod, tmp_path):
     (tmp_path / "host").mkdir()
     place = await pod.prepare(container(tmp_path / "host"))
-    assert place == "app/rootfs"
-    (pod.share / place / "made").touch()
+    assert (pod.share / place) == pod.shown() / "rootfs"
+    (pod.shown() / "rootfs/made").touch()
     assert (tmp_path / "host/made").exists()
     share.release("app", share=pod.share)
     assert tree(pod.share) == set()
@@ -83,19 +95,19 @@ async def test_a_host_folder_is_shown_as_it_is(pod, tmp_path):
 async def test_containers_do_not_share_what_they_write_into_a_built_in_one(pod):
     for container_id in ("app", "side"):
         await pod.prepare(container(container_id=container_id))
-    (pod.share / "app/rootfs/made").touch()
-    assert tree(pod.share / "side/rootfs") == {"bin", "bin/sh", "passwd"}
+    (pod.shown() / "rootfs/made").touch()
+    assert tree(pod.shown("side") / "rootfs") == {"bin", "bin/sh", "passwd"}
     assert tree(pod.templates["busybox"]) == {"bin", "bin/sh", "passwd"}
 
 
 @pytest.mark.root
 async def test_a_private_copy_outlives_release_and_is_gone_after_forget(pod, tmp_path):
     await pod.prepare(container())
-    (pod.share / "app/rootfs/made").touch()
+    (pod.shown() / "rootfs/made").touch()
     share.release("app", share=pod.share)
     assert tree(pod.share) == set()
     await pod.prepare(container())
-    assert (pod.share / "app/rootfs/made").exists()
+    assert (pod.shown() / "rootfs/made").exists()
     for _ in range(2):
         pod.forget()
     assert tree(pod.share) == set()
@@ -116,7 +128,7 @@ async def test_a_copy_that_was_killed_half_way_is_made_anew(pod):
     half.mkdir(parents=True)
     await pod.prepare(container())
     assert not half.exists()
-    assert tree(pod.share / "app/rootfs") == {"bin", "bin/sh", "passwd"}
+    assert tree(pod.shown() / "rootfs") == {"bin", "bin/sh", "passwd"}
 
 
 @pytest.mark.root
@@ -124,7 +136,7 @@ async def test_forgetting_one_container_keeps_the_others(pod):
     for container_id in ("app", "side"):
         await pod.prepare(container(container_id=container_id))
     pod.forget("app")
-    assert (pod.share / "side/rootfs/bin/sh").exists()
+    assert (pod.shown("side") / "rootfs/bin/sh").exists()
 
 
 @pytest.mark.root
@@ -132,11 +144,51 @@ async def test_a_link_that_the_guest_planted_is_not_followed(pod, tmp_path):
     outside = tmp_path / "outside"
     (outside / "rootfs").mkdir(parents=True)
     (outside / "precious").touch()
-    (pod.share / "app").symlink_to(outside)
+    for name in ("app", "app@", "app@1234"):
+        (pod.share / name).symlink_to(outside)
     await pod.prepare(container())
     assert (outside / "precious").exists()
     assert mounts.mounts_below(outside) == ()
-    assert not (pod.share / "app").is_symlink()
+    assert not (pod.share / "app@1234").is_symlink()
+
+
+@pytest.mark.root
+async def test_each_start_of_a_container_has_a_place_of_its_own(pod, tmp_path):
+    """A guest on virtio-fs remembers for a second what a name stood for."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    before = await pod.prepare(container(tmp_path / "old"))
+    after = await pod.prepare(container(tmp_path / "new"))
+    assert before != after
+    assert tree(pod.share / after) == {"new"}
+    assert not (pod.share / before).parent.exists()
+
+
+@pytest.mark.root
+async def test_a_share_that_propagates_shows_its_mounts_in_other_namespaces(pod, tmp_path):
+    """As those that a virtiofsd makes for itself; and takes them away again."""
+    for _ in range(2):
+        share.make_share(pod.share, pod.copies, propagates=True)
+    assert mounts.mounts_below(tmp_path) == (str(pod.share),)
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/file").touch()
+    look = f"echo; read _; ls {pod.share}/*/rootfs; echo; read _; ls {pod.share}"
+    script = f"mount --make-rslave /; {look}"
+    other = await asyncio.create_subprocess_exec(
+        *("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    await other.stdout.readline()
+    await pod.prepare(container(tmp_path / "host"))
+    other.stdin.write(b"go\n")
+    assert await other.stdout.readline() == b"file\n"
+    await other.stdout.readline()
+    share.release("app", share=pod.share)
+    assert await other.communicate(b"go\n") == (b"", None)
 
 
 @pytest.mark.root
@@ -145,9 +197,9 @@ async def test_a_link_planted_among_the_mounts_is_an_error(pod, tmp_path):
     (tmp_path / "outside/0").mkdir(parents=True)
     config = container("busybox", Mount(destination="/data", source=str(tmp_path / "data")))
     await pod.prepare(config)
-    (pod.share / "app/mounts").symlink_to(tmp_path / "outside")
+    (pod.shown() / "mounts").symlink_to(tmp_path / "outside")
     with pytest.raises(HostProblem, match="container 'app'"):
-        bind_mounts.prepare_mounts(config, share=pod.share)
+        bind_mounts.prepare_mounts(config, share=pod.share, place=pod.places["app"])
     assert mounts.mounts_below(tmp_path) == ()
 
 
@@ -163,14 +215,15 @@ async def test_folders_and_files_are_bind_mounted(pod, tmp_path):
         Mount(destination="/ro", source=str(tmp_path / "data"), options=("ro",)),
     )
     await pod.prepare(config)
-    shared = bind_mounts.prepare_mounts(config, share=pod.share)
-    assert [each.shared for each in shared] == ["app/mounts/0", "app/mounts/2", "app/mounts/3"]
+    place = pod.places["app"]
+    shared = bind_mounts.prepare_mounts(config, share=pod.share, place=place)
+    assert [each.shared for each in shared] == [f"{place}/mounts/{number}" for number in (0, 2, 3)]
     assert [each.mount for each in shared] == [config.mounts[0], *config.mounts[2:]]
-    (pod.share / "app/mounts/0/made").touch()
+    (pod.shown() / "mounts/0/made").touch()
     assert (tmp_path / "data/made").exists()
-    for place in ("app/mounts/2", "app/mounts/3/made"):
+    for fixed in ("mounts/2", "mounts/3/made"):
         with pytest.raises(OSError, match="Read-only"):
-            (pod.share / place).write_text("changed")
+            (pod.shown() / fixed).write_text("changed")
     pod.forget()
     assert tree(pod.share) == set()
     assert (tmp_path / "hosts").read_text() == "localhost"
@@ -254,10 +307,7 @@ def of_image(container_id: str = "app") -> ContainerConfig:
 
 
 async def prepare_image(pod, image: Path, container_id: str = "app") -> Path:
-    place = await rootfs.prepare_rootfs(
-        of_image(container_id), share=pod.share, copies=pod.copies, templates={}, image=image
-    )
-    return pod.share / place
+    return pod.share / await pod.prepare(of_image(container_id), image)
 
 
 async def changes_are_the_containers_own(pod, image: Path) -> None:
@@ -334,7 +384,9 @@ async def shares_an_empty_folder(pod) -> None:
     for name in ("one", "two"):
         config = with_empty_dir(name)
         await pod.prepare(config)
-        (mount,) = scratch.prepare_empty_dirs(config, share=pod.share, copies=pod.copies)
+        (mount,) = scratch.prepare_empty_dirs(
+            config, share=pod.share, place=pod.places[name], copies=pod.copies
+        )
         shown.append(pod.share / mount.shared)
     (shown[0] / "file").touch()
     assert tree(shown[1]) == {"file"}

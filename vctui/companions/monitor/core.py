@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from vctui.companions.monitor import link
+from vctui.companions.monitor import link, share_watch
 from vctui.companions.monitor.agent_log import AgentLog
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
@@ -28,8 +28,10 @@ from vctui.companions.monitor.service import MonitorService
 from vctui.companions.monitor.verdict import Evidence, explain
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
+from vctui.linux import process
 from vctui.model import pairing
 from vctui.model.events import EventKind
+from vctui.model.hypervisor import Machine
 from vctui.model.kinds import AgentProtocol, ShimType, SocketType
 from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
@@ -46,6 +48,9 @@ _STORE_RETRY: Final = 2.0
 """Seconds; a full disk may be cleared while we wait."""
 _ADOPTION: Final = 10.0
 """Seconds for the agent to answer a new monitor before programs are started that talk to it."""
+_SAME_END: Final = 1.0
+"""Seconds within which a machine and what serves its folders end together."""
+_GOODBYE: Final = 2.0
 _LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 T = TypeVar("T")
@@ -188,19 +193,31 @@ class Monitor:
             asyncio.create_task(self._agent.run(adopting=adopting)),
         ]
         left = asyncio.create_task(self.left.wait())
+        share = asyncio.create_task(
+            share_watch.first_end(record.machine.daemons, self._config.run_dir)
+        )
         try:
             if adopting:
                 await self._adopt(ledger)
             self._prepared.set_result(None)
-            await asyncio.wait({machine, left}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({machine, left, share}, return_when=asyncio.FIRST_COMPLETED)
+            lost = ""
+            if share.done():  # it ends with the machine as well
+                ends = {machine, left}
+                await asyncio.wait(ends, timeout=_SAME_END, return_when=asyncio.FIRST_COMPLETED)
+                runs = process.is_alive(record.machine.pid, record.machine.pid_started)
+                if runs and not (left.done() or watch.is_ending):
+                    lost = share.result()
+                    await self._end_machine(record.machine)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if machine.done():
-                await self._machine_is_gone(machine.result())
+                await self._machine_is_gone(replace(machine.result(), lost=lost))
             else:
                 await self._processes.leave_all()
         finally:
-            for task in (machine, left, *companions):
+            for task in (machine, left, share, *companions):
                 task.cancel()
-            await asyncio.gather(machine, left, *companions, return_exceptions=True)
+            await asyncio.gather(machine, left, share, *companions, return_exceptions=True)
 
     def _choose_shims(self, config: PodConfig) -> None:
         kind = pairing.shim_type(config)
@@ -230,6 +247,12 @@ class Monitor:
             await self._in_store_thread(functools.partial(ledger.stood_for, started, pid))
         self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
 
+    async def _end_machine(self, machine: Machine) -> None:
+        try:
+            await process.terminate(machine.pid, machine.pid_started, timeout=_GOODBYE)
+        except TimeoutError:
+            self.warn(f"QEMU (process {machine.pid}) does not end, not even by SIGKILL")
+
     async def _machine_is_gone(self, evidence: Evidence) -> None:
         """Record it, answer everybody who waits, and clean up below the share."""
         self._agent.machine_is_gone = True
@@ -242,6 +265,7 @@ class Monitor:
 
         with contextlib.suppress(OSError):  # not root: nothing was mounted
             await asyncio.to_thread(mounts.unmount_below, self._config.run_dir / "share")
+            await asyncio.to_thread(mounts.unmount, self._config.run_dir / "share")
 
     async def _close(self) -> None:
         for task in tuple(self._notes):

@@ -53,6 +53,11 @@ class MachineWatch:
         self._shutdown = ""
         self._panicked = False
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether QEMU has said that it is going to end."""
+        return bool(self._shutdown)
+
     async def run(self) -> Evidence:
         """What was seen, without the console. Returns when the machine has ended."""
         events = asyncio.create_task(self._follow())

@@ -13,15 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from vctui.companions.monitor import foreign_log
 from vctui.companions.monitor.lines import clean
 from vctui.linux import files, process
 from vctui.linux.process import Spawned
 
 _SYSLOG: Final = Path("/dev/log")
 _GOODBYE: Final = 2.0
-_TRIM: Final = 10.0
-"""Seconds between looks at the size of the log."""
-_MAX_LOG: Final = 16 * 1024 * 1024
 _WORDS: Final = 300
 
 
@@ -71,7 +69,7 @@ class ProxyProgram:
         if self._program is None:
             return f"{self._name} was not started"
         pid = self._program.pid
-        trimming = asyncio.create_task(self._trim())
+        trimming = asyncio.create_task(foreign_log.bound([self._log]))
         try:
             status = await process.wait_end(pid, self._program.started)
         finally:
@@ -101,11 +99,3 @@ class ProxyProgram:
                 await process.wait_end(pid, started)
         with contextlib.suppress(TimeoutError):
             await process.terminate(pid, started, timeout=_GOODBYE)
-
-    async def _trim(self) -> None:
-        """Nobody else bounds what it writes, which goes on when we do not."""
-        while True:
-            with contextlib.suppress(OSError):
-                if self._log.stat().st_size > _MAX_LOG:
-                    os.truncate(self._log, 0)
-            await asyncio.sleep(_TRIM)

@@ -29,6 +29,8 @@ class Evidence:
     """`reason` of QMP's SHUTDOWN event; "" where none came."""
     panicked: bool = False
     """QMP said GUEST_PANICKED."""
+    lost: str = ""
+    """What the guest cannot do without and had no more, so that we ended the machine."""
     console: bytes = b""
     """The last bytes of the serial console."""
     stderr: bytes = b""
@@ -36,6 +38,8 @@ class Evidence:
 
 
 def explain(seen: Evidence) -> str:
+    if seen.lost:
+        return f"{seen.lost}; the machine was ended, as nothing in it could go on"
     panic = last_line(seen.console, _PANIC)
     # a panic looks like a reset to QEMU, unless it has a pvpanic device
     if panic and (seen.panicked or seen.shutdown in {"", "guest-reset", "guest-panic"}):

@@ -12,6 +12,7 @@ from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
+from vctui.model.kinds import SharedFs
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 
@@ -78,6 +79,8 @@ class ContainerSpec:
     """The disk that its root file system is on."""
     mounts: tuple[SharedMount, ...] = ()
     devices: tuple[GuestDevice, ...] = ()
+    shared_fs: SharedFs = SharedFs.NINE_P
+    """How the pod's folders reach the guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,12 @@ class Agent(ABC):
 
     @abstractmethod
     async def start_sandbox(
-        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+        self,
+        *,
+        pod_id: str,
+        hostname: str,
+        network: PodNetwork | None = None,
+        shared_fs: SharedFs = SharedFs.NINE_P,
     ) -> None:
         """Make the guest the pod's: network, share mounted, hostname, clock, entropy."""
 

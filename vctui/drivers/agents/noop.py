@@ -8,7 +8,7 @@ from pathlib import Path
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import ProcessListFormat
+from vctui.model.kinds import ProcessListFormat, SharedFs
 from vctui.model.network import PodNetwork
 
 
@@ -27,7 +27,12 @@ class NoopAgent(Agent):
         return AgentInfo(version="noop")
 
     async def start_sandbox(
-        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+        self,
+        *,
+        pod_id: str,
+        hostname: str,
+        network: PodNetwork | None = None,
+        shared_fs: SharedFs = SharedFs.NINE_P,
     ) -> None:
         pass
 

@@ -22,10 +22,13 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A host folder that the guest can mount by tag (virtio-9p)."""
+    """A host folder that the guest can mount by tag."""
 
     tag: str
     path: Path
+    socket: Path | None = None
+    """Where a program listens that serves it (virtio-fs); None: the hypervisor does so itself, by
+    virtio-9p."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +142,8 @@ class MachinePlan:
     def shares_memory(self) -> bool:
         """Whether programs of the host that serve the machine's devices (vhost-user) read and write
         in its memory; so it has to be one that can be mapped twice."""
-        served = any(endpoint.socket for endpoint in self.endpoints)
-        return served or self.socket_type.is_vsock
+        served = [*(one.socket for one in self.endpoints), *(one.socket for one in self.shares)]
+        return any(served) or self.socket_type.is_vsock
 
 
 class Hypervisor(ABC):

@@ -40,10 +40,11 @@ def check_mounts(config: ContainerConfig) -> None:
             _check_source(mount, where)
 
 
-def prepare_mounts(config: ContainerConfig, *, share: Path) -> tuple[SharedMount, ...]:
+def prepare_mounts(config: ContainerConfig, *, share: Path, place: str) -> tuple[SharedMount, ...]:
     """Show the sources of the bind mounts in the share, read-only where they are to be so.
 
-    To be called after `prepare_rootfs`, which clears the container's place in the share.
+    Args:
+        place: the container's (`share.new_place`).
 
     Raises:
         InvalidConfig, FileProblem, PermissionProblem: see `check_mounts`.
@@ -54,11 +55,11 @@ def prepare_mounts(config: ContainerConfig, *, share: Path) -> tuple[SharedMount
     for number, mount in enumerate(config.mounts):
         if mount.type != "bind":
             continue
-        place = f"{config.id}/mounts/{number}"
+        shown = f"{place}/mounts/{number}"
         try:
             mounts.bind(
                 mount.source,
-                share / place,
+                share / shown,
                 root=share,
                 read_only=mount.read_only or "ro" in mount.options,
                 recursive="rbind" in mount.options,
@@ -68,7 +69,7 @@ def prepare_mounts(config: ContainerConfig, *, share: Path) -> tuple[SharedMount
             shares.release(config.id, share=share)
             doing = f"show {mount.source} to container {config.id!r}"
             raise host_problem(error, doing) from error
-        shared.append(SharedMount(mount=mount, shared=place))
+        shared.append(SharedMount(mount=mount, shared=shown))
     return tuple(shared)
 
 

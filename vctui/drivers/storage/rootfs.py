@@ -67,6 +67,7 @@ async def prepare_rootfs(
     config: ContainerConfig,
     *,
     share: Path,
+    place: str,
     copies: Path,
     templates: Mapping[str, Path],
     image: Path | None = None,
@@ -74,29 +75,30 @@ async def prepare_rootfs(
     """Put the root file system into the pod's share; gives its path relative to the share.
 
     A private copy that is there already is used again.
-    Host mounts of an earlier start of the container are taken away before. Idempotent.
+
+    Args:
+        place: the container's, new (`share.new_place`).
 
     Raises:
         FileProblem, GuestNotBuilt, PermissionProblem: see `check_rootfs`.
         DiskFull, HostProblem: nothing is left mounted.
     """
     source = check_rootfs(config, templates, image)
-    shares.release(config.id, share=share)
-    place = f"{config.id}/rootfs"
+    shown = f"{place}/rootfs"
     try:
         if image is not None and await overlay.show(
-            image, share=share, place=place, copies=copies / config.id
+            image, share=share, place=shown, copies=copies / config.id
         ):
-            return place
+            return shown
         if image is not None or config.rootfs in templates:
-            own = copies / place
+            own = copies / config.id / "rootfs"
             await _copy_once(source, own)
             source = own
         if shares.is_mountable(share):
-            mounts.bind(source, share / place, root=share, options=("nosuid", "nodev"))
+            mounts.bind(source, share / shown, root=share, options=("nosuid", "nodev"))
     except OSError as error:
         raise host_problem(error, f"show {source} to container {config.id!r}") from error
-    return place
+    return shown
 
 
 async def copy_ahead(

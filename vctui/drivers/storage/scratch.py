@@ -1,7 +1,7 @@
 """Empty folders that containers of one pod share, and that go with the pod.
 
 <copies>/.volumes/<name>        the folder; no container has an id that begins with a dot
-<share>/<container>/empty/<n>   where the container's n-th mount shows it, for root
+<share>/<container>@<start>/empty/<n>   where the container's n-th mount shows it, for root
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _MODE: Final = 0o777
 
 
 def prepare_empty_dirs(
-    config: ContainerConfig, *, share: Path, copies: Path
+    config: ContainerConfig, *, share: Path, place: str, copies: Path
 ) -> tuple[SharedMount, ...]:
     """Make the folders that the container mounts, where they are missing, and show them.
 
-    To be called after `prepare_rootfs`, which clears the container's place in the share.
+    Args:
+        place: the container's in the share (`share.new_place`).
 
     Raises:
         HostProblem: nothing of the container is left mounted.
@@ -36,16 +37,16 @@ def prepare_empty_dirs(
         if mount.type != EMPTY_DIR:
             continue
         folder = copies / _FOLDER / mount.source
-        place = f"{_FOLDER}/{mount.source}"
+        shown = f"{_FOLDER}/{mount.source}"
         try:
             if not folder.is_dir():
                 files.private_dir(folder)
                 folder.chmod(_MODE)
             if shares.is_mountable(share):
-                place = f"{config.id}/empty/{number}"
-                mounts.bind(folder, share / place, root=share, options=("nosuid", "nodev"))
+                shown = f"{place}/empty/{number}"
+                mounts.bind(folder, share / shown, root=share, options=("nosuid", "nodev"))
         except OSError as error:
             shares.release(config.id, share=share)
             raise host_problem(error, f"make the folder {folder}") from error
-        shared.append(SharedMount(mount=mount, shared=place))
+        shared.append(SharedMount(mount=mount, shared=shown))
     return tuple(shared)

@@ -58,6 +58,7 @@ def build(
     max_vcpus: int = 0,
     max_memory: int = 0,
     vsock: Vsock | None = None,
+    served: dict[str, int] | None = None,
 ) -> list[str]:
     argv = cmdline.build(
         plan,
@@ -69,6 +70,7 @@ def build(
         huge_pages=huge_pages,
         root=root,
         image_size=image_size,
+        served=served,
         tsc_khz=tsc_khz,
         max_vcpus=max_vcpus,
         max_memory=max_memory,
@@ -284,6 +286,27 @@ def test_sockets_lie_in_the_pods_folder():
     }
 
 
+def test_a_share_that_a_program_serves_is_a_device_of_it():
+    """Its memory is one that the program can map; huge pages are, as they are."""
+    shares = (Share(tag="kataShared", path=RUN / "share", socket=RUN / "share0.sock"),)
+    argv = build(plan(shares=shares), served={"kataShared": 9}, nested=True)
+    assert "-fsdev" not in argv
+    assert "socket,id=share0,fd=9" in values(argv, "-chardev")
+    device = "vhost-user-fs-pci,chardev=share0,tag=kataShared,queue-size=1024"
+    assert device in values(argv, "-device")
+    assert "memory-backend-memfd,id=ram,size=300M,share=on" in values(argv, "-object")
+    for config, kind in (
+        (HypervisorConfig(mem_prealloc=True), "memory-backend-memfd,id=ram,size=300M,share=on,p"),
+        (HypervisorConfig(huge_pages=True), "memory-backend-file,id=ram,size=300M,mem-path=/h"),
+    ):
+        argv = build(plan(config, shares=shares), served={"kataShared": 9}, huge_pages=Path("/h"))
+        assert any(one.startswith(kind) and "share=on" in one for one in values(argv, "-object"))
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    argv = build(plan(config, shares=shares), served={"kataShared": 9})
+    assert device.replace("-pci", "-device") in values(argv, "-device")
+    assert "virtio-mmio.force-legacy=false" in values(argv, "-global")
+
+
 def test_commas_of_a_path_do_not_become_options():
     argv = build(plan(shares=(Share(tag="t", path=Path("/a,security_model=x,b")),)))
     assert values(argv, "-fsdev") == [
@@ -305,6 +328,7 @@ def test_no_field_is_forgotten(field):
     carried |= {"default_vcpus", "default_mem_sz"}
     carried |= {"mlock", "disable_nesting_checks"}  # they say how others are taken
     carried |= {"disable_block_device_use"}  # says what is given to the machine later
+    carried |= {"shared_fs"}  # the plan's shares say who serves them
     other = {
         "firmware_path": "/fw",
         "machine_accelerators": "x=on",

@@ -166,8 +166,9 @@ def test_one_that_is_configured_otherwise_boots_and_says_why(
         ({"image": Path("/disk.img")}, "disk image"),
         ({"ports": ()}, "nobody in its guest"),
         ({"shares": tuple(Share(tag=f"t{n}", path=Path("/a")) for n in range(10))}, "8 volumes"),
+        ({"shares": (Share(tag="a", path=Path("/a"), socket=Path("/s")),)}, "virtio-fs"),
     ],
-    ids=["image", "ports", "volumes"],
+    ids=["image", "ports", "volumes", "virtio-fs"],
 )
 def test_so_does_one_of_another_shape(plan: MachinePlan, fields: dict[str, object], words: str):
     assert words in template.why_cold(replace(plan, **fields), "tcg")  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import ProcessListFormat, Signal
+from vctui.model.kinds import ProcessListFormat, SharedFs, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.wire import hyperstart, monitor, ttrpc
@@ -82,7 +82,12 @@ class HyperstartAgent(Agent):
         return AgentInfo(version=name, protocol=monitor.HYPERSTART)
 
     async def start_sandbox(
-        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+        self,
+        *,
+        pod_id: str,
+        hostname: str,
+        network: PodNetwork | None = None,
+        shared_fs: SharedFs = SharedFs.NINE_P,
     ) -> None:
         await self._ask("startpod", requests.start_pod(hostname, network, self._version))
 

@@ -19,7 +19,7 @@ from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier, Req
 from vctui.drivers.agents.kata.needs import needs
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.container import Cmd, ProcessListOptions
-from vctui.model.kinds import Signal
+from vctui.model.kinds import SharedFs, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
@@ -97,7 +97,12 @@ class KataAgent(Agent):
             await self._do("Prepare", guest_pb2.PrepareRequest(), service=GUEST)
 
     async def start_sandbox(
-        self, *, pod_id: str, hostname: str, network: PodNetwork | None = None
+        self,
+        *,
+        pod_id: str,
+        hostname: str,
+        network: PodNetwork | None = None,
+        shared_fs: SharedFs = SharedFs.NINE_P,
     ) -> None:
         # first of all: a guest that began as a template must not do as its siblings did
         await asyncio.gather(
@@ -110,7 +115,7 @@ class KataAgent(Agent):
                 await self._tell_routes(network)
             await self._tell_neighbors(network)
         dns = resolver.lines(network.dns) if network is not None else []
-        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname, dns))
+        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname, dns, shared_fs))
 
     async def update_network(self, network: PodNetwork) -> None:
         await self._tell_interfaces(network)

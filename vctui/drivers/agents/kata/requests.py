@@ -15,7 +15,7 @@ from vctui.drivers.hypervisors.base import Place
 from vctui.model.capabilities import USUAL
 from vctui.model.container import Capabilities, Cmd, ContainerConfig, Mount
 from vctui.model.device import DeviceInfo
-from vctui.model.kinds import DeviceType
+from vctui.model.kinds import DeviceType, SharedFs
 from vctui.model.linux import PERIOD, DeviceRule
 from vctui.model.seccomp import Seccomp
 from vctui.wire.pb import agent_pb2 as agent
@@ -94,10 +94,13 @@ _OPEN_FILES: Final = 1024
 
 
 def create_sandbox(
-    pod_id: str, hostname: str, dns: Sequence[str] = ()
+    pod_id: str,
+    hostname: str,
+    dns: Sequence[str] = (),
+    shared_fs: SharedFs = SharedFs.NINE_P,
 ) -> agent.CreateSandboxRequest:
     """`dns`: lines of a resolv.conf."""
-    share = _nine_p(SHARE_TAG, GUEST_SHARE)
+    share = _shared(shared_fs, SHARE_TAG, GUEST_SHARE)
     return agent.CreateSandboxRequest(
         hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share], dns=dns
     )
@@ -119,7 +122,9 @@ def storages(spec: ContainerSpec) -> list[agent.Storage]:
     """The disk of its root file system, and the volumes that it mounts, each once; the agent counts
     who uses them."""
     tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
-    volumes = [_nine_p(tag, f"{GUEST_VOLUMES}{tag}/") for tag in tags]  # 1.x makes what ends so
+    volumes = [  # 1.x makes what ends so
+        _shared(spec.shared_fs, tag, f"{GUEST_VOLUMES}{tag}/") for tag in tags
+    ]
     in_memory: dict[str, Mount] = {}
     for mount in spec.config.mounts:
         if mount.type == "memory-dir":
@@ -402,7 +407,16 @@ def _given(message: _Message) -> _Message | None:
     return message if message.ByteSize() else None
 
 
-def _nine_p(tag: str, mount_point: str) -> agent.Storage:
+def _shared(how: SharedFs, tag: str, mount_point: str) -> agent.Storage:
+    """A folder of the host (sheets §6.3, §7.3)."""
+    if how is SharedFs.VIRTIO_FS:
+        return agent.Storage(
+            driver="virtio-fs",
+            source=tag,
+            fstype="virtiofs",
+            options=["nodev"],
+            mount_point=mount_point,
+        )
     return agent.Storage(
         driver="9p",
         source=tag,

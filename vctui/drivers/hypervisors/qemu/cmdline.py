@@ -45,6 +45,9 @@ DIMMS: Final = 16
 _MORE_MEMORY: Final = ("iommu=off", "memhp_default_state=online")
 """For a machine that can be given memory. A kernel that expects some above 4 GiB would set 64 MiB
 aside for devices that cannot reach it, of which there are none."""
+_MODERN_MMIO: Final = ("-global", "virtio-mmio.force-legacy=false")
+_QUEUE: Final = 1024
+"""Requests that a guest may have under way to a virtiofsd."""
 MAX_KERNEL_COMMAND_LINE: Final = 2047
 """Bytes that a Linux kernel on x86 takes (COMMAND_LINE_SIZE less its NUL)."""
 
@@ -102,6 +105,7 @@ def build(
     max_memory: int = 0,
     queues: Mapping[str, nics.Queues] | None = None,
     vsock: Vsock | None = None,
+    served: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """The whole argument vector, the program first.
 
@@ -120,6 +124,7 @@ def build(
         max_memory: MiB that there can be in the end; 0: no more.
         queues: of the endpoints' taps, by the endpoint's id.
         vsock: who serves the machine's vsock device, if it has one.
+        served: descriptors of connections to the programs that serve shares, by the share's tag.
     """
     has_pci = plan.config.hypervisor_machine_type is not MachineType.MICROVM
     virtio = _Virtio(legacy=nested, pci=has_pci)
@@ -135,7 +140,7 @@ def build(
         *_entropy(virtio),
         *_channels(plan, virtio, listening),
         *(_vsock(vsock, virtio) if vsock else ()),
-        *_shares(plan, virtio),
+        *_shares(plan, virtio, served or {}),
         *_image(plan, virtio, image_size),
         *_nics(plan, virtio, queues or {}, emulated=accelerator == "tcg"),
         *_boot(plan, root, tsc_khz, grows=most.memory > plan.memory),
@@ -299,7 +304,7 @@ def _vsock(vsock: Vsock, virtio: _Virtio) -> tuple[str, ...]:
     return (*chardev, *virtio.served("vhost-user-vsock", "chardev=vsock"))
 
 
-def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
+def _shares(plan: MachinePlan, virtio: _Virtio, served: Mapping[str, int]) -> tuple[str, ...]:
     """`security_model=none`: files belong to whom the guest says, as far as we are allowed;
     `remap`: inode numbers of several host file systems do not collide. A saved guest had the first
     share only: the others' devices are plugged into the machine that goes on as it, but what serves
@@ -307,6 +312,12 @@ def _shares(plan: MachinePlan, virtio: _Virtio) -> tuple[str, ...]:
     arguments: list[str] = []
     for number, share in enumerate(plan.shares):
         name, path = share_name(number), _value(str(share.path))
+        if share.socket is not None:
+            arguments += ["-chardev", f"socket,id={name},fd={served[share.tag]}"]
+            options = f"chardev={name},tag={_value(share.tag)},queue-size={_QUEUE}"
+            arguments += () if virtio.pci else _MODERN_MMIO
+            arguments += virtio.served("vhost-user-fs", options)
+            continue
         backend = f"local,id={name},path={path},security_model=none,multidevs=remap"
         arguments += ["-fsdev", backend]
         if not (plan.restores and number):

@@ -200,25 +200,22 @@ class Qemu(Hypervisor):
         found = await self._look(plan)
         cards = () if plan.restores else plan.endpoints  # the saved guest had none
         fast = found.choice.name == "kvm"
-        with (
-            _listening(plan) as listening,
-            nics.opened(plan.netns, cards, vhost=fast) as queues,
-            vsock.opened(plan) as device,
-        ):
-            descriptors = {name: server.fileno() for name, server in listening.items()}
-            argv = found.argv(plan, descriptors, queues, device)
-            inherited = (
-                *descriptors.values(),
-                *(fd for one in queues.values() for fd in one.all),
-                *((device.descriptor,) if device else ()),
-            )
-            with span("execute QEMU"):
-                if plan.apart and probe.can_use_netns():
-                    spawned = netns.apart(_spawn, argv, plan.run_dir, inherited)
-                elif plan.netns is None:
-                    spawned = _spawn(argv, plan.run_dir, inherited)
-                else:
-                    spawned = netns.inside(plan.netns, _spawn, argv, plan.run_dir, inherited)
+        async with _connected(plan) as served:
+            with (
+                _listening(plan) as listening,
+                nics.opened(plan.netns, cards, vhost=fast) as queues,
+                vsock.opened(plan) as device,
+            ):
+                descriptors = {name: server.fileno() for name, server in listening.items()}
+                argv = found.argv(plan, descriptors, queues, device, served)
+                inherited = (
+                    *descriptors.values(),
+                    *served.values(),
+                    *(fd for one in queues.values() for fd in one.all),
+                    *((device.descriptor,) if device else ()),
+                )
+                with span("execute QEMU"):
+                    spawned = _spawn_at_place(plan, argv, inherited)
         try:
             with span("QEMU's greeting"):
                 await _greeting(plan, spawned)
@@ -249,7 +246,7 @@ class Qemu(Hypervisor):
         files.private_dir(self._state_dir)
         with span("look at QEMU"):
             built = await program.examine(path, state_dir=self._state_dir)
-        if plan.shares and not built.nine_p:
+        if any(share.socket is None for share in plan.shares) and not built.nine_p:
             raise HostProblem(
                 f"{path} was built without virtio-9p, which containers' files need; "
                 f"run `{program.INSTALL}`"
@@ -295,6 +292,7 @@ class _Found:
         listening: Mapping[str, int],
         queues: Mapping[str, nics.Queues] | None = None,
         device: vsock.Vsock | None = None,
+        served: Mapping[str, int] | None = None,
     ) -> tuple[str, ...]:
         return cmdline.build(
             plan,
@@ -311,6 +309,7 @@ class _Found:
             huge_pages=probe.huge_pages().folder if plan.config.huge_pages else None,
             queues=queues,
             vsock=device,
+            served=served,
         )
 
 
@@ -451,6 +450,31 @@ def _listening(plan: MachinePlan) -> Iterator[dict[str, socket.socket]]:
             name: opened.enter_context(sockets.listen(path))
             for name, path in cmdline.sockets(plan).items()
         }
+
+
+@contextlib.asynccontextmanager
+async def _connected(plan: MachinePlan) -> AsyncIterator[dict[str, int]]:
+    """Connections to the programs that serve the machine's shares, by their tags.
+
+    Raises OSError: one does not listen.
+    """
+    with contextlib.ExitStack() as opened:
+        yield {
+            share.tag: opened.enter_context(await sockets.connect(share.socket)).fileno()
+            for share in plan.shares
+            if share.socket is not None
+        }
+
+
+def _spawn_at_place(
+    plan: MachinePlan, argv: tuple[str, ...], descriptors: tuple[int, ...]
+) -> process.Spawned:
+    """In the network namespace that the plan says."""
+    if plan.apart and probe.can_use_netns():
+        return netns.apart(_spawn, argv, plan.run_dir, descriptors)
+    if plan.netns is None:
+        return _spawn(argv, plan.run_dir, descriptors)
+    return netns.inside(plan.netns, _spawn, argv, plan.run_dir, descriptors)
 
 
 def _spawn(argv: tuple[str, ...], run_dir: Path, descriptors: tuple[int, ...]) -> process.Spawned:

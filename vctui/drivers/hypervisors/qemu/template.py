@@ -55,6 +55,7 @@ def why_cold(plan: MachinePlan, accelerator: str) -> str:
         "it has a network card of the host or of a vhost-user socket": any(
             not endpoint.tap for endpoint in plan.endpoints
         ),
+        "virtio-fs is served to it": any(share.socket for share in plan.shares),
         "its agent is reached by vsock": plan.socket_type.is_vsock,
         f"it has more than {_MOST_VOLUMES} volumes": len(plan.shares) > 1 + _MOST_VOLUMES,
         "nobody in its guest says when it is ready": not plan.ports,
