@@ -95,3 +95,16 @@ def test_a_pod_with_an_unknown_guest_or_two_kernels_is_refused(
     assert refused.document["error"]["kind"] == "invalid-config"
     assert "both say what to boot" in refused.document["error"]["message"]
     assert cli("pod", "list", "--json").document == []
+
+
+def test_what_goes_with_a_pods_agent_is_seen_when_its_guest_is_known(
+    cli: Cli, kernel: Path, tmp_path: Path
+):
+    assert cli("guest", "add", "far", "--kernel", str(kernel), "--socket", "vsock").status == 0
+    assert cli("guest", "add", "near", "--kernel", str(kernel)).status == 0
+    keys = {"agent_type": "kata", "proxy_type": "noProxy"}
+    near = cli("pod", "create", "--json", pod(tmp_path, guest="near", **keys))
+    assert "needs agent_config.socket_type vsock" in near.document["error"]["message"]
+    assert cli("pod", "create", pod(tmp_path, guest="far", **keys)).status == 0
+    status = cli("pod", "status", "web", "--json").document
+    assert status["agent_config"]["socket_type"] == "vsock"

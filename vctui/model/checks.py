@@ -48,8 +48,11 @@ _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}\Z")
 _CAPABILITY: Final = re.compile(r"CAP_[A-Z0-9_]+\Z")
 
 
-def check_pod(config: PodConfig) -> PodConfig:
+def check_pod(config: PodConfig, *, is_whole: bool = True) -> PodConfig:
     """Return `config` if it can be a pod, with the API's words turned into enumerations.
+
+    Args:
+        is_whole: what its guest says stands in it, so that it can be said what goes together.
 
     Raises:
         InvalidId: of the pod or one of its containers.
@@ -67,7 +70,8 @@ def check_pod(config: PodConfig) -> PodConfig:
     _in_range("vm_config.vcpus", config.vm_config.vcpus, MAX_VCPUS)
     _in_range("vm_config.memory", config.vm_config.memory, MAX_MEMORY)
     _check_hypervisor(assets.applied(config.hypervisor_config, named))
-    pairing.check(config)
+    if is_whole:
+        pairing.check(config)
     check_annotations(config.annotations)
     for phase in config.hooks.__struct_fields__:
         for index, hook in enumerate(getattr(config.hooks, phase)):

@@ -90,7 +90,7 @@ def make_pod(
             _prepare_container(container, f"containers[{index}].", source, base_dir)
     config = convert(data, PodConfig, source=source)
     try:
-        return checks.check_pod(config)
+        return checks.check_pod(config, is_whole=not config.guest)
     except (InvalidConfig, InvalidId) as error:
         raise type(error)(f"{source}: {error}") from error
 
