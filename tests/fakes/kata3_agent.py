@@ -289,6 +289,9 @@ class Kata3Agent:
         self.containers[container_id] = Container(container_id, GuestProcess(spec.process), rootfs)
 
     def _check_filter(self, seccomp: Any) -> None:
+        for flag in seccomp.Flags:
+            if not flag.startswith("SECCOMP_FILTER_FLAG_"):
+                raise Refused(ttrpc.INTERNAL, f"seccomp flag {flag!r}")
         for call in seccomp.Syscalls:
             if not (call.Names and _ACTIONS.fullmatch(call.Action)):
                 raise Refused(ttrpc.INTERNAL, f"seccomp: {call}")

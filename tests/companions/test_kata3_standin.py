@@ -1,0 +1,131 @@
+"""The stand-in for a kata-agent 3.x refuses what the protocol's tables say is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.kata3_agent import SHARE, Kata3Agent
+from vctui.drivers import ttrpc_client
+from vctui.drivers.agents.kata import requests
+from vctui.drivers.agents.kata.first_generation import CreateContainer
+from vctui.drivers.ttrpc_client import CallFailed, Session
+from vctui.linux import sockets
+from vctui.wire import ttrpc
+from vctui.wire.pb import agent_pb2 as pb
+from vctui.wire.pb import oci_pb2 as oci
+
+AGENT = "grpc.AgentService"
+WAIT = 10.0
+
+
+@pytest.fixture
+async def guest(tmp_path: Path) -> AsyncIterator[Kata3Agent]:
+    async with asyncio.timeout(WAIT), Kata3Agent(tmp_path / "agent.sock") as guest:
+        yield guest
+
+
+@pytest.fixture
+async def session(guest: Kata3Agent) -> AsyncIterator[Session]:
+    session = await ttrpc_client.connect(guest.path, timeout=WAIT)
+    await session.call(
+        AGENT, "CreateSandbox", requests.create_sandbox("web", "web").SerializeToString()
+    )
+    yield session
+    await session.close()
+
+
+def container(**spec: object) -> pb.CreateContainerRequest:
+    parts = {
+        "process": oci.Process(Args=["true"]),
+        "root": oci.Root(Path=f"{SHARE}c1/rootfs"),
+        "linux": oci.Linux(),
+    }
+    return pb.CreateContainerRequest(container_id="c1", OCI=oci.Spec(**{**parts, **spec}))
+
+
+def filtered() -> pb.CreateContainerRequest:
+    call = oci.LinuxSyscall(Names=["mkdir"], Action="SCMP_ACT_ERRNO")
+    filter_ = oci.LinuxSeccomp(DefaultAction="SCMP_ACT_ALLOW", Syscalls=[call])
+    return container(linux=oci.Linux(Seccomp=filter_))
+
+
+def with_device(id_: str) -> pb.CreateContainerRequest:
+    made = container(linux=oci.Linux(Devices=[oci.LinuxDevice(Path="/dev/x")]))
+    made.devices.add(id=id_, type="blk", container_path="/dev/x")
+    return made
+
+
+TAKEN = {
+    "as it should be": container().SerializeToString(),
+    "a filter": filtered().SerializeToString(),
+    "a device behind a bridge": with_device("02/00.0/1f.7").SerializeToString(),
+}
+REFUSED = {
+    "agent_pidns of 1.12": container().SerializeToString() + b"\x40\x01",
+    "a filter of 1.x": CreateContainer(filtered()).SerializeToString(),
+    "a short id": container().SerializeToString().replace(b"\x0a\x02c1", b"\x0a\x01c"),
+    "no process": container(process=None).SerializeToString(),
+    "no root": container(root=None).SerializeToString(),
+    "no linux": container(linux=None).SerializeToString(),
+    "a pid namespace": container(
+        linux=oci.Linux(Namespaces=[oci.LinuxNamespace(Type="pid")])
+    ).SerializeToString(),
+    "a root that is not mounted": container(root=oci.Root(Path="/r")).SerializeToString(),
+    "a device as 1.11 has it": with_device("bridge/slot").SerializeToString(),
+    "a device with a slot that is none": with_device("02/20").SerializeToString(),
+    "garbage": b"\xff\xff",
+}
+
+
+@pytest.mark.parametrize("body", TAKEN.values(), ids=TAKEN)
+async def test_containers_as_they_should_be_are_taken(session: Session, body: bytes):
+    assert await session.call(AGENT, "CreateContainer", body) == b""
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
+async def test_what_a_real_agent_refuses_is_refused(session: Session, body: bytes):
+    with pytest.raises(CallFailed) as refused:
+        await session.call(AGENT, "CreateContainer", body)
+    assert refused.value.code in {ttrpc.INVALID_ARGUMENT, ttrpc.INTERNAL}
+
+
+async def test_what_is_gone_since_the_first_generation_is_unknown(session: Session):
+    for service, method in ((AGENT, "ListProcesses"), ("vctui.Guest", "ListProcesses")):
+        with pytest.raises(CallFailed) as unknown:
+            await session.call(service, method)
+        assert unknown.value.code == ttrpc.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(2, ttrpc.REQUEST, 0)],
+        [(3, ttrpc.REQUEST, 0), (1, ttrpc.REQUEST, 0)],
+        [(1, ttrpc.REQUEST, ttrpc.REMOTE_CLOSED)],
+        [(1, ttrpc.DATA, 0)],
+    ],
+)
+async def test_who_breaks_ttrpc_is_found_out(guest: Kata3Agent, frames: list[tuple[int, int, int]]):
+    with await sockets.connect(guest.path) as client:
+        body = ttrpc_client.request("grpc.Health", "Check")
+        for stream, kind, flags in frames:
+            data = ttrpc.encode(stream, kind, body, flags)
+            await asyncio.get_running_loop().sock_sendall(client, data)
+        while not guest.sins:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_two_reads_and_an_early_wait_are_found_out(guest: Kata3Agent, session: Session):
+    await session.call(AGENT, "CreateContainer", container().SerializeToString())
+    read = pb.ReadStreamRequest(container_id="c1", len=10).SerializeToString()
+    reading = [asyncio.create_task(session.call(AGENT, "ReadStdout", read)) for _ in range(2)]
+    while not guest.sins:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+    assert guest.sins == ["two reads of ('c1', 'c1', 'stdout') at once"]
+    for task in reading:
+        task.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
