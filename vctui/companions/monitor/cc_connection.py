@@ -17,6 +17,8 @@ from vctui.wire.ccproxy import Command, Frame, Type
 
 _CHUNK: Final = 64 * 1024
 _TEXT: Final = 1024
+_PASSED: Final = 256
+"""Frames that may come before an answer."""
 
 
 class Connection:
@@ -49,6 +51,8 @@ class Connection:
                 self._frames.extendleft(reversed(passed))
                 break
             passed.append(frame)
+            if len(passed) > _PASSED:
+                raise ConnectionLost("cc-proxy sends too much, and no answer")
         if frame.is_error:
             raise CallFailed(ttrpc.INTERNAL, _words(frame.payload))
         return frame.payload

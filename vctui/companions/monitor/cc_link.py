@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,8 @@ _ANSWER: Final = 60.0
 _GOODBYE: Final = 2.0
 """Seconds for the proxy to end by itself."""
 _WORDS: Final = 300
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
+"""It goes to a shim's command line."""
 _OF_AGENT: Final = "ERROR received from VM agent, control msg received : "
 """What a cc-proxy says before what the agent has said."""
 
@@ -198,11 +201,19 @@ class CcLink(CommandLink):
             self._ready.set()
 
     async def _is_known(self, connection: Connection) -> bool:
-        """Whether the proxy that was there has the guest already."""
-        try:
-            await connection.ask(Command.ATTACH_VM, {"containerId": self._pod, "numIOStreams": 0})
-        except CallFailed:
-            return False
+        """Whether the proxy that was there has the guest already, and that answers.
+
+        Raises:
+            CallFailed, TimeoutError: it does not.
+        """
+        async with asyncio.timeout(_GREETING):
+            try:
+                await self._attach(connection, 0)
+            except ConnectionLost:
+                raise
+            except CallFailed:
+                return False
+            await connection.ask(Command.HYPER, {"hyperName": "ping", "tokens": None})
         return True
 
     async def _dial(self) -> Connection:
@@ -273,7 +284,7 @@ class CcLink(CommandLink):
             given = msgspec.json.decode(tokens, type=_Attached).io.tokens or []
         except msgspec.DecodeError:
             given = []
-        if len(given) != 1:
+        if len(given) != 1 or not _TOKEN.fullmatch(given[0]):
             raise CallFailed(ttrpc.INTERNAL, "cc-proxy gives no token for a process")
         return given[0]
 

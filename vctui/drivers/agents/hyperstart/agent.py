@@ -14,7 +14,7 @@ from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, Container
 from vctui.drivers.agents.hyperstart import network as networks
 from vctui.drivers.agents.hyperstart import requests
 from vctui.drivers.hypervisors.base import Port, Share
-from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
+from vctui.drivers.ttrpc_client import CallFailed, Session
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ProcessListOptions
@@ -229,15 +229,19 @@ class HyperstartAgent(Agent):
         wait = timeout or self._timeout
         try:
             return await self._session.call(hyperstart.SERVICE, command, body, timeout=wait)
-        except (ConnectionLost, TimeoutError) as error:
-            why = str(error) or f"no answer within {wait:g} s"
-            raise AgentUnreachable(
-                f"the agent in pod {self._pod!r} cannot be asked for {command}: {why}; "
-                "see the pod's status",
-                code=ttrpc.UNAVAILABLE,
-            ) from error
+        except TimeoutError as error:
+            raise self._unreachable(command, f"no answer within {wait:g} s") from error
         except CallFailed as error:
             said = words.sentence(error.message)
+            if error.code == ttrpc.UNAVAILABLE:
+                raise self._unreachable(command, said) from error
             raise AgentError(
                 f"the agent in pod {self._pod!r} refused {command}: {said}", code=error.code
             ) from error
+
+    def _unreachable(self, command: str, why: str) -> AgentUnreachable:
+        return AgentUnreachable(
+            f"the agent in pod {self._pod!r} cannot be asked for {command}: {why}; "
+            "see the pod's status",
+            code=ttrpc.UNAVAILABLE,
+        )
