@@ -23,6 +23,8 @@ from vctui.errors import HostProblem
 
 _LOOPBACK: Final = 0x8
 _NOARP: Final = 0x80
+_L3S: Final = 2
+"""IPVLAN_MODE_L3S."""
 _SCOPE_LINK: Final = 253
 _MAIN: Final = 254
 _UNICAST: Final = 1
@@ -52,6 +54,9 @@ class Link:
     """Of kind `tun`: whether it carries Ethernet frames."""
     addresses: tuple[str, ...]
     """`10.0.0.2/24`; without the link-local ones that the kernel gives itself."""
+    arp: bool = True
+    l3s: bool = False
+    """Of kind `ipvlan`: whether its mode is that, in which packets come in past traffic control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +278,7 @@ def _errors(name: str) -> Iterator[None]:
 def _link(message: Any, addresses: tuple[str, ...]) -> Link:
     info: Any = message.get_attr("IFLA_LINKINFO")
     kind = (info and info.get_attr("IFLA_INFO_KIND")) or ""
-    data: Any = info.get_attr("IFLA_INFO_DATA") if kind == "tun" else None
+    data: Any = info.get_attr("IFLA_INFO_DATA") if kind in {"tun", "ipvlan"} else None
     return Link(
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME"),
@@ -283,8 +288,10 @@ def _link(message: Any, addresses: tuple[str, ...]) -> Link:
         master=message.get_attr("IFLA_MASTER") or 0,
         loopback=bool(message["flags"] & _LOOPBACK),
         queue_length=message.get_attr("IFLA_TXQLEN") or 0,
-        is_tap=data is not None and data.get_attr("IFLA_TUN_TYPE") == 2,
+        is_tap=kind == "tun" and data is not None and data.get_attr("IFLA_TUN_TYPE") == 2,
         addresses=addresses,
+        arp=not message["flags"] & _NOARP,
+        l3s=kind == "ipvlan" and data is not None and data.get_attr("IFLA_IPVLAN_MODE") == _L3S,
     )
 
 

@@ -124,6 +124,8 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int
     addresses: tuple[str, ...] = ()
     """Each with the length of its prefix, `10.0.0.2/24`; both families."""
+    arp: bool = True
+    """Whether neighbours are asked for by ARP and NDP; an ipvlan of mode l3 has none."""
 
 
 class PhysicalDevice(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,7 +109,7 @@ def pod_network(it: PodNetwork | None) -> tuple[Section, ...]:
             f"Interface {plain(one.interface.name)}",
             Field("network", joined.get(one.interface.name, "")),
             Field("addresses", ", ".join(one.interface.addresses)),
-            Field("ports of the host", ", ".join(ports.get(one.interface.name, ()))),
+            Field("host's ports", ", ".join(ports.get(one.interface.name, ()))),
             Field("hardware address", one.interface.mac),
             Field("MTU", str(one.interface.mtu)),
             Field("connected by", _wiring(one)),

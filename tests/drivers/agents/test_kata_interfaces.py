@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vctui.drivers.agents.kata import interfaces
 from vctui.model.kinds import EndpointType, NetInterworkingModel
 from vctui.model.network import Endpoint, Interface, Neighbor, PodNetwork, Route
@@ -34,7 +36,9 @@ NETWORK = PodNetwork(
 def test_an_interface_is_as_the_namespace_had_it():
     told = interfaces.interface(ENDPOINT)
     assert (told.name, told.hwAddr, told.mtu) == ("eth0", "02:00:00:00:00:02", 1400)
-    assert told.devicePath == "02/01"
+    assert (told.devicePath, told.raw_flags) == ("02/01", 0)
+    routed = replace(ENDPOINT, interface=replace(ENDPOINT.interface, arp=False))
+    assert interfaces.interface(routed).raw_flags == 0x80
     assert [(each.family, each.address, each.mask) for each in told.IPAddresses] == [
         (types.v4, "10.0.0.2", "24"),
         (types.v6, "fd00::2", "64"),

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests import lan as lans
-from tests.drivers.endpoints.wires import answer, need_kind
+from tests.drivers.endpoints.wires import answer, echo, need_kind
 from vctui.drivers.endpoints import scan
 from vctui.drivers.endpoints.base import Wiring
 from vctui.drivers.endpoints.direct import Direct
 from vctui.drivers.endpoints.tc_filter import TcFilter
 from vctui.drivers.hypervisors.qemu import nics
+from vctui.errors import InvalidConfig
 from vctui.linux import netns
 from vctui.model.kinds import EndpointType, NetInterworkingModel
 from vctui.model.network import NetworkConfig
@@ -66,6 +67,33 @@ def test_packets_pass_a_shared_device(
             assert_is_private(one.tap, pod, queues)
     netns.inside(pod, wiring.disconnect, one)
     assert (lans.picture(pod), lans.picture(namespace)) == before
+
+
+def test_an_ipvlan_that_routes_passes_packets_and_no_arp(host: tuple[lans.Lan, Path]):
+    """Mode l3. Its network reaches it by a route to the card, which answers no ARP for it."""
+    lan, namespace = host
+    need_kind(namespace, "ipvlan", CARD)
+    netns.inside(namespace, lans._configure, CARD, ("10.77.0.9/24",), (), 1500, "")
+    lan.inside(lans._add_routes, ("10.78.0.0/24 10.77.0.9",))
+    pod = lan.namespace("pod")
+    lans.share(namespace, CARD, pod, "ipvlan", address="10.78.0.2/24", mode="l3")
+    view = netns.inside(pod, scan.look)
+    (one,) = scan.endpoints(view, NetworkConfig(), processors=1, wire=TcFilter().plan)
+    assert not one.interface.arp
+    netns.inside(pod, TcFilter().connect, one)
+    with nics.opened(pod, [one], vhost=False) as opened:
+        assert echo(opened[one.id].tap, one.interface.mac, "10.78.0.2", "10.77.0.1")
+    netns.inside(pod, TcFilter().disconnect, one)
+
+
+def test_an_ipvlan_that_hands_packets_to_nobody_is_refused(host: tuple[lans.Lan, Path]):
+    lan, namespace = host
+    need_kind(namespace, "ipvlan", CARD)
+    pod = lan.namespace("pod")
+    lans.share(namespace, CARD, pod, "ipvlan", address="10.78.0.2/24", mode="l3s")
+    view = netns.inside(pod, scan.look)
+    with pytest.raises(InvalidConfig, match=r"is an ipvlan of mode l3s, .*; make it with mode l2"):
+        scan.endpoints(view, NetworkConfig(), processors=1, wire=TcFilter().plan)
 
 
 def assert_is_private(name: str, pod: Path, queues: tuple[int, ...]) -> None:

@@ -23,6 +23,8 @@ TESTS = (
     "test_on_a_card.py::test_packets_pass_a_shared_device[macvlan]",
     "test_on_a_card.py::test_packets_pass_a_shared_device[ipvlan]",
     "test_on_a_card.py::test_packets_pass_a_shared_device[macvtap]",
+    "test_on_a_card.py::test_an_ipvlan_that_routes_passes_packets_and_no_arp",
+    "test_on_a_card.py::test_an_ipvlan_that_hands_packets_to_nobody_is_refused",
     "test_wiring.py::test_packets_pass_and_then_everything_is_as_it_was[macvtap-1]",
     "test_wiring.py::test_a_macvtap_without_a_device_node_is_refused",
     "test_on_vfio.py::test_a_card_goes_into_a_machine_and_comes_back",

@@ -156,6 +156,11 @@ def _endpoint(
             f"{link.kind or 'device of the host'}, which cannot be given to a machine; use one of "
             "veth, tap, macvtap, macvlan, ipvlan and network cards, or take its addresses away"
         )
+    if link.l3s:
+        raise InvalidConfig(
+            f"interface {link.name!r} of the pod's network namespace is an ipvlan of mode l3s, "
+            "which hands packets to nobody but the namespace itself; make it with mode l2 or l3"
+        )
     model = config.interworking_model
     if kind in direct.KINDS:
         model = NetInterworkingModel.ENLIGHTENED
@@ -165,7 +170,7 @@ def _endpoint(
         type=kind,
         index=index,
         interface=network.Interface(
-            name=link.name, mac=link.mac, mtu=link.mtu, addresses=link.addresses
+            name=link.name, mac=link.mac, mtu=link.mtu, addresses=link.addresses, arp=link.arp
         ),
         model=model,
         queues=min(processors, MAX_QUEUES),

@@ -87,11 +87,12 @@ class NetworkTab(VerticalScroll, can_focus=True):
         sections = details.pod_network(network)[:-1]
         blocks = []
         for endpoint, section in zip(network.endpoints, sections, strict=True):
-            lines = [_title(section.title), *_fields(section)]
-            rates = self._meter.rates(endpoint.interface.name)
-            lines.append(self._rate("received", rates.received, "state-running"))
-            lines.append(self._rate("sent", rates.sent, "accent"))
-            blocks.append(Content("\n").join(lines))
+            lines = [_title(section.title)]
+            if endpoint.tap:  # what else there is the host cannot count
+                rates = self._meter.rates(endpoint.interface.name)
+                lines.append(self._rate("received", rates.received, "state-running"))
+                lines.append(self._rate("sent", rates.sent, "accent"))
+            blocks.append(Content("\n").join([*lines, *_fields(section)]))
         return blocks
 
     def _rate(self, label: str, values: tuple[float, ...], role: str) -> Content:

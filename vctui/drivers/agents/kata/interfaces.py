@@ -9,6 +9,7 @@ from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import types_pb2 as types
 
 _PERMANENT: Final = 0x80
+_NOARP: Final = 0x80
 
 
 def interface(endpoint: Endpoint) -> types.Interface:
@@ -22,6 +23,7 @@ def interface(endpoint: Endpoint) -> types.Interface:
         mtu=mine.mtu,
         hwAddr=mine.mac,
         devicePath=endpoint.pci_path,
+        raw_flags=0 if mine.arp else _NOARP,
     )
 
 
