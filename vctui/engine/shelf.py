@@ -202,6 +202,8 @@ class Shelf:
 
         Machines that began as it keep what they need.
         """
+        if not self.folder.is_dir():
+            return True
         async with locks.try_exclusive(self._lock(key)) as mine:
             if mine:
                 trees.remove_tree(self.place(key))

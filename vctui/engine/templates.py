@@ -60,8 +60,8 @@ async def take(ctx: Context, config: PodConfig, plan: MachinePlan) -> Machine | 
     if not pool.size or not _takes_any(config, plan):
         return None
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
-    fit, _ = await _choose(ctx, hypervisor, config, plan)
     at = ctx.paths(config.id)
+    fit, _ = await _choose(ctx, hypervisor, config, plan)
     ready = pool.take(fit.key, at, hypervisor.alive) if fit.key else None
     if ready is None:
         return None
