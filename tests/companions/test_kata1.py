@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -17,6 +17,7 @@ from tests.companions.conftest import POD, Pod, content, running_monitor, until
 from tests.fakes.fake_qemu import FakeQemu
 from tests.fakes.kata1_agent import MAC, SHARE, VERSION, Kata1Agent
 from tests.fakes.programs import executable
+from vctui.companions.monitor import port
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.agents.kata import agent as kata
@@ -51,6 +52,8 @@ class Life:
 
     def __init__(self, pod: Pod, guest: Kata1Agent, agent: KataAgent) -> None:
         self.pod = pod
+        self.monitor = AsyncExitStack()
+        """Closed, the monitor leaves."""
         self.guest = guest
         self.agent = agent
 
@@ -107,20 +110,23 @@ async def living(
     qemu = FakeQemu(run_dir)
     qemu.has_agent = False
 
-    async def port(is_open: bool) -> None:
+    async def tell(is_open: bool) -> None:
         await (qemu.open_port() if is_open else qemu.close_port())
 
-    guest = Kata1Agent(run_dir / "agent.sock", on_port=port, **guest_has)  # type: ignore[arg-type]
+    guest = Kata1Agent(run_dir / "agent.sock", on_port=tell, **guest_has)  # type: ignore[arg-type]
     config = programs(root, *helpers)
     async with asyncio.timeout(WAIT * 2), qemu, guest:
         pod = Pod(root, qemu)
         pod.record(state=State.READY, operation="start", config=config)
         agent = KataAgent(timeout=WAIT)
         proxy = BuiltinProxy(Settings(), protocol)
-        async with running_monitor(pod, protocol=protocol, proxy=config.proxy_config):
+        async with AsyncExitStack() as monitor:
+            await monitor.enter_async_context(
+                running_monitor(pod, protocol=protocol, proxy=config.proxy_config)
+            )
             if is_slow:
                 guest.reads.clear()
-            await port(True)
+            await tell(True)
             if is_slow:
                 await until(lambda: guest.waiting)
                 guest.reads.set()
@@ -128,7 +134,9 @@ async def living(
             assert url.startswith("grpc+unix://")
             await agent.connect(url, timeout=WAIT)
             try:
-                yield Life(pod, guest, agent)
+                life = Life(pod, guest, agent)
+                life.monitor = monitor
+                yield life
             finally:
                 await agent.close()
         pod.store.close()
@@ -291,10 +299,10 @@ async def test_who_takes_over_waits_until_the_agent_has_forgotten_the_last(tmp_p
     warnings: list[str] = []
     link = GrpcLink(tmp_path / "agent.sock", tmp_path / "proxy.sock", warnings.append)
 
-    async def port(is_open: bool) -> None:
+    async def tell(is_open: bool) -> None:
         (link.port_opened if is_open else link.port_closed)()
 
-    async with asyncio.timeout(WAIT), Kata1Agent(tmp_path / "agent.sock", on_port=port) as guest:
+    async with asyncio.timeout(WAIT), Kata1Agent(tmp_path / "agent.sock", on_port=tell) as guest:
         _, before = await asyncio.open_unix_connection(str(guest.path))
         await until(lambda: guest.sessions)
         task = asyncio.create_task(link.run(adopting=True))
@@ -351,3 +359,29 @@ async def test_entries_of_the_agents_log_are_taken_from_the_console(tmp_path: Pa
         log = life.pod.run_dir / "logs" / "agent.log"
         await life.pod.until_log(log, f"{entry}\n".encode())
         assert b"kernel says" not in content(log)
+
+
+async def test_a_new_monitor_goes_on_where_the_last_one_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What the process writes next goes to the call of the dead monitor; the agent reads on."""
+    monkeypatch.setattr(port, "SETTLE", 0.05)  # the port was opened anew before anybody looked
+    script = "read a; echo lost; read b; echo kept; read c; exit 6"
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True))
+        await until(lambda: life.guest.called("ReadStdout"))
+        life.pod.change(state=State.RUNNING, operation="")
+        await life.monitor.aclose()
+        async with running_monitor(life.pod, protocol=AgentProtocol.GRPC):
+            await life.pod.await_agent()
+            assert len(life.guest.sessions) == 2
+            attachment = await life.pod.shim.attach(life.pod.run_dir, "c1")
+            log = life.pod.container_log
+            await attachment.write(b"1\n")
+            await until(lambda: "ReadStdout" in life.guest.answered)
+            await attachment.write(b"2\n")
+            await until(lambda: b"stdout F kept" in content(log))
+            await attachment.write(b"3\n")
+            assert await life.ended() == 6
+            assert b"lost" not in content(log)
+            await attachment.detach()

@@ -38,3 +38,8 @@ def test_a_guest_that_lives_is_told_by_its_last_lines():
 )
 def test_what_is_known_to_go_wrong_comes_with_advice(line: bytes, advice: str):
     assert advice in lastwords.told([line, *PANIC], memory=64)[-1]
+
+
+def test_a_line_without_end_is_looked_at_for_no_longer_than_others():
+    (note,) = lastwords.told([b"Requested init " * 20_000], memory=64)
+    assert len(note) < 400

@@ -148,11 +148,11 @@ class FakeQemu:
     async def open_port(self) -> None:
         """The guest's agent opens its channel."""
         self.qmp.open_ports.add("agent.channel.0")
-        await self.qmp.event("VSERPORT_CHANGE", id="channel0", open=True)
+        await self.qmp.event("VSERPORT_CHANGE", id="agent.channel.0", open=True)
 
     async def close_port(self) -> None:
         self.qmp.open_ports.discard("agent.channel.0")
-        await self.qmp.event("VSERPORT_CHANGE", id="channel0", open=False)
+        await self.qmp.event("VSERPORT_CHANGE", id="agent.channel.0", open=False)
 
     async def shut_down(self, reason: str, *, guest: bool = True) -> None:
         """End with a SHUTDOWN event, as QEMU does."""

@@ -65,6 +65,8 @@ class Kata1Agent:
     ) -> None:
         self.path = path
         self.calls: list[tuple[str, Any]] = []
+        self.answered: list[str] = []
+        """Methods of calls that have ended, whether anybody was there to hear or not."""
         self.sandbox: agent_pb2.CreateSandboxRequest | None = None
         self.containers: dict[str, Container] = {}
         self.mount_points: set[str] = set()
@@ -80,6 +82,7 @@ class Kata1Agent:
         """A client has connected to the port that nobody reads yet."""
         self.answers = True
         """`False`: DestroySandbox hangs with the sandbox's lock, and all that needs it."""
+        self._going: set[asyncio.Future[Any]] = set()
         self._on_port = on_port
         self._keepalive = keepalive
         self._has_ps = has_ps
@@ -116,11 +119,20 @@ class Kata1Agent:
         for container in self.containers.values():
             for one in container.processes.values():
                 await one.destroy()
+        for going in tuple(self._going):
+            going.cancel()
+        await asyncio.gather(*self._going, return_exceptions=True)
 
     @property
     def sins(self) -> list[str]:
         """What the host has done against the tables of yamux."""
         return [sin for session in self.sessions for sin in session.sins]
+
+    def _done(self, method: str, going: asyncio.Future[Any]) -> None:
+        self._going.discard(going)
+        self.answered.append(method)
+        if not going.cancelled():
+            going.exception()  # it is no loss if nobody waits
 
     def called(self, method: str) -> list[Any]:
         return [request for name, request in self.calls if name == method]
@@ -183,8 +195,12 @@ class Kata1Agent:
     ) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Answer]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             self.calls.append((method, request))
+            # a call goes on when its client has left, and takes what it reads with it
+            going = asyncio.ensure_future(handler(request))
+            self._going.add(going)
+            going.add_done_callback(lambda _: self._done(method, going))
             try:
-                return await handler(request)
+                return await asyncio.shield(going)
             except Refused as refused:
                 await context.abort(refused.code, str(refused))
             except EOFError:

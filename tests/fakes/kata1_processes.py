@@ -34,6 +34,7 @@ class GuestProcess:
         self._task: asyncio.Task[None] | None = None
         self._own: list[int] = []
         self._waiting: set[asyncio.Event] = set()
+        self._turns: dict[int, asyncio.Lock] = {}
         if spec.Terminal:
             master, self._slave = os.openpty()
             self.stdin = self.stdout = self.stderr = master
@@ -75,7 +76,14 @@ class GuestProcess:
         self.status.set_result(code if code >= 0 else 128 - code)
 
     async def read(self, fd: int, length: int) -> bytes:
-        """At least one byte. Raises EOFError, OSError where the descriptor was closed."""
+        """At least one byte. Raises EOFError, OSError where the descriptor was closed.
+
+        Who has asked first reads first.
+        """
+        async with self._turns.setdefault(fd, asyncio.Lock()):
+            return await self._read(fd, length)
+
+    async def _read(self, fd: int, length: int) -> bytes:
         while True:
             try:
                 data = os.read(fd, length)

@@ -11,9 +11,11 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from vctui.companions.monitor import agent_log
 from vctui.companions.monitor.resync import Resync
 from vctui.drivers.agents import words
 from vctui.drivers.ttrpc_client import CallFailed, result
+from vctui.engine import lastwords
 from vctui.present import processes
 from vctui.wire import ccproxy, hyperstart, proto, ttrpc, vhost_user, virtqueue, vsock, yamux
 from vctui.wire.pb import tables
@@ -162,6 +164,16 @@ def agent_words(data: bytes) -> None:
     assert len(processes.parse(data)) <= processes.MAX_PROCESSES
 
 
+def console_words(data: bytes) -> None:
+    """What a guest writes to its console is taken apart for an operator."""
+    lines = data.splitlines()
+    for line in lines:
+        agent_log.is_entry(line)
+    told = lastwords.told(lines[-lastwords.LINES :], memory=256)
+    assert sum(len(one) for one in told) < 2000
+    assert not any(ord(letter) < 32 and letter != "\t" for one in told for letter in one)
+
+
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
@@ -175,5 +187,6 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
         guest_memory,
         agent_answers,
         agent_words,
+        console_words,
     )
 }

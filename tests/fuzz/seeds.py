@@ -73,6 +73,12 @@ def _memory() -> Iterator[bytes]:
     yield loop.ljust(128, b"\0") + struct.pack("<HHH", 0, 1, 0)
 
 
+def _console() -> Iterator[bytes]:
+    yield b"[    2.5] Kernel panic - not syncing: Attempted to kill init!\r\n[    2.5] Reboot\r\n"
+    yield b'time="2020-01-01T00:00:00Z" level=info msg=hi name=kata-agent pid=1 source=agent\r\n'
+    yield b'{"msg":"hi","name":"kata-agent","source":"agent"}\nInitramfs unpacking failed: no\n'
+
+
 _SEEDS = {
     "yamux_frames": list(_yamux()),
     "ttrpc_frames": list(_ttrpc()),
@@ -84,4 +90,5 @@ _SEEDS = {
     "guest_memory": list(_memory()),
     "agent_answers": [bytes((number,)) + b"\x0a\x03abc\x12\x01x\x18\x05" for number in range(64)],
     "agent_words": [b"\x1b[2Jtext", b'[{"pid": 1, "args": "sh"}, 7, [], null]'],
+    "console_words": list(_console()),
 }

@@ -12,6 +12,7 @@ LINES: Final = 1000
 """Of the console that are worth a look: a kernel says much after what went wrong first."""
 _SHOWN: Final = 3
 _LINE: Final = 300
+"""Bytes of a line that are looked at; a guest may write lines of any length."""
 _PANIC: Final = "Kernel panic"
 _NO_MEMORY: Final = re.compile(
     r"Initramfs unpacking failed|deadlocked on memory|invoked oom-killer|Out of memory"
@@ -28,13 +29,13 @@ def told(console: Sequence[bytes], *, memory: int) -> list[str]:
         console: its last LINES lines.
         memory: MiB that the machine had.
     """
-    lines = [text for line in console if (text := clean(line).strip())]
+    lines = [text for line in console if (text := clean(line[:_LINE]).strip())]
     if not lines:
         see = f"the kernel is one for such a machine and {memory} MiB of memory are enough for it"
         return [f"the console stayed empty; see that {see}"]
     panic = next((at for at, line in enumerate(lines) if _PANIC in line), len(lines))
     before = lines[:panic] or lines  # behind it are registers and addresses
-    said = " / ".join(line[:_LINE] for line in before[-_SHOWN:])
+    said = " / ".join(before[-_SHOWN:])
     where = "before the panic the console said" if panic < len(lines) else "the console ended with"
     return [f"{where}: {said}", *_advice("\n".join(lines), memory)]
 

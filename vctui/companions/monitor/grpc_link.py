@@ -73,13 +73,13 @@ class GrpcLink(Link):
 
     async def run(self, *, adopting: bool) -> None:
         """Connect, and connect again, until cancelled or the guest has sent too much garbage."""
+        if adopting:
+            self._port.used()  # before anything is heard of the port
         slimming.before_grpc()
         from vctui.drivers.grpc_client import Session
 
         await self._listener.open()
         self._session = Session.over_unix(self._serve_at)
-        if adopting:
-            self._port.used()
         resets = 0
         try:
             while True:

@@ -66,12 +66,12 @@ class KataProxyLink(GrpcLink):
 
     async def run(self, *, adopting: bool) -> None:
         """Start the program, and start it again, until cancelled or it has ended too often."""
+        if adopting and not self._program.find():
+            self._port.used()  # before anything is heard of the port
         slimming.before_grpc()
         from vctui.drivers.grpc_client import Session
 
         self._session = Session.over_unix(self._serve_at)
-        if adopting and not self._program.find():
-            self._port.used()
         starts = 0
         try:
             while True:

@@ -100,7 +100,9 @@ class MachineWatch:
             case "GUEST_PANICKED":
                 self._panicked = True
             case "VSERPORT_CHANGE":
-                # the event names the device, not its socket; the ports are few, so ask
+                # one that was closed and opened again is open when it is asked for
+                if data.get("id") == self._port_chardev and not data.get("open"):
+                    self._on_port(False)
                 await self._ask_for_port(qmp)
 
     async def _ask_for_port(self, qmp: Qmp) -> None:

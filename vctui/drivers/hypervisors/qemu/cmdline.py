@@ -283,9 +283,9 @@ def _channels(plan: MachinePlan, virtio: _Virtio, listening: Mapping[str, int]) 
         arguments += virtio.device("serial", f"id=ports,max_ports={len(plan.ports) + 1}")
     if by_virtio:
         arguments += ["-device", f"virtconsole,bus=ports.0,nr=0,chardev={SERIAL}"]
-    for number, port in enumerate(plan.ports, start=1):
+    for port in plan.ports:
         # only a port with an id tells by an event (VSERPORT_CHANGE) that the guest opened it
-        options = f"bus=ports.0,id=port{number},chardev={port.name},name={port.name}"
+        options = f"bus=ports.0,id={port.name},chardev={port.name},name={port.name}"
         arguments += ["-device", f"virtserialport,{options}"]
     return tuple(arguments)
 
