@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import boots, console, crowd, execs, monitor, networks, programs, saved
+from tests.bench import boots, console, crowd, execs, monitor, networks, programs, saved, shares
 from tests.bench.figures import Figure, table
 from tests.bench.host import Bench
 from vctui import settings
@@ -30,6 +30,7 @@ SUITES: Final[dict[str, Suite]] = {
     "boots": boots.figures,
     "execs": execs.figures,
     "networks": networks.figures,
+    "shares": shares.figures,
 }
 """In the order of the table; a new subject is a module with `figures` and a line here."""
 WITHOUT_GUESTS: Final = ("programs", "console", "crowd", "monitor")
