@@ -178,3 +178,17 @@ def test_a_machine_without_who_serves_its_folders_ends(vf: Vf, host: Host):
     wait_until(lambda: not host.processes("vf"), "the end of all its processes")
     assert mounts.mounts_below(vf.run_dir) == ()
     host.do("pod", "delete", "vf")
+
+
+def test_an_engine_killed_between_who_serves_and_the_machine_leaves_nothing(host: Host):
+    """Its folder is in their arguments, as in all of a pod's."""
+    config = {"shared_fs": "virtio-fs"}
+    host.do("pod", "create", host.pod("half", ("idle", "sleep 100"), hypervisor_config=config))
+    starting = host.start("pod", "start", "half")
+    wait_until((host.root / "run/pods/half/share0.sock").exists, "the first socket")
+    starting.kill()
+    starting.communicate(timeout=20)
+    assert host.status("half")["state"] == "stopped"
+    assert host.processes("half") == []
+    host.do("pod", "delete", "half")
+    assert host.left_over() == []

@@ -97,7 +97,7 @@ async def _virtiofsd(settings: Settings) -> Check:
             name=name,
             ok=ok,
             detail="virtiofsd is not installed",
-            remedy=f"run `{virtiofs.INSTALL}` for pods with shared_fs virtio-fs",
+            remedy=f"run {virtiofs.INSTALL}, for pods with shared_fs virtio-fs",
         )
     except VctuiError as error:
         return Check(name=name, ok=ok, detail=str(error))

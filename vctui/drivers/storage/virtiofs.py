@@ -28,7 +28,8 @@ from vctui.linux import sockets as unix
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import Daemon
 
-INSTALL: Final = "apt-get install qemu-system-common on Debian 12, apt-get install virtiofsd later"
+INSTALL: Final = "`apt-get install virtiofsd`, on Debian 12 `apt-get install qemu-system-common`"
+"""A phrase, as releases differ."""
 _PLACES: Final = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "virtiofsd")
 """Where Debian 13 and 12 have it, and others."""
 _OF_QEMU: Final = re.compile(r"virtiofsd version (\S+)")
@@ -81,7 +82,7 @@ def find(named: str) -> Path:
             return found
     raise MissingProgram(
         f"virtio-fs needs virtiofsd ({named or 'qemu.virtiofsd in config.toml'}), which is not "
-        f"installed; run `{INSTALL}`, or set hypervisor_config.shared_fs to 9p"
+        f"installed; run {INSTALL}, or set hypervisor_config.shared_fs to 9p"
     )
 
 
