@@ -31,6 +31,7 @@ from vctui.model.kinds import (
     EndpointType,
     NetInterworkingModel,
     ProcessListFormat,
+    SharedFs,
     SocketType,
 )
 from vctui.model.linux import Linux
@@ -280,6 +281,13 @@ async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):
     async with living(tmp_path, nine_p=False) as life:
         with pytest.raises(AgentError, match=r"refused CreateSandbox: .*handler 9p"):
             await life.agent.start_sandbox(pod_id=POD, hostname=POD)
+
+
+async def test_an_agent_that_mounts_virtio_fs_only_is_given_that(tmp_path: Path):
+    async with living(tmp_path, nine_p=False) as life:
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, shared_fs=SharedFs.VIRTIO_FS)
+        (share,) = life.guest.called("CreateSandbox")[0].storages
+        assert (share.driver, share.fstype, share.mount_point) == ("virtio-fs", "virtiofs", SHARE)
 
 
 async def test_it_is_found_by_asking(tmp_path: Path):

@@ -86,7 +86,8 @@ def test_a_guest_is_added_for_vsock_and_talked_to_without_a_proxy(host: Host):
     files = ("--kernel", guest["kernel"], "--initrd", guest["initrd"])
     words = (*guest["kernel_params"], "vctui.protocol=grpc")
     parameters = [f"--kernel-param={word}" for word in words]
-    host.do("guest", "add", "far", *files, *parameters, "--socket", "hybrid-vsock")
+    todays = ("--socket", "hybrid-vsock", "--shared-fs", "virtio-fs")
+    host.do("guest", "add", "far", *files, *parameters, *todays)
     file = host.pod("second", ("idle", "sleep 1000"), guest="far", proxy_type="noProxy")
     host.do("pod", "run", file)
     done = host.run("container", "exec", "second", "idle", "--", "sh", "-c", "echo out; exit 4")

@@ -14,7 +14,7 @@ from vctui.drivers.agents.kata.agent import KataAgent
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
-from vctui.model.kinds import ProcessListFormat
+from vctui.model.kinds import AgentProtocol, ProcessListFormat, SocketType
 from vctui.model.timeline import Where
 from vctui.telemetry import trace
 from vctui.wire import ttrpc
@@ -217,6 +217,28 @@ def test_the_agents_log_says_everything_where_agent_or_guest_is_debugged():
     assert parameters(agent=True, guest=False) == ("agent.log=debug",)
     assert parameters(agent=True, guest=True) == ("agent.log=debug", "agent.debug_console")
     assert parameters(agent=False, guest=True) == parameters(agent=True, guest=True)
+
+
+@pytest.mark.parametrize("socket_type", [SocketType.VSOCK, SocketType.HYBRID])
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        (AgentProtocol.TTRPC, ("vctui.socket=vsock",)),  # Kata 2.x knows no other way
+        (
+            AgentProtocol.GRPC,
+            ("vctui.protocol=grpc", "vctui.socket=vsock", "agent.use_vsock=true"),
+        ),
+        (AgentProtocol.AUTO, ("vctui.socket=vsock", "agent.use_vsock=true")),
+    ],
+)
+def test_an_agent_on_vsock_is_told_so_and_has_no_serial_port(
+    socket_type: SocketType, protocol: AgentProtocol, words: tuple[str, ...]
+):
+    there = Path("/nowhere/web")
+    config = AgentConfig(socket_type=socket_type, protocol=protocol)
+    needs = KataAgent.needs(there, there, config, debug=False)
+    assert needs.kernel_params == words
+    assert [port.name for port in needs.ports] == ["agent.log.0"]
 
 
 async def test_a_guests_timeline_is_told_by_the_hosts_clock(agent: KataAgent, fake: FakeAgent):

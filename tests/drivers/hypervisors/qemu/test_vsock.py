@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,27 @@ def test_a_kernel_without_a_free_id_is_an_error(
         vsock.opened(plan(tmp_path, SocketType.VSOCK)),
     ):
         pass
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(("machine", "bus"), [("q35", "pci"), ("pc", "pci"), ("microvm", "device")])
+def test_qemu_takes_the_kernels_device_as_far_as_there_is_one(machine: str, bus: str):
+    """A descriptor of something else stands for it: all is well up to the first request to it."""
+    with Path(os.devnull).open("rb") as nothing:
+        number = nothing.fileno()
+        said = subprocess.run(
+            [
+                *("qemu-system-x86_64", "-machine", machine, "-nodefaults", "-no-user-config"),
+                *("-display", "none", "-S", "-device"),
+                f"vhost-vsock-{bus},id=vsock,guest-cid=77,vhostfd={number}",
+            ],
+            pass_fds=[number],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=WAIT,
+        )
+    assert "vhost_set_owner failed: Inappropriate ioctl for device" in said.stderr
 
 
 @pytest.mark.parametrize(
