@@ -20,6 +20,7 @@ from vctui.linux import netns, taps
 P = ParamSpec("P")
 T = TypeVar("T")
 BRIDGE = "lan0"
+PERMANENT = 0x80
 IPVLAN_MODES = ("l2", "l3", "l3s")
 """In the kernel's order; it makes `l3` where none is asked for."""
 
@@ -124,6 +125,13 @@ def share(
 
     netns.inside(card, add)
     netns.inside(pod, _configure, "eth0", (address,), (), mtu, "")
+
+
+def add_neighbor(interface: str, address: str, mac: str) -> None:
+    """A permanent one."""
+    with IPRoute() as ip:
+        (index,) = ip.link_lookup(ifname=interface)
+        ip.neigh("add", dst=address, lladdr=mac, ifindex=index, state=PERMANENT)
 
 
 def picture(namespace: Path) -> dict[str, object]:

@@ -76,6 +76,7 @@ def two(host: Host, lan: lans.Lan) -> tuple[dict[str, object], dict[str, object]
             mtu=1400,
             mac=f"02:00:00:00:77:{number:02x}",
         )
+        netns.inside(namespace, lans.add_neighbor, "eth0", "10.77.0.99", "02:00:00:00:77:99")
         pictures.append(lans.picture(namespace))
         config = cnm(namespace, interworking_model=model)
         config["hypervisor_config"] = {"hypervisor_machine_type": board}
@@ -92,6 +93,9 @@ def test_a_guest_has_what_the_namespace_had(host: Host, two: object):
     assert "inet6 fd77::2/64" in link
     assert "default via 10.77.0.1 dev eth0" in sh(host, "one", "ip route")
     assert "default via fd77::1 dev eth0" in sh(host, "one", "ip -6 route")
+    neighbors = sh(host, "one", "ip neigh").splitlines()
+    (fixed,) = (line for line in neighbors if "PERMANENT" in line)
+    assert fixed.startswith("10.77.0.99 dev eth0 lladdr 02:00:00:00:77:99 ")
 
 
 def test_pods_fetch_pages_from_each_other(host: Host, two: object):

@@ -44,7 +44,11 @@ def sys(tmp_path: Path) -> Path:
     device.mkdir(parents=True)
     (device / "vendor").write_text("0x8086\n")
     (device / "device").write_text("0x10fb\n")
-    (device / "iommu_group").mkdir()
+    members = root / "kernel/iommu_groups/7/devices"
+    members.mkdir(parents=True)
+    (members / BDF).symlink_to(device)
+    (device / "iommu_group").symlink_to(members.parent)
+    (device / "driver_override").write_text("(null)\n")
     (device / "driver").symlink_to(root / "bus/pci/drivers/ixgbe")
     return root
 
@@ -90,13 +94,40 @@ def test_a_card_goes_to_vfio_and_back(sys: Path):
     assert (sys / "bus/pci/drivers/vfio-pci/unbind").read_text() == BDF
 
 
+def test_a_card_that_nobody_got_is_given_back(sys: Path):
+    """Whoever was binding it was killed in the middle."""
+    device, unbind = sys / "bus/pci/devices" / BDF, sys / "bus/pci/drivers/ixgbe/unbind"
+    (device / "driver_override").write_text("vfio-pci\n")
+    Physical(sys).disconnect(endpoint())
+    assert (device / "driver_override").read_text() == "\n"
+    assert not unbind.exists()
+    (device / "driver_override").write_text("vfio-pci\n")
+    (device / "driver").unlink()
+    (sys / "bus/pci/drivers_probe").unlink()
+    Physical(sys).disconnect(endpoint())
+    assert (device / "driver_override").read_text() == "\n"
+    assert (sys / "bus/pci/drivers_probe").read_text() == BDF
+
+
+def test_a_card_whose_group_the_host_uses_is_not_taken(sys: Path):
+    other = sys / "bus/pci/devices/0000:03:00.1"
+    other.mkdir()
+    (other / "driver").symlink_to(sys / "bus/pci/drivers/ixgbe")
+    (sys / "kernel/iommu_groups/7/devices" / other.name).symlink_to(other)
+    with pytest.raises(HostProblem, match=r"group with 0000:03:00\.1, which is bound to ixgbe"):
+        Physical(sys).connect(endpoint())
+    assert not (sys / "bus/pci/drivers/ixgbe/unbind").exists()
+    (other / "class").write_text("0x060400\n")
+    Physical(sys).connect(endpoint())
+
+
 def test_a_card_that_the_host_has_is_left_alone(sys: Path):
     Physical(sys).disconnect(endpoint())
     assert not (sys / "bus/pci/drivers/ixgbe/unbind").exists()
 
 
 def test_what_the_host_lacks_is_named(sys: Path):
-    (sys / "bus/pci/devices" / BDF / "iommu_group").rmdir()
+    (sys / "bus/pci/devices" / BDF / "iommu_group").unlink()
     with pytest.raises(HostProblem, match="in no IOMMU group; switch the IOMMU on"):
         Physical(sys).connect(endpoint())
     (sys / "bus/pci/drivers/vfio-pci").rmdir()

@@ -15,7 +15,7 @@ from vctui.drivers.networks.cni import CniNetwork
 from vctui.errors import NetworkError
 from vctui.linux import netns, probe
 from vctui.linux.links import Links
-from vctui.model.network import NetworkConfig
+from vctui.model.network import Bandwidth, NetworkConfig, PortMapping
 from vctui.settings import Network
 
 pytestmark = [
@@ -51,7 +51,9 @@ class World:
         self.pods.append(path)
         return path
 
-    def bridge(self, name: str, *more: dict[str, Any], version: str = "1.0.0") -> None:
+    def bridge(
+        self, name: str, *more: dict[str, Any], version: str = "1.0.0", **keys: object
+    ) -> None:
         first = {
             "type": "bridge",
             "bridge": f"br-{name}",
@@ -63,6 +65,7 @@ class World:
                 "ranges": [[{"subnet": "10.77.0.0/24"}], [{"subnet": "fd77::/64"}]],
                 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
             },
+            **keys,
         }
         document = {"cniVersion": version, "name": name, "plugins": [first, *more]}
         (self.networks / f"{name}.conflist").write_text(json.dumps(document))
@@ -142,6 +145,44 @@ def test_a_pod_joins_and_leaves_a_bridge(world: World, version: str) -> None:
         assert "10.77.0.2" not in str(left["rules"])
 
     world.on_host(life)
+
+
+def test_a_pod_has_the_addresses_ports_and_limits_that_it_asks_for(world: World) -> None:
+    world.bridge(
+        "pods",
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        {"type": "tuning", "capabilities": {"mac": True}},
+        capabilities={"ips": True},
+    )
+    pods = [world.pod(f"pod{number}") for number in range(2)]
+    config = NetworkConfig(
+        port_mappings=(PortMapping(host_port=8080, container_port=80),),
+        ips=("10.77.0.77", "fd77::77"),
+        mac="02:00:00:00:77:77",
+        bandwidth=Bandwidth(ingress_rate=8_000_000, egress_rate=9_000_000),
+    )
+
+    def inside() -> tuple[str, set[str]]:
+        with Links() as net:
+            link = net.get("eth0")
+            return link.mac, set(link.addresses)
+
+    async def lives() -> None:
+        driver = world.driver
+        for pod in pods:  # what the first one leaves is what plugins leave for all
+            before = await world.state()
+            planned = driver.plan(config)
+            joined = await driver.prepare(pod.name, pod, planned)
+            found = netns.inside(pod, inside)
+            assert found == ("02:00:00:00:77:77", {"10.77.0.77/24", "fd77::77/64"})
+            during = await world.state()
+            assert "to-destination 10.77.0.77:80" in str(during["rules"])
+            assert len(during["links"]) == 4  # lo, the bridge, the pod's port, and ifb of bandwidth
+            await driver.remove(pod.name, pod, joined)
+        assert await world.state() == before
+
+    world.on_host(lives)
 
 
 def test_twenty_pods_leave_the_host_as_it_was(world: World) -> None:

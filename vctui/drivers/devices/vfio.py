@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
 from vctui.errors import FileProblem, HostProblem, PermissionProblem
+from vctui.linux import pci
 from vctui.model.device import DeviceInfo
 
-DRIVER: Final = "vfio-pci"
 _FOLDER: Final = "/dev/vfio/"
 _CONTROL: Final = "/dev/vfio/vfio"
-_ADDRESS: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
-_BRIDGE: Final = 0x06
-"""PCI base class. A bridge in a group stays the host's; the kernel wants it so."""
 
 
 def is_group(info: DeviceInfo) -> bool:
@@ -27,8 +23,7 @@ def is_group(info: DeviceInfo) -> bool:
 def functions(
     info: DeviceInfo, *, sys: Path = Path("/sys"), dev: Path = Path("/dev")
 ) -> tuple[str, ...]:
-    """PCI addresses (`0000:01:00.0`) of what a group has for a machine: all but bridges, as the
-    IOMMU cannot keep the parts of a group from each other.
+    """PCI addresses (`0000:01:00.0`) of what a group has for a machine: all but bridges.
 
     Raises:
         HostProblem: the host has no such group, or a driver of its own has a device of it.
@@ -36,26 +31,25 @@ def functions(
         PermissionProblem: we may not open it.
     """
     group = info.host_path.removeprefix(_FOLDER)
-    folder = sys / "kernel/iommu_groups" / group / "devices"
-    if not group.isdecimal() or not folder.is_dir():
+    folder = sys / "kernel/iommu_groups" / group
+    if not group.isdecimal() or not (folder / "devices").is_dir():
         raise HostProblem(
             f"the device {info.host_path!r} needs the IOMMU group {group!r}, which this host "
             "does not have; switch the IOMMU on (intel_iommu=on or amd_iommu=on) and bind the "
             "group's devices to vfio-pci"
         )
-    found = sorted(entry for entry in folder.iterdir() if not _is_bridge(entry))
+    found = pci.functions(folder)
     for entry in found:
-        if not _ADDRESS.match(entry.name):
+        if not pci.is_address(entry.name):
             raise FileProblem(
                 f"the IOMMU group {group} has {entry.name!r}, which is no PCI device; leave "
                 f"{info.host_path!r} out"
             )
-        driver = entry / "driver"
-        name = driver.resolve().name if driver.is_symlink() else "no driver"
-        if name != DRIVER:
+        name = pci.driver(entry) or "no driver"
+        if name != pci.PASSING:
             raise HostProblem(
                 f"the device {entry.name} of the IOMMU group {group} is bound to {name}; run "
-                f"`driverctl set-override {entry.name} {DRIVER}`, or bind it in another way"
+                f"`driverctl set-override {entry.name} {pci.PASSING}`, or bind it in another way"
             )
     if not found:
         raise FileProblem(f"the IOMMU group {group} is empty; leave {info.host_path!r} out")
@@ -65,10 +59,3 @@ def functions(
             "the right to read and write it"
         )
     return tuple(entry.name for entry in found)
-
-
-def _is_bridge(device: Path) -> bool:
-    try:
-        return int((device / "class").read_text(encoding="ascii"), 16) >> 16 == _BRIDGE
-    except (OSError, ValueError):
-        return False

@@ -6,25 +6,22 @@ back with that driver, without its addresses, and in the host's namespace: cards
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from vctui.drivers.endpoints.base import Wiring
 from vctui.errors import HostProblem
-from vctui.linux import ethtool
+from vctui.linux import ethtool, pci
 from vctui.model.network import Endpoint, PhysicalDevice
 
-_ADDRESS: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
-_VFIO: Final = "vfio-pci"
 _DEVICES: Final = "bus/pci/devices"
 
 
 def find(name: str, *, sys: Path = Path("/sys")) -> PhysicalDevice | None:
     """The card behind a link of the current namespace; None where there is none."""
     info = ethtool.driver_info(name)
-    if info is None or not _ADDRESS.match(info.bus):
+    if info is None or not pci.is_address(info.bus):
         return None
     folder = sys / _DEVICES / info.bus
     try:
@@ -46,35 +43,48 @@ class Physical(Wiring):
     def connect(self, endpoint: Endpoint) -> None:
         """Raises HostProblem where the host cannot pass devices through."""
         card = _card(endpoint)
-        if not (self._sys / "bus/pci/drivers" / _VFIO).is_dir():
+        if not (self._sys / "bus/pci/drivers" / pci.PASSING).is_dir():
             raise HostProblem(
                 f"interface {endpoint.interface.name!r} is the network card {card.bdf}, which a "
-                f"machine can have only through {_VFIO}; run `modprobe {_VFIO}` on a host with an "
-                "IOMMU, or take the card out of the namespace"
+                f"machine can have only through {pci.PASSING}; run `modprobe {pci.PASSING}` on a "
+                "host with an IOMMU, or take the card out of the namespace"
             )
         if not (self._sys / _DEVICES / card.bdf / "iommu_group").exists():
             raise HostProblem(
                 f"the network card {card.bdf} (interface {endpoint.interface.name!r}) is in no "
                 "IOMMU group; switch the IOMMU on (intel_iommu=on or amd_iommu=on)"
             )
-        self._bind(card.bdf, _VFIO)
+        self._check_alone(endpoint, card)
+        self._bind(card.bdf, pci.PASSING)
 
     def disconnect(self, endpoint: Endpoint) -> None:
-        card = _card(endpoint)
-        if self._driver(card.bdf) == _VFIO:
-            self._bind(card.bdf, "")
+        bdf = _card(endpoint).bdf
+        device = self._sys / _DEVICES / bdf
+        if not device.is_dir():
+            return
+        wanted = (device / "driver_override").read_text(encoding="ascii").strip()
+        if pci.PASSING in {wanted, pci.driver(device)}:
+            self._bind(bdf, "")
 
     def _bind(self, bdf: str, driver: str) -> None:
-        """To `driver` alone; "" lets the kernel choose, as it does after a boot."""
+        """To `driver` alone; "" lets the kernel choose, as it does after a boot, and a driver stay
+        that was never unbound."""
         device = self._sys / _DEVICES / bdf
         (device / "driver_override").write_text(f"{driver}\n", encoding="ascii")
-        if self._driver(bdf):
+        current = pci.driver(device)
+        if current and (driver or current == pci.PASSING):
             (device / "driver/unbind").write_text(bdf, encoding="ascii")
         (self._sys / "bus/pci/drivers_probe").write_text(bdf, encoding="ascii")
 
-    def _driver(self, bdf: str) -> str:
-        link = self._sys / _DEVICES / bdf / "driver"
-        return link.resolve().name if link.exists() else ""
+    def _check_alone(self, endpoint: Endpoint, card: PhysicalDevice) -> None:
+        """The kernel gives a machine no device of a group that the host has devices of."""
+        for one in pci.functions(self._sys / _DEVICES / card.bdf / "iommu_group"):
+            if one.name != card.bdf and (driver := pci.driver(one)) not in {"", pci.PASSING}:
+                raise HostProblem(
+                    f"the network card {card.bdf} (interface {endpoint.interface.name!r}) shares "
+                    f"its IOMMU group with {one.name}, which is bound to {driver}; bind that to "
+                    f"{pci.PASSING}, or take the card out of the namespace"
+                )
 
 
 def _card(endpoint: Endpoint) -> PhysicalDevice:
