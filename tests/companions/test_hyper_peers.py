@@ -168,6 +168,11 @@ async def test_a_pod_lives_its_whole_life(tmp_path: Path, kind: Kind):
         await agent.signal("c1", "c1", 15, all=False)
         assert await side.status("c1") == (143 if guest.is_cc else 0)
         await agent.remove_container("c1", timeout=1)
+        if not guest.is_cc:
+            plugged = msgspec.structs.replace(NETWORK, pending=("inner",))
+            await agent.update_network(plugged)
+        await agent.forget_interface("inner")
+        await agent.online(vcpus=2)
         await side.container("exit", "3")
         assert await side.status("c1") == 3
         await agent.remove_container("c1", timeout=1)

@@ -3,6 +3,7 @@ programs that follow the tables of cc-proxy and cc-shim."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -72,6 +73,12 @@ def test_our_own_proxy_needs_no_program_and_outlives_the_monitor(host: Host, own
     host.do("container", "start", own, "main")
     refused = host.run("container", "exec", own, "main", "--", "/nowhere")
     assert (refused.returncode, "'/nowhere' was not found" in refused.stderr) == (127, True)
+    limited = {"id": "more", "rootfs": "busybox", "resources": {"cpu_quota": 200_000}}
+    sleeper = json.dumps({**limited, "cmd": {"args": ["sleep", "100000"]}})
+    host.do("container", "create", own, host.file("more.json", sleeper))
+    host.do("container", "start", own, "more")
+    online = ("container", "exec", own, "more", "--", "cat", "/sys/devices/system/cpu/online")
+    wait_until(lambda: host.do(*online) == "0-1\n", "the agent's use of the second processor")
     host.do("pod", "stop", own)
     host.do("pod", "delete", own)
     assert host.processes(own) == []

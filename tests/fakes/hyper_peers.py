@@ -217,6 +217,8 @@ class Guest:
                     self._known(each, ROUTE)
             case 22:
                 self._remove(told["container"])
+            case 25 if self.version == 4244:
+                told["device"]
             case 23 if self.is_cc:
                 return self._list(told)
             case 24 if self.version == 4244:

@@ -14,7 +14,7 @@ import msgspec
 from vctui.engine import endpoints, registry
 from vctui.engine.change import change
 from vctui.engine.context import Context, event
-from vctui.errors import InvalidConfig, NotFound, VctuiError, WrongState
+from vctui.errors import AgentError, InvalidConfig, NotFound, VctuiError, WrongState
 from vctui.model.events import EventKind
 from vctui.model.kinds import NetworkModel
 from vctui.model.network import Attachment, NetworkConfig
@@ -72,7 +72,7 @@ async def disconnect(ctx: Context, pod_id: str, interface: str) -> None:
         NotFound: it has no such interface.
         NetworkError, HypervisorError: it cannot be; it may be tried again.
     """
-    async with change(ctx, pod_id, "disconnect", _check_running):
+    async with change(ctx, pod_id, "disconnect", _check_running) as record:
         await endpoints.finish(ctx, pod_id)
         before = endpoints.network_of(ctx.store.pod(pod_id))
         known = [one.interface.name for one in before.endpoints]
@@ -82,6 +82,9 @@ async def disconnect(ctx: Context, pod_id: str, interface: str) -> None:
                 f"{', '.join(known) or 'none'}"
             )
         endpoints.save(ctx, pod_id, msgspec.structs.replace(before, pending=(interface,)))
+        with contextlib.suppress(AgentError):  # it goes whatever the agent thinks of it
+            async with ctx.agent(record) as agent:
+                await agent.forget_interface(interface)
         await endpoints.finish(ctx, pod_id)
         _done(ctx, pod_id, EventKind.NETWORK_DISCONNECTED)
 

@@ -6,8 +6,10 @@ container until it is removed, and never powers the guest off.
 from __future__ import annotations
 
 from vctui.errors import AgentError
+from vctui.guest import sandbox as guest
 from vctui.guest.document import dumps
 from vctui.guest.hyper import Hyper
+from vctui.guest.uevents import Uevents
 from vctui.wire import hyperstart
 from vctui.wire.proto import message
 
@@ -28,6 +30,17 @@ _KNOWN = {
 class CcAgent(Hyper):
     has_next = False
     powers_off = False
+
+    def greet(self) -> None:
+        super().greet()
+        self.loop.start(self._use_what_comes())
+
+    async def _use_what_comes(self) -> None:
+        """Processors and memory that are plugged in; nobody tells of them."""
+        with Uevents(self.loop) as events:
+            while True:
+                await guest.online(self.loop, self.config.sys, 0, memory=True)
+                await events.heard()
 
     def check(self, data: dict[str, Any], known: set[str]) -> dict[str, Any]:
         """Unknown keys are of no interest."""

@@ -69,10 +69,10 @@ class Hyper:
         streams: Callable[[bytes], None],
         power_off: Callable[[], None],
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self._log = log
         self.sandbox = sandbox
-        self._config = config
+        self.config = config
         self.service = service
         self._control = control
         self.stream = streams
@@ -97,7 +97,7 @@ class Hyper:
             self._say(hyperstart.NEXT, len(data).to_bytes(4, "big"))
         try:
             for one in self._commands.feed(data):
-                self._loop.start(self._run(one))
+                self.loop.start(self._run(one))
         except HyperstartError as error:
             self._log.warning(f"the host's commands are garbled: {error}")
             self._commands = ControlDecoder()
@@ -109,9 +109,9 @@ class Hyper:
                 if process is None or process.stdin is None:
                     self.answer_unknown(one.sequence)
                 elif one.data:
-                    self._loop.start(_quietly(process.stdin.write(one.data)))
+                    self.loop.start(_quietly(process.stdin.write(one.data)))
                 elif not process.terminal:
-                    self._loop.start(_quietly(process.stdin.finish()))
+                    self.loop.start(_quietly(process.stdin.finish()))
         except HyperstartError as error:
             self._log.warning(f"the host's streams are garbled: {error}")
             self._input = StreamDecoder()
@@ -155,7 +155,7 @@ class Hyper:
             case hyperstart.DESTROY_POD:
                 await self.sandbox.destroy()
             case hyperstart.ONLINE_CPU_MEM:
-                await guest.online(self._loop, self._config.sys, 0, memory=True)
+                await guest.online(self.loop, self.config.sys, 0, memory=True)
             case hyperstart.START_POD:
                 await self._start_pod(self.check(data, _POD))
             case hyperstart.NEW_CONTAINER:
@@ -204,7 +204,7 @@ class Hyper:
         request: Any = message("CreateSandboxRequest")(
             hostname=pod.get("hostname", ""),
             dns=[f"nameserver {each}" for each in pod.get("dns") or ()],
-            storages=[spec.share(pod["shareDir"], self._config.shared)],
+            storages=[spec.share(pod["shareDir"], self.config.shared)],
         )
         await self.sandbox.create(request)
         for each in pod.get("interfaces") or ():
@@ -216,11 +216,11 @@ class Hyper:
         """hyperstart finds it by the name that it has, Clear Containers' agent by its MAC."""
         device, wanted = spec.interface(self.check(told, _INTERFACE))
         if not wanted.hwAddr:
-            found = await appears(self._loop, lambda: network.mac_of(device) or None, _PATIENCE)
+            found = await appears(self.loop, lambda: network.mac_of(device) or None, _PATIENCE)
             if not found:
                 raise AgentError(f"there is no interface {device!r}")
             wanted.hwAddr = found
-        await network.update_interface(self._loop, wanted)
+        await network.update_interface(self.loop, wanted)
 
     def _routes(self, told: list[dict[str, Any]]) -> list[Any]:
         return spec.routes([self.check(each, _ROUTE) for each in told])
@@ -232,8 +232,8 @@ class Hyper:
         for each in wanted.get("fsmap") or ():
             self.check(each, _FSMAP)
         self._check_process(told)
-        disks = f"{self._config.kata}/shared/disks"
-        await self.sandbox.create_container(spec.container(wanted, self._config.shared, disks))
+        disks = f"{self.config.kata}/shared/disks"
+        await self.sandbox.create_container(spec.container(wanted, self.config.shared, disks))
         try:
             container = self.sandbox.container(container_id)
             self._connect(container_id, told, container.init)
@@ -273,11 +273,11 @@ class Hyper:
         if not stdio or bool(stderr) == process.terminal:
             raise AgentError("the numbers of its streams do not fit the process")
         self.by_number[stdio] = process
-        self._loop.start(self._carry(container_id, process, stdio, stderr))
+        self.loop.start(self._carry(container_id, process, stdio, stderr))
 
     async def _carry(self, container_id: str, process: Process, stdio: int, stderr: int) -> None:
         await process.connected
-        errors = self._loop.start(self._copy(process.stderr, stderr))
+        errors = self.loop.start(self._copy(process.stderr, stderr))
         await self._copy(process.stdout, stdio)
         await errors
         self.stream(hyperstart.encode_stream(stdio))

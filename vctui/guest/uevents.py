@@ -34,6 +34,11 @@ class Uevents:
         self._socket.bind((0, _FROM_THE_KERNEL))
         loop.watch(self._socket.fileno(), READ, self._drain)
 
+    async def heard(self) -> None:
+        """Return after the next announcement, however long that takes."""
+        await self._woken
+        self._woken = Future()
+
     async def announced(self, seconds: float) -> bool:
         """Return after the next announcement, or soon; False when `seconds` are over."""
         if not self._woken.done:

@@ -57,8 +57,9 @@ COMMANDS: Final = {
     "removecontainer": REMOVE_CONTAINER,
     "pscontainer": PS_CONTAINER,
     "signalprocess": SIGNAL_PROCESS,
+    "deleteinterface": DELETE_INTERFACE,
 }
-"""By the names that virtcontainers has for them."""
+"""By the names that virtcontainers has for them; it has none for the last two."""
 SERVICE: Final = "vctui.Hyperstart"
 """Of the pod's monitor: its methods are these names."""
 API_EVENTS: Final = 4243

@@ -29,8 +29,6 @@ class Ask(msgspec.Struct, frozen=True):
     """Nobody will ever type at it."""
     data: dict[str, Any] = {}
     """The command's own JSON."""
-    file: str = ""
-    """What follows that JSON, for the command that writes a file."""
 
 
 class CommandLink(Link):

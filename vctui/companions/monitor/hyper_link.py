@@ -56,7 +56,7 @@ class HyperLink(CommandLink):
                 process["stderr"] = number(ask.token) + 1
         body = msgspec.json.encode(data) if data else b""
         try:
-            answer = await self._command(hyperstart.COMMANDS[method], body + ask.file.encode())
+            answer = await self._command(hyperstart.COMMANDS[method], body)
             if ask.end_input:
                 self.streams.finish(number(ask.token))
             return answer

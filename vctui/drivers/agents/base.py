@@ -142,6 +142,9 @@ class Agent(ABC):
         """Give the guest's interfaces the addresses, routes and neighbours that the network has
         by now. Interfaces that were plugged in are waited for."""
 
+    async def forget_interface(self, name: str) -> None:  # noqa: B027 - most see it go
+        """An interface is going to be taken away from the machine."""
+
     def left_out(self, network: PodNetwork) -> str:
         """What of the network this agent cannot be told, in words; "" where it can be told all."""
         return ""

@@ -103,6 +103,11 @@ class HyperstartAgent(Agent):
         if routes := networks.routes(network, self._version):
             await self._ask("setuproute", {"routes": routes})
 
+    async def forget_interface(self, name: str) -> None:
+        """hyperstart from API 4244 on has a command for it; the kernel does without."""
+        if self._version is not None and self._version > hyperstart.API_EVENTS:
+            await self._ask("deleteinterface", {"device": name})
+
     def left_out(self, network: PodNetwork) -> str:
         return networks.left_out(network)
 
