@@ -20,6 +20,8 @@ from vctui.telemetry import trace
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2, guest_pb2
 
+FIRST_GENERATION = ("vctui.protocol=grpc", "agent.hotplug_timeout=30s")
+
 SPEC = ContainerSpec(
     config=ContainerConfig(id="c1", rootfs="/r", cmd=Cmd(args=("nope",))),
     hostname="web",
@@ -226,7 +228,7 @@ def test_the_agents_log_says_everything_where_agent_or_guest_is_debugged():
         (AgentProtocol.TTRPC, ("vctui.socket=vsock",)),  # Kata 2.x knows no other way
         (
             AgentProtocol.GRPC,
-            ("vctui.protocol=grpc", "vctui.socket=vsock", "agent.use_vsock=true"),
+            (*FIRST_GENERATION, "vctui.socket=vsock", "agent.use_vsock=true"),
         ),
         (AgentProtocol.AUTO, ("vctui.socket=vsock", "agent.use_vsock=true")),
     ],
@@ -239,6 +241,12 @@ def test_an_agent_on_vsock_is_told_so_and_has_no_serial_port(
     needs = KataAgent.needs(there, there, config, debug=False)
     assert needs.kernel_params == words
     assert [port.name for port in needs.ports] == ["agent.log.0"]
+
+
+def test_an_agent_of_1_x_is_given_time_for_its_devices():
+    there = Path("/nowhere/web")
+    config = AgentConfig(protocol=AgentProtocol.GRPC)
+    assert KataAgent.needs(there, there, config, debug=False).kernel_params == FIRST_GENERATION
 
 
 async def test_a_guests_timeline_is_told_by_the_hosts_clock(agent: KataAgent, fake: FakeAgent):

@@ -4,6 +4,7 @@ to import, and a machine can start meanwhile."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from vctui.drivers.agents.base import GuestNeeds
 from vctui.drivers.agents.kata import ports
@@ -11,11 +12,15 @@ from vctui.drivers.hypervisors.base import Port, Share
 from vctui.model.agent import AgentConfig
 from vctui.model.kinds import AgentProtocol
 
+_FIRST_GENERATION: Final = ("vctui.protocol=grpc", "agent.hotplug_timeout=30s")
+"""Our own agent's face, and what agents since 1.10 wait for a device: 3 s else, which is little
+for an emulated machine (kata-agent gRPC sheet, §9.1). Later ones read a number there."""
+
 
 def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -> GuestNeeds:
     """See `drivers.agents.base.Needs`."""
     log = ("agent.log=debug",) if debug or config.debug else ()
-    face = ("vctui.protocol=grpc",) if config.protocol is AgentProtocol.GRPC else ()
+    face = _FIRST_GENERATION if config.protocol is AgentProtocol.GRPC else ()
     channel = Port(name=ports.CHANNEL, socket=run_dir / "agent.sock")
     words = Port(name=ports.LOG, socket=run_dir / "agentlog.sock")
     on_vsock = config.socket_type.is_vsock
