@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vctui.engine import container as container
     from vctui.engine import interfaces as interfaces
     from vctui.engine import pod as pod
+    from vctui.engine import ps as ps
 
 
 def __getattr__(name: str) -> ModuleType:

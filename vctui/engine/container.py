@@ -9,13 +9,12 @@ import msgspec
 
 from vctui.drivers.agents.base import Agent, ContainerStats
 from vctui.drivers.shims.base import ShimParams
-from vctui.engine import devices, files, images, ps, resources, status
+from vctui.engine import devices, files, images, resources, status
 from vctui.engine.change import change, exclusive, shared
 from vctui.engine.context import Context, event, now
 from vctui.errors import (
     AgentError,
     AgentUnreachable,
-    AgentUnsupported,
     AlreadyExists,
     HypervisorError,
     InvalidConfig,
@@ -30,7 +29,6 @@ from vctui.model.container import (
     ContainerRecord,
     ExecRecord,
     Process,
-    ProcessListOptions,
 )
 from vctui.model.events import EventKind
 from vctui.model.inherit import within
@@ -268,7 +266,7 @@ async def kill(
     if not 1 <= signal <= signals.LAST:
         raise InvalidConfig(f"{signal} is not a signal; give a number from 1 to {signals.LAST}")
     async with shared(ctx, pod_id) as record:
-        _check_running(record, container_id, "kill")
+        check_running(record, container_id, "kill")
         async with ctx.agent(record) as agent:
             await agent.signal(container_id, container_id, signal, all=all)
         whom = "all processes" if all else "the first process"
@@ -283,7 +281,7 @@ async def enter(ctx: Context, pod_id: str, container_id: str, cmd: Cmd) -> Proce
     token = ids.new_token()
     async with shared(ctx, pod_id) as record:
         pairing.check_console(record.config, cmd)
-        _check_running(record, container_id, "exec in")
+        check_running(record, container_id, "exec in")
         async with ctx.agent(record) as agent:
             first = status.find(record, container_id).config.cmd
             whole = within(cmd, first)
@@ -334,21 +332,7 @@ def _stood_for_by(tx: Transaction, pod_id: str, process: Process) -> None:
             tx.save_exec(pod_id, msgspec.structs.replace(one, process=process))
 
 
-async def process_list(
-    ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions
-) -> bytes:
-    """JSON or a table, as `options` say (API: ProcessListContainer)."""
-    async with shared(ctx, pod_id) as record:
-        _check_running(record, container_id, "list processes of")
-        async with ctx.agent(record) as agent:
-            try:
-                return await agent.processes(container_id, options)
-            except AgentUnsupported:
-                pass
-    return await ps.run(ctx, pod_id, container_id, options)
-
-
-def _check_running(record: PodRecord, container_id: str, verb: str) -> None:
+def check_running(record: PodRecord, container_id: str, verb: str) -> None:
     one = status.find(record, container_id)
     running = frozenset({State.RUNNING})
     check_state("pod", record.id, record.state, running, f"{verb} a container of")

@@ -1,26 +1,22 @@
-"""Guests of the operator's own: which there are, and what one says when it is booted."""
+"""Guests of the operator's own: which there are."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from vctui.engine import paths, pod
-from vctui.engine.context import Context, Progress
+from vctui.engine import paths
+from vctui.engine.context import Context
 from vctui.errors import AlreadyExists, FileProblem, NotFound
 from vctui.linux import files
 from vctui.linux.problems import host_problem
 from vctui.model import ids
-from vctui.model.guest import Guest, GuestReport, applied
+from vctui.model.guest import Guest, applied
 from vctui.model.pod import PodConfig
 
 _SUFFIX: Final = ".json"
-CHECK: Final = "guest-check-"
-"""Begins the ids of pods that are booted to be asked and deleted again."""
 
 
 def added(ctx: Context) -> tuple[Guest, ...]:
@@ -82,34 +78,6 @@ def remove(ctx: Context, name: str) -> Guest:
 def settled(ctx: Context, config: PodConfig) -> PodConfig:
     """The pod with what its guest says. Raises NotFound, InvalidConfig, FileProblem."""
     return applied(config, get(ctx, config.guest)) if config.guest else config
-
-
-async def check(ctx: Context, name: str, progress: Progress) -> GuestReport:
-    """Boot a pod without containers in the guest, ask its agent, and delete it.
-
-    Raises what creating and starting a pod raises.
-    """
-    guest = get(ctx, name)
-    config = PodConfig(id=f"{CHECK}{name}"[: ids.MAX_LENGTH], guest=name)
-    begun = time.monotonic()
-    await pod.run(ctx, config, progress)
-    seconds = time.monotonic() - begun
-    try:
-        async with ctx.agent(ctx.store.pod(config.id)) as agent:
-            said = await agent.info()
-    finally:
-        with contextlib.suppress(NotFound):
-            await pod.delete(ctx, config.id, progress)
-    return GuestReport(
-        name=guest.name,
-        agent=said.version,
-        protocol=said.protocol,
-        seconds=round(seconds, 2),
-        storage_handlers=said.storage_handlers,
-        device_handlers=said.device_handlers,
-        supports_seccomp=said.supports_seccomp,
-        features=tuple(sorted(said.features)),
-    )
 
 
 def _file(ctx: Context, name: str) -> Path:

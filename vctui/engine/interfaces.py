@@ -1,4 +1,4 @@
-"""A running pod's interfaces: connected and disconnected while its machine runs.
+"""A running pod's interfaces: looked at, connected and disconnected while its machine runs.
 
 What is under way stands in the record (`PodNetwork.pending`). A change that fails or was cut off
 ends by the interfaces that it was about being disconnected, whatever step it had come to.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from vctui.engine import endpoints, registry
-from vctui.engine.change import change
+from vctui.engine.change import change, shared
 from vctui.engine.context import Context, event
 from vctui.errors import AgentError, InvalidConfig, NotFound, VctuiError, WrongState
 from vctui.model.events import EventKind
@@ -87,6 +88,24 @@ async def disconnect(ctx: Context, pod_id: str, interface: str) -> None:
                 await agent.forget_interface(interface)
         await endpoints.finish(ctx, pod_id)
         _done(ctx, pod_id, EventKind.NETWORK_DISCONNECTED)
+
+
+async def verify(ctx: Context, pod_id: str) -> None:
+    """Ask the network's driver whether all is as it left it (CNI: CHECK), and the wiring whether
+    what it relies on is there.
+
+    Raises:
+        NotFound, NetworkError: it is not.
+    """
+    async with shared(ctx, pod_id) as record:
+        if record.network is not None:
+            driver = registry.network(record.config.network_model, ctx.settings)
+            namespace = Path(record.network.namespace)
+            await driver.check(
+                pod_id, namespace, record.network.attachments, record.network.endpoints
+            )
+            for endpoint in record.network.endpoints:
+                registry.wiring(endpoint).check(endpoint)
 
 
 async def _connect(ctx: Context, record: PodRecord, planned: Sequence[Attachment]) -> None:

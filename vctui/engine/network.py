@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from vctui.engine import endpoints, registry
-from vctui.engine.change import shared
 from vctui.engine.context import Context
 from vctui.errors import InvalidConfig, NetworkError, PermissionProblem, VctuiError
 from vctui.linux import probe
@@ -89,24 +88,6 @@ async def connect(ctx: Context, pod_id: str, *, processors: int) -> PodNetwork:
     for endpoint in await endpoints.discover(ctx, pod_id, processors=processors):
         await endpoints.wire(ctx, pod_id, endpoint)
     return endpoints.network_of(ctx.store.pod(pod_id))
-
-
-async def verify(ctx: Context, pod_id: str) -> None:
-    """Ask the network's driver whether all is as it left it (CNI: CHECK), and the wiring whether
-    what it relies on is there.
-
-    Raises:
-        NotFound, NetworkError: it is not.
-    """
-    async with shared(ctx, pod_id) as record:
-        if record.network is not None:
-            driver = registry.network(record.config.network_model, ctx.settings)
-            namespace = Path(record.network.namespace)
-            await driver.check(
-                pod_id, namespace, record.network.attachments, record.network.endpoints
-            )
-            for endpoint in record.network.endpoints:
-                registry.wiring(endpoint).check(endpoint)
 
 
 async def close(ctx: Context, pod_id: str) -> None:

@@ -1,4 +1,5 @@
-"""The process list of a guest whose agent has none: `ps` run in the container itself.
+"""The processes of a container: from its agent, or where that has no list, from `ps` run in the
+container itself.
 
 The Kata agent's protocol of today has no ListProcesses (kata-agent ttrpc sheet §2.1).
 """
@@ -9,9 +10,10 @@ import asyncio
 
 import msgspec
 
-from vctui.engine import streams
+from vctui.engine import container, streams
+from vctui.engine.change import shared
 from vctui.engine.context import Context
-from vctui.errors import AgentError
+from vctui.errors import AgentError, AgentUnsupported
 from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 
@@ -19,10 +21,22 @@ MAX_OUTPUT = 1024 * 1024
 """Bytes of a process list; the guest is not trusted to be brief."""
 
 
-async def run(ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions) -> bytes:
-    """Raises AgentError where the container has no `ps` or it fails."""
-    from vctui.engine import container
+async def process_list(
+    ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions
+) -> bytes:
+    """JSON or a table, as `options` say (API: ProcessListContainer)."""
+    async with shared(ctx, pod_id) as record:
+        container.check_running(record, container_id, "list processes of")
+        async with ctx.agent(record) as agent:
+            try:
+                return await agent.processes(container_id, options)
+            except AgentUnsupported:
+                pass
+    return await _run(ctx, pod_id, container_id, options)
 
+
+async def _run(ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions) -> bytes:
+    """Raises AgentError where the container has no `ps` or it fails."""
     arguments = options.args or ("-ef",)
     process = await container.enter(ctx, pod_id, container_id, Cmd(args=("ps", *arguments)))
     attachment = await streams.attach(ctx, pod_id, container_id, process.token)

@@ -290,7 +290,7 @@ class Runtime:
         self, pod_id: str, container_id: str, options: ProcessListOptions
     ) -> bytes:
         """API: ProcessListContainer."""
-        return await engine.container.process_list(self._reading, pod_id, container_id, options)
+        return await engine.ps.process_list(self._reading, pod_id, container_id, options)
 
     def execs(self, pod_id: str) -> tuple[ExecRecord, ...]:
         """Processes that were added with enter_container, ended ones too while remembered."""
@@ -351,9 +351,9 @@ class Runtime:
 
     async def check_guest(self, name: str, *, progress: Progress = no_progress) -> GuestReport:
         """Boot a guest in a pod of its own, ask its agent, and delete the pod."""
-        from vctui.engine import guests
+        from vctui.engine import guestcheck
 
-        return await guests.check(self._changing(f"check guest {name!r}"), name, progress)
+        return await guestcheck.check(self._changing(f"check guest {name!r}"), name, progress)
 
     # --- templates
 
@@ -451,7 +451,7 @@ class Runtime:
 
         Raises NotFound, NetworkError.
         """
-        await engine.network.verify(self._reading, pod_id)
+        await engine.interfaces.verify(self._reading, pod_id)
 
     def traffic(self, pod_id: str) -> tuple[Traffic, ...]:
         """What went through the pod's interfaces so far. Raises NotFound."""
