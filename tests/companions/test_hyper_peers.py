@@ -172,7 +172,7 @@ async def test_a_pod_lives_its_whole_life(tmp_path: Path, kind: Kind):
             plugged = msgspec.structs.replace(NETWORK, pending=("inner",))
             await agent.update_network(plugged)
         await agent.forget_interface("inner")
-        await agent.online(vcpus=2)
+        await agent.online(vcpus=2, plugged=1)
         await side.container("exit", "3")
         assert await side.status("c1") == 3
         await agent.remove_container("c1", timeout=1)

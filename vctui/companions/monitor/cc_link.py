@@ -135,7 +135,9 @@ class CcLink(CommandLink):
         for task in self._ignored:
             task.cancel()
         await asyncio.gather(*self._ignored, return_exceptions=True)
-        if self.machine_is_gone or self._unregistered:
+        if self._why:
+            await self._program.end()
+        elif self.machine_is_gone or self._unregistered:
             await self._unregister()
             await self._program.end(patience=_GOODBYE)
 
