@@ -9,9 +9,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline, program, qmp
+from vctui.drivers.hypervisors.qemu import machine as machine_module
 from vctui.drivers.hypervisors.qemu.machine import Qemu
 from vctui.errors import (
     FileProblem,
@@ -25,7 +27,8 @@ from vctui.errors import (
 from vctui.linux import probe, process, sockets
 from vctui.linux.probe import HugePages
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.kinds import Accelerator, MachineType
+from vctui.model.kinds import Accelerator, EndpointType, MachineType, NetInterworkingModel
+from vctui.model.network import Endpoint, Interface, PhysicalDevice
 
 QEMU = "qemu-system-x86_64"
 MACHINE_ENDS = 10.0
@@ -330,6 +333,38 @@ async def test_the_other_machine_type_and_preallocated_memory_come_up(hypervisor
     machine = await hypervisor.start(wanted)
     assert hypervisor.alive(machine)
     await hypervisor.stop(wanted.run_dir, machine, timeout=5)
+
+
+def served_card(socket: Path) -> Endpoint:
+    return Endpoint(
+        type=EndpointType.VHOST_USER,
+        index=0,
+        interface=Interface(name="eth0", mac="02:00:00:00:00:02", mtu=1500),
+        model=NetInterworkingModel.TC_FILTER,
+        socket=str(socket),
+    )
+
+
+@pytest.mark.vm
+async def test_a_card_that_is_served_in_silence_is_named(hypervisor, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine_module, "_GREETING", 2.0)
+    socket = tmp_path / "vhu.sock"
+    wanted = plan(endpoints=(served_card(socket),))
+    said = rf"serves interface 'eth0' by vhost-user on {socket} may not answer it: start that anew"
+    with sockets.listen(socket), pytest.raises(HypervisorError, match=said):
+        await hypervisor.start(wanted)
+    assert process.find_by_argument(wanted.run_dir) == []
+
+
+@pytest.mark.vm
+async def test_what_an_emulated_microvm_cannot_have_is_refused(hypervisor, plan, tmp_path):
+    served = served_card(tmp_path / "vhu.sock")
+    card = PhysicalDevice(bdf="0000:03:00.0", driver="ixgbe", vendor_device="8086 10fb")
+    passed = structs.replace(served, socket="", physical=card)
+    config = HypervisorConfig(hypervisor_machine_type=MachineType.MICROVM)
+    for endpoint, said in ((served, "reaches no emulated microvm; set"), (passed, "0000:03:00.0")):
+        with pytest.raises(InvalidConfig, match=said):
+            await hypervisor.start(plan(config, endpoints=(endpoint,)))
 
 
 async def test_nobody_on_the_control_socket_is_an_error_of_ours(tmp_path):

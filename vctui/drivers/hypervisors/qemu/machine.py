@@ -196,8 +196,8 @@ class Qemu(Hypervisor):
         return process.is_alive(machine.pid, machine.pid_started)
 
     async def _start(self, plan: MachinePlan) -> Machine:
-        _check_network(plan)
         found = await self._look(plan)
+        _check_network(plan, found.choice.name)
         cards = () if plan.restores else plan.endpoints  # the saved guest had none
         fast = found.choice.name == "kvm"
         async with _connected(plan) as served:
@@ -332,16 +332,22 @@ def _most(plan: MachinePlan) -> Size:
     return Size(vcpus=vcpus, memory=probe.memory_mib()[0])
 
 
-def _check_network(plan: MachinePlan) -> None:
-    """Raises InvalidConfig."""
-    if plan.config.hypervisor_machine_type is MachineType.MICROVM:
-        for endpoint in plan.endpoints:
-            if endpoint.physical is not None:
-                raise InvalidConfig(
-                    f"interface {endpoint.interface.name!r} of pod {plan.pod_id!r} is the network "
-                    f"card {endpoint.physical.bdf}, which a microvm cannot have; set "
-                    "hypervisor_config.hypervisor_machine_type to q35"
-                )
+def _check_network(plan: MachinePlan, accelerator: str) -> None:
+    """A microvm has no PCI; and where it is emulated (QEMU 7.2), no packet passes between it and a
+    program that serves its card by vhost-user. Raises InvalidConfig."""
+    if plan.config.hypervisor_machine_type is not MachineType.MICROVM:
+        return
+    for endpoint in plan.endpoints:
+        if endpoint.physical is not None:
+            what = f"is the network card {endpoint.physical.bdf}, which a microvm cannot have"
+        elif endpoint.socket and accelerator == "tcg":
+            what = "is served by vhost-user, which reaches no emulated microvm"
+        else:
+            continue
+        raise InvalidConfig(
+            f"interface {endpoint.interface.name!r} of pod {plan.pod_id!r} {what}; set "
+            "hypervisor_config.hypervisor_machine_type to q35"
+        )
 
 
 def _check_resources(plan: MachinePlan) -> None:
@@ -495,7 +501,7 @@ async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
 
     Raises:
         MachineDied: the process ended before.
-        HypervisorError: the guest cannot be restored.
+        HypervisorError: the guest cannot be restored, or who serves a card of it says nothing.
     """
     ended = asyncio.create_task(process.wait_end(spawned.pid, spawned.started))
     greeted = asyncio.create_task(_connect_once(plan))
@@ -508,6 +514,15 @@ async def _greeting(plan: MachinePlan, spawned: process.Spawned) -> None:
         if ended.done():
             raise MachineDied(_last_words(plan, ended.result()))
         await greeted
+    except HypervisorError as error:
+        served = [endpoint for endpoint in plan.endpoints if endpoint.socket]
+        if isinstance(error, MachineDied) or not served:
+            raise
+        raise HypervisorError(
+            f"QEMU does not come up for pod {plan.pod_id!r}; the program that serves interface "
+            f"{served[0].interface.name!r} by vhost-user on {served[0].socket} may not answer it: "
+            "start that anew, or remove the socket"
+        ) from error
     finally:
         ended.cancel()
         greeted.cancel()
