@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.companions.conftest import POD, WAIT, Pod, running_monitor
-from vctui.drivers import monitor_client, ttrpc_client
+from vctui.drivers import connections, monitor_client, ttrpc_client
+from vctui.drivers.agents.kata.agent import KataAgent
+from vctui.drivers.proxies.builtin import BuiltinProxy
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import NotFound
 from vctui.linux import process
 from vctui.model.events import EventKind
 from vctui.model.hypervisor import Daemon
 from vctui.model.state import State
+from vctui.settings import Settings
 from vctui.wire import crilog, monitor, ttrpc
 from vctui.wire.pb import agent_pb2
 
@@ -40,13 +44,14 @@ async def test_nothing_is_said_to_an_agent_that_has_not_opened_its_port(pod: Pod
 
 async def test_calls_of_many_clients_share_the_channel(ready: Pod):
     async def one_client(number: int) -> None:
-        async with monitor_client.connected(ready.run_dir) as session:
-            request = agent_pb2.CreateContainerRequest(container_id=f"k{number}")
-            await session.call(
-                "grpc.AgentService", "CreateContainer", request.SerializeToString(), timeout=WAIT
-            )
-            answer = await session.call("grpc.Health", "Version", timeout=WAIT)
-            assert b"fake" in answer
+        session = await monitor_client.connect(ready.run_dir)
+        request = agent_pb2.CreateContainerRequest(container_id=f"k{number}")
+        await session.call(
+            "grpc.AgentService", "CreateContainer", request.SerializeToString(), timeout=WAIT
+        )
+        answer = await session.call("grpc.Health", "Version", timeout=WAIT)
+        assert b"fake" in answer
+        await session.close()
 
     await asyncio.gather(*(one_client(number) for number in range(50)))
     assert {cid for cid, _ in ready.agent.processes} == {f"k{number}" for number in range(50)}
@@ -157,6 +162,30 @@ async def test_who_comes_late_to_a_short_exec_gets_all_it_wrote(ready: Pod):
     attachment = await ready.shim.attach(ready.run_dir, "t1")
     assert await collect(attachment) == b"hello\n"
     assert attachment.exit_code == 0
+
+
+async def test_an_exec_opens_one_connection(ready: Pod, monkeypatch: pytest.MonkeyPatch):
+    opened: list[Path] = []
+    connect = ttrpc_client.connect
+
+    async def counted(path: Path, *, timeout: float) -> ttrpc_client.Session:
+        opened.append(path)
+        return await connect(path, timeout=timeout)
+
+    monkeypatch.setattr(ttrpc_client, "connect", counted)
+    agent = KataAgent(timeout=WAIT)
+    async with connections.kept():
+        url = await BuiltinProxy(Settings()).wait_agent(ready.run_dir, timeout=WAIT)
+        await agent.connect(url, timeout=WAIT)
+        await agent.info()
+        process = ready.agent.process("c1", "t1")
+        await ready.start_shim("t1")
+        await agent.close()
+        attachment = await ready.shim.attach(ready.run_dir, "t1")
+        await process.end(3)
+        assert await collect(attachment) == b""
+    assert attachment.exit_code == 3
+    assert opened == [ready.run_dir / monitor_client.SOCKET]
 
 
 async def test_an_exec_loses_nothing_to_a_slow_or_late_reader(ready: Pod):

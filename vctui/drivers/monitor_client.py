@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from vctui.drivers import ttrpc_client
+from vctui.drivers import connections, ttrpc_client
+from vctui.drivers.connections import Lease
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Session
 from vctui.errors import MonitorError
 from vctui.linux import files
@@ -27,20 +28,62 @@ _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 @asynccontextmanager
 async def connected(run_dir: Path) -> AsyncIterator[Session]:
-    """A session with the monitor of the pod whose run folder is `run_dir`. Raises MonitorError."""
-    session = await connect(run_dir)
+    """A session with the monitor of the pod whose run folder is `run_dir`, for calls: others use it
+    at the same time. Raises MonitorError."""
     try:
-        yield session
+        lease = await connections.lease(run_dir / SOCKET, _connect)
+    except OSError as error:
+        raise gone(run_dir) from error
+    try:
+        yield lease.connection
     finally:
-        await session.close()
+        await lease.close()
 
 
 async def connect(run_dir: Path) -> Session:
-    """Raises MonitorError."""
+    """A session of one's own, for a stream that may hold everything up behind it.
+
+    Raises MonitorError.
+    """
     try:
-        return await ttrpc_client.connect(run_dir / SOCKET, timeout=_CONNECT)
+        return await connections.take(run_dir / SOCKET, _connect)
     except OSError as error:
         raise gone(run_dir) from error
+
+
+class Calls:
+    """A use of the connection at a monitor's socket for calls that it passes on."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    async def call(
+        self, service: str, method: str, payload: bytes = b"", *, timeout: float | None = None
+    ) -> bytes:
+        """As `Session.call`."""
+        return await self._lease.connection.call(service, method, payload, timeout=timeout)
+
+    async def close(self) -> None:
+        await self._lease.close()
+
+
+async def calls(path: Path, *, timeout: float) -> Calls | Session:
+    """Calls over the unix socket `path`; to a monitor, over the connection that others use too.
+
+    Raises OSError.
+    """
+    if path.name == SOCKET:
+        return Calls(await connections.lease(path, _connect))
+    return await ttrpc_client.connect(path, timeout=timeout)
+
+
+def renewed(run_dir: Path) -> None:
+    """Another monitor was started."""
+    connections.forget(run_dir / SOCKET)
+
+
+async def _connect(path: Path) -> Session:
+    return await ttrpc_client.connect(path, timeout=_CONNECT)
 
 
 async def call(

@@ -104,6 +104,11 @@ class Session(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
+    def fileno(self) -> int:
+        """-1 where it is closed."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
     @property
     def is_writable(self) -> bool:
         return self._writable.is_set()

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vctui import engine
+from vctui.drivers import connections
 from vctui.engine import filling, paths, recovery, status, timeline
 from vctui.engine.context import Context, Progress, no_progress
 from vctui.errors import ReadOnly
@@ -61,6 +62,7 @@ class Runtime:
         self.settings = settings
         self._read_only = read_only
         self._opened: Context | None = None
+        self._connections = contextlib.AsyncExitStack()
         self._listed: dict[str, tuple[PodRecord, PodStatus]] = {}
         """Of the last list: a pod that has not changed keeps its status."""
 
@@ -74,6 +76,7 @@ class Runtime:
         self._opened = Context(self.settings, store, read_only=self._read_only)
         with trace.span("look for left-overs"):
             await recovery.sweep(self._opened)
+        await self._connections.enter_async_context(connections.kept())
         return self
 
     async def __aexit__(
@@ -85,6 +88,7 @@ class Runtime:
         if self._opened is not None:
             self._opened.store.close()
             self._opened = None
+        await self._connections.aclose()
 
     @property
     def _reading(self) -> Context:

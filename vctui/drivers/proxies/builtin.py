@@ -123,6 +123,7 @@ class BuiltinProxy(Proxy):
         to appear, and a monitor that dies at once is noticed at once."""
         logs = self._settings.logs
         listening = sockets.listen(run_dir / monitor_client.SOCKET, backlog=128)
+        monitor_client.renewed(run_dir)
         log = os.open(
             run_dir / monitor_client.LOG,
             os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vctui.drivers import ttrpc_client
+from vctui.drivers import monitor_client
 from vctui.drivers.agents import words
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats, GuestNeeds
 from vctui.drivers.agents.hyperstart import network as networks
@@ -40,7 +40,7 @@ class HyperstartAgent(Agent):
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._session: Session | None = None
+        self._session: Session | monitor_client.Calls | None = None
         self._pod = ""
         self._version: int | None = None
         self._created: dict[str, ContainerSpec] = {}
@@ -63,7 +63,7 @@ class HyperstartAgent(Agent):
         path = Path(url.removeprefix("unix://"))
         self._pod = path.parent.name
         try:
-            self._session = await ttrpc_client.connect(path, timeout=timeout)
+            self._session = await monitor_client.calls(path, timeout=timeout)
         except OSError as error:
             raise AgentUnreachable(
                 f"nobody passes commands on to the agent in pod {self._pod!r}; try again, "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vctui.drivers import ttrpc_client
-from vctui.linux import sockets, vsock
+from vctui.drivers import monitor_client, ttrpc_client
+from vctui.linux import vsock
 
 
-async def connect(url: str, *, timeout: float) -> ttrpc_client.Session:
+async def connect(url: str, *, timeout: float) -> ttrpc_client.Session | monitor_client.Calls:
     """`url` is `unix://PATH`, `vsock://CID:PORT` or `hvsock://PATH:PORT`. Raises OSError."""
     kind, _, place = url.partition("://")
-    dialing = sockets.connect(Path(place)) if kind == "unix" else vsock.dial(url)
-    return await ttrpc_client.over(dialing, timeout=timeout)
+    if kind == "unix":
+        return await monitor_client.calls(Path(place), timeout=timeout)
+    return await ttrpc_client.over(vsock.dial(url), timeout=timeout)
