@@ -70,12 +70,8 @@ async def wait_pci(loop: Loop, sys: str, path: str) -> None:
     Raises:
         AgentError: it is no PCI path, or none comes there in time.
     """
-    waited = 0.0
-    while not pci_device(sys, path):
-        if waited >= _PATIENCE:
-            raise AgentError(f"no device came at {path} within {_PATIENCE:g} s")
-        await loop.sleep(_LOOK_AGAIN)
-        waited += _LOOK_AGAIN
+    if not await appears(loop, lambda: pci_device(sys, path) or None, _PATIENCE):
+        raise AgentError(f"no device came at {path} within {_PATIENCE:g} s")
 
 
 async def wait_unused(loop: Loop, name: str) -> None:

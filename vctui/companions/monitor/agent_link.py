@@ -106,7 +106,7 @@ class AgentLink(Link):
                     + ("it was opened anew" if again else "it stays closed, restart the pod")
                 )
                 if not again:
-                    self._why = "the guest sends garbage on the agent's channel"
+                    self._give_up("the guest sends garbage on the agent's channel")
                     return
                 self._adopting = self._has_leftovers
 

@@ -63,6 +63,10 @@ class AutoLink(Link):
         await self._found.wait()
         await self._current().ready()
 
+    async def hopeless(self) -> None:
+        await self._found.wait()
+        await self._current().hopeless()
+
     async def call(self, service: str, method: str, payload: bytes) -> bytes:
         """Raises CallFailed, ConnectionLost."""
         return await self._current().call(service, method, payload)

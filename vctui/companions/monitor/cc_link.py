@@ -156,7 +156,7 @@ class CcLink(CommandLink):
 
     def _give_up(self, why: str) -> None:
         if not self._why:
-            self._why = why
+            self._give_up(why)
             self._warn(f"{why}; restart the pod")
 
     async def _register(self, *, known: bool) -> None:

@@ -17,6 +17,9 @@ _CALLS: Final = 512
 _GOODBYE: Final = 0.2
 """Seconds for calls that are just being answered when the monitor leaves."""
 
+_LAST_BYTES: Final = 1.0
+"""Seconds for a client to take what waits for it then."""
+
 
 class Way(Protocol):
     """The way to the agent."""
@@ -64,6 +67,7 @@ class Client(asyncio.Protocol):
         self._calls: set[asyncio.Task[None]] = set()
         self._holders: set[object] = set()
         self._draining: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
 
     # asyncio.Protocol
 
@@ -82,6 +86,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._service.clients.discard(self)
+        self._gone.set()
         for attachment in tuple(self._attachments.values()):
             attachment.leave()
         for task in self._calls:
@@ -141,11 +146,11 @@ class Client(asyncio.Protocol):
         if self._calls:
             await asyncio.wait(self._calls, timeout=_GOODBYE)
         self._transport.close()
-        for _ in range(20):
-            if not self.unsent:
-                return
-            await asyncio.sleep(0.05)
-        self._transport.abort()
+        try:
+            async with asyncio.timeout(_LAST_BYTES):
+                await self._gone.wait()
+        except TimeoutError:
+            self._transport.abort()
 
     # frames
 

@@ -91,7 +91,7 @@ class GrpcLink(Link):
                 except OSError:
                     why = ""
                 if self._mux is not None and self._mux.refused:
-                    self._why = (
+                    self._give_up(
                         "it speaks ttrpc, not grpc; give agent_config.protocol as ttrpc, or leave "
                         "it out"
                     )
@@ -104,7 +104,7 @@ class GrpcLink(Link):
                         + ("it was opened anew" if again else "it stays closed, restart the pod")
                     )
                     if not again:
-                        self._why = "the guest sends garbage on the agent's channel"
+                        self._give_up("the guest sends garbage on the agent's channel")
                         return
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
         finally:

@@ -84,7 +84,7 @@ class HyperLink(CommandLink):
                 pass
             except hyperstart.HyperstartError as error:
                 self._warn(f"the guest broke hyperstart's protocol: {error}; restart the pod")
-                self._why = f"the guest broke hyperstart's protocol: {error}"
+                self._give_up(f"the guest broke hyperstart's protocol: {error}")
                 return
             finally:
                 self._ready.clear()

@@ -89,7 +89,7 @@ class KataProxyLink(GrpcLink):
                     + ("it is started again" if again else "it stays away, restart the pod")
                 )
                 if not again:
-                    self._why = why
+                    self._give_up(why)
                     return
                 await asyncio.sleep(_AGAIN)
         finally:

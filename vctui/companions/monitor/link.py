@@ -50,6 +50,7 @@ class Link(ABC):
         self._port = Port()
         self._ready = asyncio.Event()
         self._why = ""
+        self._hopeless = asyncio.Event()
         self.attendants: Attendants | None = None
         self.machine_is_gone = False
         """Nobody needs the way to the agent any more."""
@@ -66,6 +67,14 @@ class Link(ABC):
     async def ready(self) -> None:
         """Return when the agent answers (again)."""
         await self._ready.wait()
+
+    async def hopeless(self) -> None:
+        """Return when the agent was given up."""
+        await self._hopeless.wait()
+
+    def _give_up(self, why: str) -> None:
+        self._why = why
+        self._hopeless.set()
 
     def port_opened(self) -> None:
         self._port.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from vctui.companions.monitor.fanout import Fanout
     from vctui.companions.monitor.link import Link
     from vctui.companions.monitor.processes import Processes
-
-_LOOK: Final = 0.25
-"""Seconds between looks whether the agent was given up."""
 
 _Payload = TypeVar("_Payload", bound=msgspec.Struct)
 
@@ -95,20 +92,15 @@ class MonitorService:
 
     async def _await_agent(self, wanted: monitor.AwaitAgent) -> bytes:
         ready = asyncio.create_task(self._agent.ready())
-        either: set[asyncio.Future[Any]] = {ready, self._machine_ended}
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wanted.timeout
+        hopeless = asyncio.create_task(self._agent.hopeless())
+        any_of: set[asyncio.Future[Any]] = {ready, hopeless, self._machine_ended}
         try:
-            while (left := deadline - loop.time()) > 0 and not self._agent.given_up:
-                await asyncio.wait(
-                    either, timeout=min(left, _LOOK), return_when=asyncio.FIRST_COMPLETED
-                )
-                if ready.done():
-                    return self._hello()
-                if self._machine_ended.done():
-                    break
+            await asyncio.wait(any_of, timeout=wanted.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                return self._hello()
         finally:
             ready.cancel()
+            hopeless.cancel()
         if self._machine_ended.done():
             raise CallFailed(ttrpc.UNAVAILABLE, self._machine_ended.result())
         if self._agent.given_up:

@@ -85,7 +85,7 @@ class VsockLink(AgentLink):
         except OSError:
             if why := self._dialer.why_not:
                 self._warn(why)
-                self._why = why
+                self._give_up(why)
             raise
 
 
@@ -153,7 +153,7 @@ class VsockGrpcLink(Link):
             except (ConnectionLost, TimeoutError):
                 if why := self._dialer.why_not:
                     self._warn(why)
-                    self._why = why
+                    self._give_up(why)
                     return False
                 await asyncio.sleep(_AGAIN)
                 continue
