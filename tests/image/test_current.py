@@ -121,7 +121,8 @@ def test_an_unknown_root_file_system_names_the_known_ones(own_settings: Settings
 
 def test_the_demo_root_file_system_has_what_programs_expect(tmp_path: Path) -> None:
     rootfs.make_busybox(tmp_path, b"program", ["sh", "ls", "busybox", "../evil", ""])
-    assert (tmp_path / "bin/sh").readlink() == Path("busybox")
+    assert (tmp_path / "bin/sh").readlink() == (tmp_path / "bin/ls").readlink() == Path("busybox")
+    assert (tmp_path / "bin/sh").lstat().st_nlink == 2
     assert (tmp_path / "bin/busybox").read_bytes() == b"program"
     assert {file.name for file in (tmp_path / "bin").iterdir()} == {"busybox", "ls", "sh"}
     assert (tmp_path / "tmp").stat().st_mode & 0o7777 == 0o1777

@@ -221,6 +221,9 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             files.write_resolver(ctx, pod_id, connected.dns)
             plan = replace(plan, netns=netns, endpoints=connected.endpoints)
         proxy.launch(pod_id=pod_id, run_dir=at.run)
+        everyone = [one.config for one in record.containers]
+        copying = asyncio.create_task(files.copy_ahead(ctx, record.config, everyone))
+        undo.push(_abandon, copying)
         with span("start the machine"):
             ready = await templates.take(ctx, record.config, plan)
             started, _ = await together(
@@ -248,20 +251,18 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         async with ctx.agent(record) as agent:
             with span("prepare the guest"):
                 hostname = record.config.hostname or pod_id
-                await together(  # the guest's processor and this host's
-                    agent.start_sandbox(
-                        pod_id=pod_id,
-                        hostname=hostname,
-                        network=connected,
-                        shared_fs=record.config.hypervisor_config.shared_fs,
-                    ),
-                    files.copy_ahead(ctx, record.config, [one.config for one in record.containers]),
+                await agent.start_sandbox(
+                    pod_id=pod_id,
+                    hostname=hostname,
+                    network=connected,
+                    shared_fs=record.config.hypervisor_config.shared_fs,
                 )
             if connected is not None:
                 endpoints.note_left_out(ctx, pod_id, agent.left_out(connected))
+            await copying
             with span("size of the machine"):
-                everyone = tuple(one.id for one in record.containers)
-                await resources.fit(ctx, pod_id, agent, starting=everyone)
+                starting = tuple(one.id for one in everyone)
+                await resources.fit(ctx, pod_id, agent, starting=starting)
             for one in record.containers:
                 progress(f"starting container {one.id}")
                 with span(f"container {one.id}"):
@@ -289,6 +290,11 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
             tx.emit(event(EventKind.POD_STARTED, pod_id, f"runs on {started.accelerator}"))
         undo.keep()
     filling.begin(ctx)
+
+
+async def _abandon(work: asyncio.Task[None]) -> None:
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def _load_agent(ctx: Context, record: PodRecord) -> None:
