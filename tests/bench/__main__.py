@@ -15,7 +15,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import boots, console, crowd, execs, monitor, networks, programs, saved, shares
+from tests.bench import (
+    boots,
+    console,
+    crowd,
+    execs,
+    monitor,
+    networks,
+    programs,
+    saved,
+    shares,
+    starts,
+)
 from tests.bench.figures import Figure, table
 from tests.bench.host import Bench
 from vctui import settings
@@ -28,6 +39,7 @@ SUITES: Final[dict[str, Suite]] = {
     "crowd": crowd.figures,
     "monitor": monitor.figures,
     "boots": boots.figures,
+    "starts": starts.figures,
     "execs": execs.figures,
     "networks": networks.figures,
     "shares": shares.figures,

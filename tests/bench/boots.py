@@ -1,4 +1,4 @@
-"""Real guests' boots: a pod's beside that of the bare kernel, what a whole run takes.
+"""Real guests' boots: a pod's beside that of the bare kernel.
 
 Both are measured alike, from the call that starts QEMU on: the bare one to the first line of its
 `/init`, ours to the agent's first answer. The two are taken in turn, so that a machine whose
@@ -16,7 +16,7 @@ import msgspec
 
 from tests.bench import bare
 from tests.bench.figures import Figure
-from tests.bench.host import PROGRAM, Bench, cpu, pss_mb, rss_mb, yardstick
+from tests.bench.host import Bench, cpu, rss_mb
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.hypervisors.qemu.machine import Qemu
 from vctui.engine.runtime import Runtime
@@ -25,7 +25,6 @@ from vctui.linux import files, sockets
 from vctui.model.container import Cmd, ContainerConfig
 from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.kinds import Accelerator
-from vctui.model.logs import LogSource
 from vctui.model.pod import PodConfig
 from vctui.settings import Settings, Template
 from vctui.store.sqlite import SqliteStore
@@ -44,7 +43,6 @@ _BOOTING = "booting the virtual machine"
 _AGENT_ANSWERED = "preparing the guest"
 """Phases that the engine tells: before it starts QEMU, and after the agent's first answer."""
 _BOOTED_REACH = 350
-_RESTORED_REACH = 120
 """MB of an idle machine of 256 MiB; no promise of the design, but what it should not exceed."""
 
 
@@ -56,8 +54,7 @@ class Boot:
 
 
 async def figures(bench: Bench) -> list[Figure]:
-    plain, cold, resident, own, monitors = [], [], [], [], []
-    whole, costs, yards = [], [], []
+    plain, cold, resident, monitors = [], [], [], []
     without = msgspec.structs.replace(bench.settings, template=Template(enabled=False))
     async with Runtime(without) as runtime:
         for _ in range(bench.runs):
@@ -67,15 +64,6 @@ async def figures(bench: Bench) -> list[Figure]:
             monitors.append(rss_mb(monitor))
             resident.append(rss_mb(machine))
             await runtime.delete_pod(POD.id)
-    async with Runtime(bench.settings) as runtime:
-        for count in range(bench.runs + 1):
-            yard = yardstick()
-            wall, used, memory = await _first_output(bench, runtime)
-            if count:  # the first one has built the template
-                whole.append(wall)
-                costs.append(used)
-                yards.append(yard)
-                own.append(memory)
     return [
         Figure(
             key="cold-boot",
@@ -86,32 +74,14 @@ async def figures(bench: Bench) -> list[Figure]:
             costs=[boot.cpu for boot in cold],
             yards=[boot.cpu for boot in plain],
         ),
-        Figure(
-            key="first-output",
-            name="pod run to the container's first output, from a template",
-            samples=whole,
-            unit="s",
-            reach=0.6,
-            costs=costs,
-            yards=yards,
-        ),
         _memory("qemu-memory", "memory of a booted pod's QEMU (RSS)", resident, _BOOTED_REACH),
-        _memory("qemu-memory-own", "... of one from a template (PSS)", own, _RESTORED_REACH),
         _memory("pod-monitor-memory", "memory of its monitor (RSS)", monitors, 25),
     ]
 
 
 def _memory(key: str, name: str, samples: list[float], reach: float) -> Figure:
     costs = [one / reach for one in samples]
-    return Figure(
-        key=key,
-        name=name,
-        samples=samples,
-        unit="MB",
-        reach=reach,
-        costs=costs,
-        tolerance=0.5 if key == "qemu-memory-own" else 0.2,  # others share what QEMU maps
-    )
+    return Figure(key=key, name=name, samples=samples, unit="MB", reach=reach, costs=costs)
 
 
 async def _cold_boot(bench: Bench, runtime: Runtime) -> Boot:
@@ -135,26 +105,6 @@ async def _pids(runtime: Runtime) -> tuple[int, int]:
     if status.machine is None:
         raise RuntimeError("the pod has no machine")
     return status.machine.pid, status.monitor_pid
-
-
-async def _first_output(bench: Bench, runtime: Runtime) -> tuple[float, float, float]:
-    """Seconds from the command's start to the time in the first line of the log; seconds of
-    processor time of QEMU and of the command by its end; QEMU's own memory in MB then."""
-    file = bench.settings.run_dir / "bench.json"
-    args = [*POD.containers[0].cmd.args]
-    container = {"id": "main", "rootfs": "busybox", "cmd": {"args": args}}
-    file.write_bytes(msgspec.json.encode({"id": POD.id, "containers": [container]}))
-    begin = time.time()
-    ran = bench.run((PROGRAM, "pod", "run", str(file)))
-    machine, _ = await _pids(runtime)
-    used, memory = ran.cpu + cpu(machine), pss_mb(machine)
-    async for line in runtime.logs(POD.id, LogSource.CONTAINER, "main", follow=True):
-        if line.time is None:
-            raise RuntimeError("the line has no time")
-        first = line.time.timestamp()
-        break
-    await runtime.delete_pod(POD.id)
-    return first - begin, used, memory
 
 
 async def _bare_boot(settings: Settings) -> Boot:
