@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vctui.guest.channel import Channel, find_port, is_first_frame
+from vctui.guest.channel import Channel, Port, find_port, is_first_frame
 from vctui.guest.loop import Future, Loop
 from vctui.wire import ttrpc
 from vctui.wire.pb import ttrpc_pb2
@@ -108,3 +108,27 @@ def test_ports_are_found_by_their_name(tmp_path: Path) -> None:
     dev.mkdir()
     (dev / "vport1p2").touch()
     assert find_port("agent.channel.0", str(sys), str(dev)) == os.fspath(dev / "vport1p2")
+
+
+def test_a_connection_is_closed_when_its_client_leaves() -> None:
+    raised: list[BaseException] = []
+    said: list[bytes] = []
+    lost: list[int] = []
+    loop = Loop(raised.append)
+    host, guest = socket.socketpair()
+    guest.setblocking(False)
+    descriptor = guest.detach()
+    port = Port(loop, descriptor, receive=said.append, lost=lambda: lost.append(1), stays=False)
+    for last in (False, True):
+        if last:
+            host.close()
+        else:
+            host.send(b"abc")
+        done = Future()
+        loop.later(0.002, done.succeed)
+        loop.run_until(done)
+    port.send(b"too late")  # goes nowhere, least of all to who has the number now
+    assert (said, lost, raised) == ([b"abc"], [1], [])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    loop.close()

@@ -22,8 +22,10 @@ def test_kernel_parameters() -> None:
     config = Config("console=ttyS0 agent.log=debug agent.debug_console agent.unknown=1 quiet")
     assert (config.level, config.debug_console) == (10, True)
     assert (Config("").level, Config("agent.debug_console=0").debug_console) == (20, False)
-    with pytest.raises(ValueError, match=r"agent\.log=loud"):
-        Config("agent.log=loud")
+    assert (Config("").socket, Config("vctui.socket=vsock").socket) == ("serial", "vsock")
+    for wrong in ("agent.log=loud", "vctui.socket=pipe", "vctui.protocol=http"):
+        with pytest.raises(ValueError, match=wrong):
+            Config(wrong)
 
 
 @pytest.mark.parametrize("legal", ["ab", "a1", "A.b_c-d", "0" * 128])
