@@ -27,11 +27,12 @@ WAIT = 30.0
 VSOCK = SocketType.HYBRID
 
 
+@pytest.mark.parametrize("protocol", [AgentProtocol.GRPC, AgentProtocol.AUTO])
 @pytest.mark.parametrize(
     ("proxy", "shim"), list(itertools.product((BuiltinProxy, NoProxy), ((), ("shim",))))
 )
 async def test_a_container_runs_and_is_executed_in(
-    tmp_path: Path, proxy: type[BuiltinProxy], shim: tuple[str, ...]
+    tmp_path: Path, protocol: AgentProtocol, proxy: type[BuiltinProxy], shim: tuple[str, ...]
 ):
     run_dir = tmp_path / "run" / "pods" / POD
     (run_dir / "share").mkdir(parents=True)
@@ -47,7 +48,6 @@ async def test_a_container_runs_and_is_executed_in(
         pod = Pod(tmp_path, qemu)
         pod.record(state=State.READY, operation="start", config=config)
         agent = KataAgent(timeout=WAIT)
-        protocol = AgentProtocol.GRPC
         async with running_monitor(pod, protocol=protocol, socket_type=VSOCK):
             way = proxy(Settings(), protocol, socket_type=VSOCK)
             url = await way.wait_agent(run_dir, timeout=WAIT)
