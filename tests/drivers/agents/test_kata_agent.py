@@ -59,6 +59,29 @@ async def test_a_sandbox_gets_its_share_the_time_and_entropy(agent: KataAgent, f
     assert all(request.timeout_nano == 5_000_000_000 for _, request in fake.calls)
 
 
+@pytest.mark.parametrize(
+    ("mounts", "error"),
+    [
+        (("blk", "virtio-fs"), "does not mount 9p; set hypervisor_config.shared_fs to virtio-fs"),
+        (("9p", "blk", "virtio-fs"), "no such handler"),
+        ((), "no such handler"),
+    ],
+)
+async def test_an_agent_that_does_not_mount_9p_is_told_of_with_the_remedy(
+    agent: KataAgent, fake: FakeAgent, mounts: tuple[str, ...], error: str
+):
+    async def refuse(_body: bytes) -> bytes:
+        raise Refusal(ttrpc.INTERNAL, "no such handler")
+
+    async def details(_body: bytes) -> bytes:
+        found = agent_pb2.AgentDetails(storage_handlers=mounts)
+        return agent_pb2.GuestDetailsResponse(agent_details=found).SerializeToString()
+
+    fake.handlers |= {"CreateSandbox": refuse, "GetGuestDetails": details}
+    with pytest.raises(AgentError, match=error):
+        await agent.start_sandbox(pod_id="web", hostname="web")
+
+
 async def test_entropy_and_time_come_before_what_makes_a_guest_the_pods(
     agent: KataAgent, fake: FakeAgent
 ):

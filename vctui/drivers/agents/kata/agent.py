@@ -115,7 +115,27 @@ class KataAgent(Agent):
                 await self._tell_routes(network)
             await self._tell_neighbors(network)
         dns = resolver.lines(network.dns) if network is not None else []
-        await self._do("CreateSandbox", requests.create_sandbox(pod_id, hostname, dns, shared_fs))
+        request = requests.create_sandbox(pod_id, hostname, dns, shared_fs)
+        try:
+            await self._do("CreateSandbox", request)
+        except AgentUnreachable:
+            raise
+        except AgentError as error:
+            await self._check_mounts(pod_id, shared_fs, error)
+            raise
+
+    async def _check_mounts(self, pod_id: str, wanted: SharedFs, error: AgentError) -> None:
+        """Raises AgentUnsupported, with the remedy, where the agent says that it mounts others."""
+        mounts: Sequence[str] = ()
+        with suppress(AgentError):
+            mounts = (await self._details()).storage_handlers
+        other = next((kind for kind in SharedFs if kind is not wanted and kind in mounts), None)
+        if other is not None and wanted not in mounts:
+            raise AgentUnsupported(
+                f"the agent in pod {pod_id!r} does not mount {wanted}; set "
+                f"hypervisor_config.shared_fs to {other}",
+                code=error.code,
+            ) from error
 
     async def update_network(self, network: PodNetwork) -> None:
         await self._tell_interfaces(network)
