@@ -110,7 +110,8 @@ def bind(source: str, destination: str, *, read_only: bool = False) -> dict[str,
 def test_a_guest_is_shown_the_hosts_folders(vf: Vf, host: Host, guest_cache: Path):
     first, second, site = vf.rootfs("first"), vf.rootfs("second"), vf.folder("site")
     volume = {"type": "volume", "source": "data", "destination": "/data"}
-    vf.run(
+    vf.run(  # with an agent on vsock, as those are that know no 9p
+        agent_config={"socket_type": "hybrid-vsock"},
         volumes=[{"mount_tag": "data", "host_path": vf.folder("data")}],
         containers=[vf.container("one", bind(site, "/srv"), volume, rootfs=first)],
     )
