@@ -187,17 +187,17 @@ def main(began: int) -> None:
 
 def _run(config: Config, log: Log, timeline: Timeline) -> None:
     loop = Loop(lambda error: log.bug("a callback", error))
-    begin = now()
-    fds = [] if config.socket == VSOCK else _open_ports(loop, config)
-    timeline.add("agent: wait for the port", begin)
+    fds = [] if config.socket == VSOCK else _open_ports(loop, config, timeline)
     children = Children(loop, config.proc)
     crun = Crun(loop, children, config, log, timeline)
     agent = Agent(loop, config, log, children, crun, timeline)
     if config.socket == VSOCK:
         from vctui.guest import vsock
 
+        begin = now()
         listening = loop.run_until(loop.start(vsock.listen(children, config)))
         vsock.serve(loop, listening, agent.serve_client)
+        timeline.add("agent: listen on vsock", begin)
     elif config.protocol in {HYPERSTART, CC_AGENT}:
         agent.serve_hyperstart(fds[0], fds[1])
     else:
@@ -209,10 +209,12 @@ def _run(config: Config, log: Log, timeline: Timeline) -> None:
     loop.run()
 
 
-def _open_ports(loop: Loop, config: Config) -> list[int]:
+def _open_ports(loop: Loop, config: Config, timeline: Timeline) -> list[int]:
+    begin = now()
     is_hyperstart = config.protocol in {HYPERSTART, CC_AGENT}
     names = HYPERSTART_PORTS if is_hyperstart else (AGENT_PORT,)
     paths = [loop.run_until(loop.start(wait_port(loop, name, config.sys))) for name in names]
+    timeline.add("agent: wait for the port", begin)
     return [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
 
 
