@@ -241,10 +241,7 @@ async def test_a_cc_proxy_that_dies_is_reported_and_nobody_waits(tmp_path: Path,
         assert said.endswith("restart the pod")
         with pytest.raises(AgentUnreachable, match="was killed by signal 9"):
             await side.agent.signal("c1", "c1", 9, all=True)
-        if name.endswith("cc-shim"):  # it tries for ten seconds to come back
-            (shim,) = process.find_by_argument(side.pod.run_dir / "proxy.sock", beside=["-c"])
-            await process.terminate(shim.pid, shim.started, timeout=0)
-        assert await side.status("c1") is None
+        assert await side.status("c1") is None  # a cc-shim tries to come back before
 
 
 @pytest.mark.parametrize(

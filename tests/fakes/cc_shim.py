@@ -19,7 +19,7 @@ COMMAND, RESPONSE, STREAM, NOTIFICATION = range(4)
 CONNECT, DISCONNECT, SIGNAL = 4, 5, 6
 TOKEN = re.compile(r"(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)?\Z", re.ASCII)
 BUFFER = 8192
-RECONNECT = 10.0
+RECONNECT = 1.0  # seconds; ten there
 FORWARDED = {
     signal.Signals[f"SIG{name}"]
     for name in (

@@ -33,6 +33,10 @@ class CcShim(Family):
             *(("-d",) if self._config.debug else ()),
         )
 
+    @property
+    def cut_off(self) -> str:
+        return self._link.given_up
+
     async def end_former(self, start: monitor.StartShim) -> None:
         """All of them: those whose streams led to a monitor before us are of no use."""
         for left in process.find_by_argument(self._link.serve_at, beside=[self._config.path]):

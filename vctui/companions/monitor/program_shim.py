@@ -37,6 +37,11 @@ class Family(ABC):
     @abstractmethod
     def argv(self, start: monitor.StartShim) -> Sequence[str]: ...
 
+    @property
+    def cut_off(self) -> str:
+        """Why no program can tell the truth about its process any more; "" while it can."""
+        return ""
+
     async def end_former(self, start: monitor.StartShim) -> None:
         """End a program that stood for the process under a monitor before us."""
         program, *arguments = self.argv(start)
@@ -123,6 +128,8 @@ class ProgramShim(StandIn):
         if status is None or status < 0:
             how = f"was killed by signal {-status}" if status else "went away"
             return monitor.Exit(None, f"its shim (process {self._program.pid}) {how}")
+        if status == _FAILED and (why := self._family.cut_off):
+            return monitor.Exit(None, why)
         return monitor.Exit(status)
 
     def _begin(self, argv: Sequence[str]) -> None:
