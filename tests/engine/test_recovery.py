@@ -13,9 +13,10 @@ import pytest
 
 from tests.engine.conftest import container, pod
 from vctui import errors
+from vctui.drivers.hypervisors.mock import MockHypervisor
 from vctui.engine import paths
 from vctui.engine.runtime import Runtime
-from vctui.linux import locks
+from vctui.linux import locks, process
 from vctui.model.events import EventKind
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
@@ -183,3 +184,26 @@ async def test_killing_an_engine_at_any_step_leaves_a_state_that_the_api_knows(
                 assert status.operation == ""
                 await runtime.delete_pod(status.id)
         assert [path for path in settings.run_dir.rglob("*") if path.is_file()] == []
+
+
+async def test_a_monitor_that_is_still_there_may_tell_how_the_machine_ended(
+    runtime: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    await runtime.run_pod(pod())
+    store = SqliteStore(settings.state_dir)
+    monitor = subprocess.Popen(["sleep", "100"])
+
+    def save(**fields: object) -> None:
+        with store.transaction() as tx:
+            tx.save_pod(msgspec.structs.replace(tx.pod("web"), **fields))
+
+    save(monitor_pid=monitor.pid, monitor_started=process.start_time(monitor.pid))
+    monkeypatch.setattr(MockHypervisor, "alive", lambda _self, _machine: False)
+    asked = asyncio.create_task(reopened(settings))
+    done, _ = await asyncio.wait({asked}, timeout=0.2)
+    assert not done
+    save(state=State.STOPPED, reason="the guest kernel panicked", machine=None)
+    monitor.kill()
+    monitor.wait()
+    assert (await asked).reason == "the guest kernel panicked"
+    store.close()

@@ -8,6 +8,7 @@ needed: what a crashed engine made is found and removed, whatever step it had co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from vctui.model.state import State
 log = logging.getLogger(__name__)
 
 LIVE = frozenset({State.RUNNING, State.PAUSED})
+_TELLS = 5.0
+"""Seconds that a monitor may take to write how its machine ended; then it ends itself."""
 _FROZEN = frozenset({"pause", "resume"})
 NETWORK_CHANGES = frozenset({"connect", "disconnect"})
 _WHOLE_POD = frozenset({"start", "run", "stop", "restart"})
@@ -55,7 +58,9 @@ async def settle(ctx: Context, pod_id: str) -> PodRecord:
         record = await _finish_interrupted(ctx, record)
     if record.state in LIVE and record.machine is not None:
         if not ctx.hypervisor(record).alive(record.machine):
-            record = await _machine_is_gone(ctx, record)
+            record = await _told_by_monitor(ctx, record)
+            if record.state in LIVE:
+                record = await _machine_is_gone(ctx, record)
         elif not ctx.proxy(record).alive(record.monitor_pid, record.monitor_started):
             record = await _adopt(ctx, record)
     if _has_stale_network(record):
@@ -250,6 +255,15 @@ async def _finish_container_change(ctx: Context, record: PodRecord) -> PodRecord
         tx.emit(event(EventKind.RECOVERED, record.id, f"{verb} was interrupted", container_id))
     if alive:
         await resources.give_back(ctx, record.id, certain=True)
+    return ctx.store.pod(record.id)
+
+
+async def _told_by_monitor(ctx: Context, record: PodRecord) -> PodRecord:
+    """The record after a monitor that is still there has written why the machine ended."""
+    if record.monitor_pid > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TELLS):
+                await process.wait_end(record.monitor_pid, record.monitor_started)
     return ctx.store.pod(record.id)
 
 
