@@ -58,7 +58,7 @@ def plan(ctx: Context, config: PodConfig) -> MachinePlan:
         kernel = kernel or Path(guest.kernel)
     real = config.hypervisor_type is not HypervisorType.MOCK
     shares = (*needs.shares, *(volumes.check_volumes(config.volumes) if real else ()))
-    if wanted.shared_fs is SharedFs.VIRTIO_FS:
+    if real and wanted.shared_fs is SharedFs.VIRTIO_FS:
         shares = virtiofs.sockets(shares, at.run)
     defaults = ctx.settings.pod
     return MachinePlan(

@@ -75,7 +75,7 @@ async def create(ctx: Context, config: PodConfig) -> PodRecord:
             plan = machine.plan(ctx, await assets.settle(config))
             network.check(ctx, config)
             ctx.hypervisor(PodRecord(config=config, created=now())).check(plan)
-            await sharing.check(ctx, config)
+            await sharing.check(ctx, plan)
             async with images.settled(ctx, config.containers) as settled:
                 for one in settled:
                     files.check(ctx, config, one)
@@ -195,7 +195,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
     with span("plan the machine"):
         plan = machine.plan(ctx, await assets.settle(record.config))
         hypervisor.check(plan)
-        server = await sharing.check(ctx, record.config)
+        server = await sharing.check(ctx, plan)
     async with Rollback() as undo:
         undo.push(recovery.reclaim_what_can_be, ctx, pod_id)
         with span("make the pod's folder"):

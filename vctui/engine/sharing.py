@@ -10,19 +10,17 @@ from vctui.engine import templates
 from vctui.engine.context import Context, Progress
 from vctui.errors import VctuiError
 from vctui.model.hypervisor import Machine
-from vctui.model.kinds import HypervisorType, SharedFs
 from vctui.model.pod import PodConfig
 from vctui.telemetry.trace import span
 
 
-async def check(ctx: Context, config: PodConfig) -> virtiofs.Program | None:
-    """The program that the pod's folders need; None where it needs none.
+async def check(ctx: Context, plan: MachinePlan) -> virtiofs.Program | None:
+    """The program that the machine's folders need; None where they need none.
 
     Raises:
         MissingProgram, PermissionProblem, HostProblem: there is none that would do.
     """
-    real = config.hypervisor_type is not HypervisorType.MOCK
-    if not real or config.hypervisor_config.shared_fs is not SharedFs.VIRTIO_FS:
+    if not any(share.socket for share in plan.shares):
         return None
     program = await virtiofs.examine(virtiofs.find(ctx.settings.qemu.virtiofsd))
     virtiofs.check(program)
