@@ -18,8 +18,9 @@ from vctui.linux import sockets
 from vctui.wire import monitor, ttrpc
 from vctui.wire.proto import message
 
-_PROBE_EVERY: Final = 3.0
-"""Seconds after which an unanswered health check is repeated."""
+_PROBE_AGAIN, _PROBE_EVERY = 0.2, 3.0
+"""Seconds after which an unanswered health check is repeated, at first and in the end: a guest that
+has not seen yet that another client is gone takes the first for what that one has left."""
 _STRAY_LIMIT: Final = 64
 """Frames that answer nothing, from one connection, before it is taken for garbage."""
 _FEATURES: Final = 64
@@ -158,13 +159,15 @@ class AgentLink(Link):
             answered.set()
 
         body = request("grpc.Health", "Check")
+        patience = _PROBE_AGAIN
         while not answered.is_set():
             stream_id = session.begin(body, receive)
             if resync is not None:
                 resync.expect(stream_id)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PROBE_EVERY):
+                async with asyncio.timeout(patience):
                     await answered.wait()
+            patience = min(2 * patience, _PROBE_EVERY)
 
     def _lost(self, _why: str) -> None:
         self._ready.clear()  # at once: whoever asks again must wait
