@@ -136,6 +136,8 @@ async def running(
                 await until(lambda: not process.find_by_argument(run_dir))
         finally:
             pod.store.close()
+            for left in process.find_by_argument(run_dir):  # where the test has failed
+                await process.terminate(left.pid, left.started, timeout=0)
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
