@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _V6 = 1
 _IFF_NOARP = 0x80
 _MAX_NAME = 15
-_PATIENCE = 3.0
-"""Seconds for a device that was plugged in to appear (sheet §8: agent.hotplug_timeout)."""
+_PATIENCE = 10.0
+"""Seconds for a device that was plugged in to appear. The three of the sheet (§8,
+agent.hotplug_timeout) were too few where an emulated host emulates its guests."""
 _DEFAULT = ("", "default", "0.0.0.0/0", "::/0")
 
 
@@ -41,7 +42,10 @@ async def update_interface(loop: Loop, asked: types.Interface) -> Any:
     """
     with Netlink() as net:
         if await appears(loop, lambda: _find(net.links(), asked), _PATIENCE) is None:
-            raise AgentError(f"there is no interface {asked.name} with the address {asked.hwAddr}")
+            raise AgentError(
+                f"there is no interface {asked.name} with the address {asked.hwAddr}; the guest's "
+                "kernel may have no driver for it"
+            )
         links = net.links()
         link = _find(links, asked)
         if link is None:
