@@ -127,7 +127,7 @@ def test_only_the_registry_names_concrete_drivers(graph: grimp.ImportGraph) -> N
             imported
             for imported in graph.find_modules_directly_imported_by(module)
             if within(imported, ("vctui.drivers",))
-            and imported.split(".")[2] not in {"devices", "storage"}
+            and imported.split(".")[2] not in {"connections", "devices", "storage"}
             and imported.split(".")[-1] != "base"
             and imported not in HOST_FACTS
         }
