@@ -134,6 +134,7 @@ async def machines(
     monkeypatch.setattr(templates, "saved", saved)
     monkeypatch.setattr(filling, "_warm_up", warm_up)
     monkeypatch.setattr(filling, "_HEADWAY", 0)
+    monkeypatch.setattr(filling, "_FAREWELL", 0)
     yield made
     for left in process.find_by_argument(ctx.settings.run_dir):
         await process.terminate(left.pid, left.started, timeout=0)

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _WARM_UP: Final = "warm-up"
 _SCRIPT: Final = "echo ready; exec sleep 1000"
+_FAREWELL: Final = 1.0
+"""Seconds for a guest's kernel to see that we have left its agent's port, which nobody hears of.
+One that was frozen before could take the next client's first request for ours."""
 _HEADWAY: Final = 1.0
 """Seconds that a pod which has just started has the processors for itself."""
 
@@ -104,6 +107,7 @@ async def _add(ctx: Context, pool: Pool, wanted: templates.Usual) -> None:
         except (AgentError, TimeoutError) as error:
             await templates.distrust(ctx, machine)
             raise AgentUnreachable(f"the agent of a ready guest does not work: {error}") from error
+        await asyncio.sleep(_FAREWELL)
         await hypervisor.pause(place, machine)
         pool.publish(place, machine, now())
         undo.keep()
