@@ -109,13 +109,13 @@ class CcLink(CommandLink):
         """Stand by the proxy to its end, which is that of the way to the agent."""
         found = self._program.find()
         if adopting and not found:
-            self._give_up("cc-proxy is gone, and a guest that runs greets no other")
+            self._lose("cc-proxy is gone, and a guest that runs greets no other")
             return
         try:
             if not found:
                 self._program.start()
         except OSError as error:
-            self._give_up(self._program.cannot_start(error))
+            self._lose(self._program.cannot_start(error))
             return
         registering = asyncio.create_task(self._register(known=found))
         try:
@@ -125,7 +125,7 @@ class CcLink(CommandLink):
             await asyncio.gather(registering, return_exceptions=True)
             self._ready.clear()
         if not self._unregistered:
-            self._give_up(why)
+            self._lose(why)
         self._fail_all()
 
     async def close(self) -> None:
@@ -154,7 +154,8 @@ class CcLink(CommandLink):
         for task in tuple(self._asking):
             task.cancel()
 
-    def _give_up(self, why: str) -> None:
+    def _lose(self, why: str) -> None:
+        """Give the agent up, for the first reason that there is."""
         if not self._why:
             self._give_up(why)
             self._warn(f"{why}; restart the pod")
@@ -192,9 +193,9 @@ class CcLink(CommandLink):
             finally:
                 await connection.close()
         except TimeoutError:
-            self._give_up(f"cc-proxy has not heard of the agent within {_GREETING:g} s")
+            self._lose(f"cc-proxy has not heard of the agent within {_GREETING:g} s")
         except (CallFailed, OSError) as error:
-            self._give_up(f"cc-proxy does not take the guest: {_clean(str(error))}")
+            self._lose(f"cc-proxy does not take the guest: {_clean(str(error))}")
         if self._why:
             self._program.send(signal.SIGTERM)
             return
