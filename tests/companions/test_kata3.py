@@ -279,7 +279,9 @@ async def test_a_command_that_is_not_there_reads_127(tmp_path: Path, proxy: type
 
 async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):
     async with living(tmp_path, nine_p=False) as life:
-        with pytest.raises(AgentError, match="does not mount 9p; set hypervisor_config.shared_fs"):
+        with pytest.raises(
+            AgentError, match=r"does not mount 9p; set hypervisor_config\.shared_fs"
+        ):
             await life.agent.start_sandbox(pod_id=POD, hostname=POD)
 
 

@@ -39,16 +39,17 @@ class HybridVsock:
         self._tasks.append(asyncio.create_task(self._carry(reader, writer)))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readline() in {b"CONNECT %d\n" % PORT, b""}
-        self.clients += 1
-        if self.refusals:
-            self.refusals -= 1
-            await relay.close(writer)
-            return
         try:
+            line = await reader.readline()
+            assert line in {b"CONNECT %d\n" % PORT, b""}
+            self.clients += 1
+            if self.refusals:
+                self.refusals -= 1
+                return
             inside = await sockets.open_connection(self.inside)
-        except OSError:  # nobody listens there
+            writer.write(b"OK 1073741824\n")
+            await relay.relay((reader, writer), inside)
+        except OSError:  # nobody listens there, or the client has left
+            pass
+        finally:
             await relay.close(writer)
-            return
-        writer.write(b"OK 1073741824\n")
-        await relay.relay((reader, writer), inside)

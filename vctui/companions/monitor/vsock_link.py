@@ -162,9 +162,13 @@ class VsockGrpcLink(Link):
             return True
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._clients.discard(task)
+            writer.transport.abort()  # of one that was cancelled before it began
+
         task = asyncio.create_task(self._carry((reader, writer)))
         self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
+        task.add_done_callback(done)
 
     async def _carry(self, client: relay.Connection) -> None:
         try:
