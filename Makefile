@@ -27,7 +27,7 @@ install: host $(VENV)/.run ## install what running needs
 test: host-test $(VENV)/.dev ## build the guest and run the whole suite, real machines too
 	@$(BIN)/python -m compileall -q vctui
 	@$(BIN)/vctui guest build
-	@exec $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, floors
 	@$(BIN)/ruff format --check .
