@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from vctui.companions.monitor import link, share_watch
+from vctui.companions.monitor import links, share_watch
 from vctui.companions.monitor.agent_log import AgentLog
 from vctui.companions.monitor.attachment import Target
 from vctui.companions.monitor.capture import Capture
@@ -102,7 +102,7 @@ class Monitor:
         self._console.listener = self._agent_log.console_says
         self._console_copy = ConsoleSocket(run_dir / SOCKET, self._console.output)
         self._port_is_open: bool | None = None
-        self._agent = link.make(
+        self._agent = links.make(
             config.pod_id,
             config.agent_protocol,
             config.proxy,
