@@ -87,8 +87,8 @@ def test_whatever_is_killed_pods_stay_in_order(host: Host):
         if calls[0] == calls[1]:
             calls.pop()
         started = [host.start(call[0], call[1], "--json", *call[2:]) for call in calls]
-        if rng.random() < 0.5:
-            time.sleep(rng.uniform(0.1, 1.5))
+        if not killed or rng.random() < 0.5:
+            time.sleep(rng.uniform(0.05, 0.5))
             victim = rng.choice(started)
             killed += victim.poll() is None
             victim.kill()

@@ -37,6 +37,8 @@ async def relay(one: Connection, other: Connection) -> None:
             raise
     finally:
         for writer in writers:
+            writer.close()
+        for writer in writers:  # of both, as the wait for the first may be cancelled
             await close(writer)
 
 
