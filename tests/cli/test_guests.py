@@ -97,12 +97,14 @@ def test_a_pod_with_an_unknown_guest_or_two_kernels_is_refused(
     assert cli("pod", "list", "--json").document == []
 
 
+@pytest.mark.vm  # the mock has no guest that an agent could be in
 def test_what_goes_with_a_pods_agent_is_seen_when_its_guest_is_known(
     cli: Cli, kernel: Path, tmp_path: Path
 ):
-    assert cli("guest", "add", "far", "--kernel", str(kernel), "--socket", "vsock").status == 0
-    assert cli("guest", "add", "near", "--kernel", str(kernel)).status == 0
-    keys = {"agent_type": "kata", "proxy_type": "noProxy"}
+    files = ("--kernel", str(kernel), "--initrd", str(kernel))
+    assert cli("guest", "add", "far", *files, "--socket", "vsock").status == 0
+    assert cli("guest", "add", "near", *files).status == 0
+    keys = {"agent_type": "kata", "hypervisor_type": "qemu", "proxy_type": "noProxy"}
     near = cli("pod", "create", "--json", pod(tmp_path, guest="near", **keys))
     assert "needs agent_config.socket_type vsock" in near.document["error"]["message"]
     assert cli("pod", "create", pod(tmp_path, guest="far", **keys)).status == 0

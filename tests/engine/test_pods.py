@@ -16,6 +16,7 @@ from vctui.engine import pod as engine_pod
 from vctui.engine.context import Context
 from vctui.engine.runtime import Runtime
 from vctui.model.events import EventKind
+from vctui.model.kinds import AgentType
 from vctui.model.pod import PodConfig, PodRecord, PodStatus
 from vctui.model.state import State
 from vctui.settings import Settings, Timeouts
@@ -50,6 +51,13 @@ async def test_run_is_create_and_start(runtime: Runtime):
         EventKind.POD_STARTING,
         EventKind.CONTAINER_STARTED,
     ]
+
+
+async def test_a_mock_pod_with_an_agent_is_refused_and_nothing_is_made(runtime: Runtime):
+    config = msgspec.structs.replace(pod(), agent_type=AgentType.KATA)
+    with pytest.raises(errors.InvalidConfig, match="boots no guest; set agent_type noop"):
+        await runtime.run_pod(config)
+    assert not await runtime.list_pods()
 
 
 async def test_pods_are_listed_in_the_order_of_their_creation(runtime: Runtime):

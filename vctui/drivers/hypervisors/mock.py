@@ -14,6 +14,7 @@ from vctui.drivers.hypervisors.base import (
     Size,
     TemplateFit,
 )
+from vctui.errors import InvalidConfig
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.network import Endpoint
 
@@ -33,7 +34,12 @@ class MockHypervisor(Hypervisor):
         self._stopped: set[str] = set()
 
     def check(self, plan: MachinePlan) -> None:
-        """Nothing is needed."""
+        """Raises InvalidConfig: an agent is expected to answer."""
+        if plan.ports or plan.socket_type.is_vsock:
+            raise InvalidConfig(
+                f"pod {plan.pod_id!r} has an agent, and hypervisor_type mock boots no guest; "
+                "set agent_type noop, or another hypervisor_type"
+            )
 
     async def start(self, plan: MachinePlan) -> Machine:
         self._stopped.discard(plan.uuid)
