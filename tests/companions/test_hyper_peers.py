@@ -31,6 +31,7 @@ from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
 from vctui.model.state import State
+from vctui.wire import hyperstart
 
 WAIT = 30.0
 
@@ -215,6 +216,41 @@ async def test_processes_that_were_added_are_signalled_by_who_can(tmp_path: Path
         else:
             with pytest.raises(AgentUnsupported):
                 await side.agent.processes("c1", ProcessListOptions())
+
+
+async def test_files_are_copied_by_who_has_commands_for_it(tmp_path: Path, kind: Kind):
+    """And answers that are longer than anybody takes are refused, not the end of the channel."""
+    async with running(tmp_path, kind) as side:
+        agent, files = side.agent, side.guest.files
+        await agent.start_sandbox(pod_id=POD, hostname="web")
+        await side.container("sleep")
+        if side.guest.is_cc:
+            with pytest.raises(AgentUnsupported):
+                await agent.read_file("c1", "/x")
+            with pytest.raises(AgentUnsupported):
+                await agent.write_file("c1", "/x", b"")
+            assert not {15, 16} & {command for command, _ in side.guest.commands}
+            return
+        for data in (b"", b"}{a}\0\xff", b"x" * 8192):
+            await agent.write_file("c1", "/tmp/ö x", data)
+            assert files == {("c1", "/tmp/ö x"): data}
+            assert await agent.read_file("c1", "/tmp/ö x") == data
+        await agent.write_file("c1", "/" + "ö" * 511, b"x" * 8192)  # all of a frame that is needed
+        for path in ("/a}b", '/a"b', "/a\\b", "/a\nb", "/" + "x" * 1024):
+            with pytest.raises(AgentUnsupported, match="cannot be asked for the file"):
+                await agent.write_file("c1", path, b"")
+        with pytest.raises(AgentUnsupported, match="8192 bytes at most"):
+            await agent.write_file("c1", "/big", b"x" * 8193)
+        with pytest.raises(AgentError, match="refused readfile"):
+            await agent.read_file("c1", "/none")
+        with pytest.raises(AgentError, match="refused writefile"):
+            await agent.write_file("c2", "/x", b"")
+        files["c1", "/long"] = b"x" * hyperstart.MAX_FILE
+        assert await agent.read_file("c1", "/long") == files["c1", "/long"]
+        files["c1", "/long"] += b"y"
+        with pytest.raises(AgentError, match="has more than 4190208 bytes"):
+            await agent.read_file("c1", "/long")
+        assert await agent.read_file("c1", "/tmp/ö x") == b"x" * 8192
 
 
 async def test_what_runs_when_the_pod_ends_keeps_nothing_up(tmp_path: Path):

@@ -47,6 +47,27 @@ def test_much_output_arrives_whole(host: Host, pod: str):
     assert said == "".join(f"{number}\n" for number in range(1, 50001))
 
 
+def test_files_are_copied_by_the_agent_or_by_a_process(host: Host, pod: str):
+    """The first by the agent's commands, without a process; the longer one goes in by one."""
+    before = len(host.ask("events"))
+    links = "ln -s /tmp/small /link; ln -s /proc/2/root/etc /other; echo text > /dev/shm/x"
+    host.do("container", "exec", pod, "idle", "--", "sh", "-c", links)
+    host.do("container", "cp", "-", f"{pod}:idle:/link", stdin="small")
+    assert host.do("container", "cp", f"{pod}:idle:/tmp/small", "-") == "small"
+    assert host.do("container", "cp", f"{pod}:idle:/dev/shm/x", "-") == "text\n"
+    kinds = [one["kind"] for one in host.ask("events")[before:]]
+    assert kinds.count("process-started") == 1
+    said = host.do("container", "exec", pod, "idle", "--", "stat", "-c", "%a %s", "/tmp/small")
+    assert said == "644 5\n"
+    data = bytes(range(256)) * 2000
+    (host.root / "in").write_bytes(data)
+    host.do("container", "cp", str(host.root / "in"), f"{pod}:idle:/tmp/in")
+    host.do("container", "cp", f"{pod}:idle:/tmp/in", str(host.root / "out"))
+    assert (host.root / "out").read_bytes() == data
+    error = host.refuse("container", "cp", f"{pod}:idle:/other/passwd", str(host.root / "none"))
+    assert "No such file" in error["message"]
+
+
 def test_processes_are_listed_by_ps_in_the_container(host: Host, pod: str):
     assert "sleep 100000" in host.do("container", "ps", pod, "idle")
 

@@ -86,6 +86,23 @@ def test_a_command_that_cannot_run_has_the_shells_exit_status(
     assert done.stderr.count("\n") == 1
 
 
+def test_files_are_copied_in_and_out(host: Host, pod: str):
+    data = bytes(range(256)) * 2000
+    (host.root / "in").write_bytes(data)
+    host.do("container", "exec", pod, "idle", "--", "ln", "-s", "/tmp/in", "/link")
+    host.do("container", "cp", str(host.root / "in"), f"{pod}:idle:/tmp/")
+    told = host.ask("container", "cp", f"{pod}:id:/link", str(host.root / "out"))
+    assert told["bytes"] == len(data)
+    assert told["id"] == "idle"
+    assert (host.root / "out").read_bytes() == data
+    for path, why in (("/none", "No such file"), ("/etc", "not a file"), ("/dev/zero", "not a f")):
+        error = host.refuse("container", "cp", f"{pod}:idle:{path}", str(host.root / "none"))
+        assert why in error["message"]
+    assert not (host.root / "none").exists()
+    error = host.refuse("container", "cp", str(host.root / "in"), f"{pod}:idle:/none/x")
+    assert error["message"].startswith("cannot write '/none/x' in container 'idle': ")
+
+
 def test_processes_are_listed_as_json_and_as_table(host: Host, pod: str):
     listed = json.loads(host.do("container", "ps", pod, "idle", "--format", "json"))
     assert [row["args"] for row in listed] == ["sleep 100000"]

@@ -65,6 +65,7 @@ class Guest:
         self.commands: list[tuple[int, Any]] = []
         self.inits: dict[str, Process] = {}
         self.processes: dict[str, Process] = {}
+        self.files: dict[tuple[str, str], bytes] = {}
         self.dead = asyncio.Event()
         self.why_dead = ""
         self.is_greeted = False
@@ -172,10 +173,14 @@ class Guest:
     # commands
 
     async def _command(self, command: int, payload: bytes) -> None:
+        file = b""
+        if command == 15:
+            payload, brace, file = payload.partition(b"}")
+            payload += brace
         told = json.loads(payload) if payload else {}
         self.commands.append((command, told))
         try:
-            answer = await self._do(command, told)
+            answer = await self._do(command, told, file)
         except (Refusal, KeyError) as error:
             await self._say(ERROR, str(error).encode() if self.is_cc else b"")
             if command == 1 and not self.is_cc:
@@ -183,7 +188,7 @@ class Guest:
             return
         await self._say(ACK, answer)
 
-    async def _do(self, command: int, told: dict[str, Any]) -> bytes:
+    async def _do(self, command: int, told: dict[str, Any], file: bytes) -> bytes:
         if command == 12:
             return b""
         if self.is_cc and command not in {1, 4, 6, 11, 12, 17, 18, 22, 23}:
@@ -201,6 +206,14 @@ class Guest:
                 self._start(told["process"], told["container"])
             case 11:
                 self._resize(told)
+            case 15:
+                self._known(told, {"container", "file"})
+                self.files[self._place(told)] = file
+            case 16:
+                self._known(told, {"container", "file"})
+                if self._place(told) not in self.files:
+                    raise Refusal("no such file")
+                return self.files[self._place(told)]
             case 17:
                 self._new_container(told)
             case 18:
@@ -230,6 +243,11 @@ class Guest:
     def _known(self, told: dict[str, Any], keys: set[str]) -> None:
         if not self.is_cc and not set(told) <= keys:
             raise Refusal(f"unknown keys {set(told) - keys}")
+
+    def _place(self, told: dict[str, Any]) -> tuple[str, str]:
+        if told["container"] not in self.inits:
+            raise Refusal("no such container")
+        return told["container"], told["file"]
 
     def _start_pod(self, told: dict[str, Any]) -> None:
         self._known(told, POD | (NEWER_POD if self.version == 4244 else set()))

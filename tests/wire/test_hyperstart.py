@@ -74,7 +74,36 @@ def test_input_is_sent_in_pieces_that_every_peer_takes(data: bytes):
 @pytest.mark.parametrize("length", [0, 7, hyperstart.MAX_CONTROL + 1, 2**32 - 1])
 def test_a_command_with_an_impossible_length_is_an_error(length: int):
     with pytest.raises(HyperstartError, match=str(length)):
-        list(ControlDecoder().feed(struct.pack(">II", 9, length)))
+        list(ControlDecoder().feed(struct.pack(">II", 10, length)))
+
+
+@given(st.integers(257, 2000), st.lists(st.integers(1, 300), min_size=1), PAYLOADS)
+def test_an_answer_that_is_too_long_is_a_refusal_and_the_next_is_found(
+    length: int, sizes: list[int], payload: bytes
+):
+    payload = payload[:200]
+    long = hyperstart.encode_control(hyperstart.ACK, bytes(length - 8))
+    wire = long + hyperstart.encode_control(hyperstart.ACK, payload)
+    decoder = ControlDecoder(limit=256)
+    found = []
+    for piece in cut(wire, sizes):
+        found += decoder.feed(piece)
+        assert len(decoder._buffer) < 256
+    refusal = Control(hyperstart.ERROR, b"its answer has more than 256 bytes")
+    assert found == [refusal, Control(hyperstart.ACK, payload)]
+
+
+@given(st.binary(max_size=200))
+def test_a_file_follows_its_json(data: bytes):
+    told = b'{"container":"c","file":"/x"}'
+    assert hyperstart.split_file(hyperstart.encode_file(told, data)) == (told, data)
+
+
+@pytest.mark.parametrize("told", [b'{"file":"/a}b"}', b"{}}", b"{"])
+def test_json_with_a_brace_within_is_followed_by_no_file(told: bytes):
+    with pytest.raises(ValueError, match="brace"):
+        hyperstart.encode_file(told, b"x")
+    assert hyperstart.split_file(b'{"a"') == (b'{"a"', b"")
 
 
 @pytest.mark.parametrize("length", [0, 11, hyperstart.MAX_STREAM + 1, 2**32 - 1])

@@ -1,4 +1,4 @@
-"""`vctui container …`: the container functions of the API, but those on processes."""
+"""`vctui container …`: the container functions of the API, but those on processes; and `cp`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vctui.cli import places
 from vctui.cli.call import Call, Group, with_engine
 from vctui.cli.completion import container_ids, pod_ids
+from vctui.cli.places import Inside, Place
 from vctui.cli.pods import timeout
 
 if TYPE_CHECKING:
@@ -109,3 +111,58 @@ async def list_(call: Call, runtime: Runtime, pod_id: str) -> None:
         call.diagnostics.note(
             f"{pod.id} has no containers; add one with: vctui container create {pod.id} FILE"
         )
+
+
+@container.command()
+@click.argument("source", metavar="SRC", type=Place())
+@click.argument("target", metavar="DST", type=Place())
+def cp(source: Inside | str, target: Inside | str) -> None:
+    """Copy one file into or out of a running container.
+
+    One of SRC and DST is POD:CONTAINER:/path, the other a file of this host, or - for standard
+    input or output. The file has 64 MiB at most.
+    """
+    if isinstance(source, Inside) and isinstance(target, str):
+        _copy_out(source, target)
+    elif isinstance(source, str) and isinstance(target, Inside):
+        from vctui.engine.copying import MAX_FILE
+
+        path = places.name_inside(target.path, source)
+        if path.endswith("/") or (source == places.STREAM and path != target.path):
+            raise click.UsageError("the path in the container names a folder; name the file in it")
+        _copy_in(places.read(source, MAX_FILE), source, target._replace(path=path))
+    else:
+        raise click.UsageError("one of SRC and DST must be POD:CONTAINER:/path, and the other not")
+
+
+@with_engine
+async def _copy_out(call: Call, runtime: Runtime, source: Inside, target: str) -> None:
+    if target == places.STREAM and call.output.json:
+        raise click.UsageError("--json and a file cannot both go to standard output; name DST")
+    pod, whose = resolve(runtime, source.pod_id, source.container_id)
+    data = await runtime.read_file(pod, whose, source.path)
+    if target == places.STREAM:
+        call.output.raw(data)
+        call.output.flush()
+        return
+    file = str(places.write(target, data, source.path))
+    _done(call, file, Inside(pod, whose, source.path), file, len(data))
+
+
+@with_engine
+async def _copy_in(call: Call, runtime: Runtime, data: bytes, source: str, target: Inside) -> None:
+    pod, whose = resolve(runtime, target.pod_id, target.container_id)
+    await runtime.write_file(pod, whose, target.path, data)
+    place = Inside(pod, whose, target.path)
+    _done(call, ":".join(place), place, source, len(data))
+
+
+def _done(call: Call, made: str, inside: Inside, file: str, size: int) -> None:
+    document = {
+        "pod_id": inside.pod_id,
+        "id": inside.container_id,
+        "path": inside.path,
+        "file": file,
+        "bytes": size,
+    }
+    call.output.done(f"{made}: {size} bytes", document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vctui.engine import container as container
+    from vctui.engine import copying as copying
     from vctui.engine import interfaces as interfaces
     from vctui.engine import pod as pod
     from vctui.engine import ps as ps

@@ -296,6 +296,19 @@ class Runtime:
         """API: ProcessListContainer."""
         return await engine.ps.process_list(self._reading, pod_id, container_id, options)
 
+    async def read_file(self, pod_id: str, container_id: str, path: str) -> bytes:
+        """What is in a file of a running container, by its absolute path there.
+
+        Raises InvalidInput, WrongState, AgentError.
+        """
+        return await engine.copying.read_file(self._reading, pod_id, container_id, path)
+
+    async def write_file(self, pod_id: str, container_id: str, path: str, data: bytes) -> None:
+        """Make or replace a file of a running container. Raises InvalidInput, WrongState,
+        AgentError."""
+        ctx = self._changing("copy a file into a container")
+        await engine.copying.write_file(ctx, pod_id, container_id, path, data)
+
     def execs(self, pod_id: str) -> tuple[ExecRecord, ...]:
         """Processes that were added with enter_container, ended ones too while remembered."""
         return self._reading.store.execs(pod_id)

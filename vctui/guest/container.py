@@ -160,6 +160,15 @@ class Container:
                 f"there is no process {exec_id!r} in container {self.id}", code=ttrpc.NOT_FOUND
             ) from None
 
+    def root(self) -> str:
+        """Its root folder, with what is mounted below it for its processes.
+
+        Raises:
+            AgentError: it does not run.
+        """
+        self._must_run("its files can be reached")
+        return f"{self._config.proc}/{self.init.pid}/root"
+
     def signal(self, exec_id: str, number: int) -> None:
         """Signal one process, or with SIGKILL and no id all of them; one that is gone is no error.
 

@@ -10,7 +10,7 @@ import json
 
 from vctui.errors import AgentError
 from vctui.guest import hyper_spec as spec
-from vctui.guest import network
+from vctui.guest import network, rooted
 from vctui.guest import sandbox as guest
 from vctui.guest.loop import Queue
 from vctui.guest.uevents import appears
@@ -175,6 +175,10 @@ class Hyper:
                 network.delete_interface(data["device"])
             case hyperstart.SETUP_ROUTE:
                 network.add_routes(self._routes(data["routes"]))
+            case hyperstart.READ_FILE:
+                return self._read_file(data)
+            case hyperstart.WRITE_FILE:
+                self._write_file(data, hyperstart.split_file(one.payload)[1])
             case _:  # also REMOVE_CONTAINER: a container is gone with its end
                 raise AgentError("there is no such command, or nothing for it to do")
         return b""
@@ -188,7 +192,10 @@ class Hyper:
     async def _run(self, one: Control) -> None:
         async with self._turns:
             try:
-                answer = await self.do(one, json.loads(one.payload) if one.payload else {})
+                told = one.payload
+                if one.command == hyperstart.WRITE_FILE:
+                    told, _ = hyperstart.split_file(told)
+                answer = await self.do(one, json.loads(told) if told else {})
             except (AgentError, ValueError, KeyError, TypeError, OSError) as error:
                 self._log.warning(f"command {one.command} is refused: {error}")
                 reason = (
@@ -211,6 +218,23 @@ class Hyper:
             await self._set_interface(each)
         network.add_routes(self._routes(pod.get("routes") or []))
         self.started = True
+
+    def _read_file(self, wanted: dict[str, Any]) -> bytes:
+        with open(self._open_file(wanted), "rb") as file:
+            data = file.read(hyperstart.MAX_FILE + 1)
+        if len(data) > hyperstart.MAX_FILE:
+            raise AgentError(f"the file has more than {hyperstart.MAX_FILE} bytes")
+        return data
+
+    def _write_file(self, wanted: dict[str, Any], data: bytes) -> None:
+        with open(self._open_file(wanted, write=True), "wb") as file:
+            file.write(data)
+
+    def _open_file(self, wanted: dict[str, Any], *, write: bool = False) -> int:
+        container_id, path = wanted["container"], wanted["file"]
+        if not isinstance(path, str):
+            raise TypeError("the name of a file is a text")
+        return rooted.open_file(self.sandbox.container(container_id).root(), path, write=write)
 
     async def _set_interface(self, told: dict[str, Any]) -> None:
         """hyperstart finds it by the name that it has, Clear Containers' agent by its MAC."""

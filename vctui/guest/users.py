@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
 from vctui.errors import AgentError
+from vctui.guest import rooted
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from vctui.wire.pb import oci_pb2 as oci
 
 _MAX_DATABASE = 1024 * 1024
-_MAX_LINKS = 40
 _MAX_ID = 0xFFFFFFFE  # the last number means "no change" to the kernel
 
 
@@ -108,52 +105,12 @@ def user_names(passwd: str) -> dict[int, str]:
 
 
 def read_below(root: str, path: str) -> str:
-    """The text of a small file of a root file system, "" where there is none.
-
-    Symbolic links are followed as the container would follow them: none leads out of `root`.
-    """
-    parts = path.split("/")[::-1]
-    links = 0
-    folders = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+    """The text of a small file of a root file system, "" where there is none."""
     try:
-        while parts:
-            part = parts.pop()
-            if part in {"", "."}:
-                continue
-            if part == "..":
-                if len(folders) > 1:
-                    os.close(folders.pop())
-                continue
-            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-            found = os.open(part, flags, dir_fd=folders[-1])
-            kind = os.fstat(found).st_mode
-            if stat.S_ISLNK(kind):
-                target = os.readlink("", dir_fd=found)
-                os.close(found)
-                links += 1
-                if links > _MAX_LINKS:
-                    return ""
-                if target.startswith("/"):
-                    while len(folders) > 1:
-                        os.close(folders.pop())
-                parts += target.split("/")[::-1]
-            elif parts:
-                folders.append(found)
-            else:
-                folders.append(found)
-                return _text(found) if stat.S_ISREG(kind) else ""
+        with open(rooted.open_file(root, path), "rb") as file:
+            return file.read(_MAX_DATABASE).decode(errors="replace")
     except OSError:
         return ""
-    finally:
-        for fd in folders:
-            os.close(fd)
-    return ""
-
-
-def _text(found: int) -> str:
-    fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        return file.read(_MAX_DATABASE).decode(errors="replace")
 
 
 def _rows(text: str, columns: int) -> list[list[str]]:

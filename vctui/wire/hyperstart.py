@@ -69,8 +69,11 @@ MAX_SENT: Final = 10240
 """Bytes of a frame, header included, that every peer takes."""
 MAX_STREAM_SENT: Final = 4096
 """The same for stream frames over a serial port: more ends hyperstart's event loop."""
-MAX_CONTROL: Final = 4 * 1024 * 1024
-"""Bytes of a command's answer that we take: a file, or a list of processes."""
+MAX_CONTROL: Final = 4 * 1024 * 1024 - 4096
+"""Bytes of a command's answer that we take, a file or a list of processes: it fits the ttrpc frame
+that passes it on."""
+MAX_FILE: Final = MAX_CONTROL - 8
+"""Bytes of a file that READ_FILE gives."""
 MAX_STREAM: Final = 1024 * 1024
 
 _CONTROL: Final = struct.Struct(">II")
@@ -152,21 +155,54 @@ def stream_pieces(sequence: int, data: bytes, *, limit: int = MAX_STREAM_SENT) -
         yield encode_stream(sequence, data[at : at + room], limit=limit)
 
 
+def encode_file(told: bytes, data: bytes) -> bytes:
+    """The payload of WRITE_FILE: its JSON, and what is to be in the file.
+
+    Raises:
+        ValueError: the JSON has a brace within, which peers would take for its end.
+    """
+    if told.find(b"}") != len(told) - 1:
+        raise ValueError("a name with a brace cannot be told to hyperstart")
+    return told + data
+
+
+def split_file(payload: bytes) -> tuple[bytes, bytes]:
+    """The reverse of `encode_file`."""
+    told, brace, data = payload.partition(b"}")
+    return told + brace, data
+
+
 class ControlDecoder:
-    """Received bytes → Control; holds at most one frame."""
+    """Received bytes → Control; holds at most one frame.
+
+    An answer over the limit is passed by and told as a refusal: the guest's files and lists are as
+    long as they are, and the next answer is to be found behind.
+    """
 
     def __init__(self, limit: int = MAX_CONTROL) -> None:
         self._buffer = bytearray()
         self._limit = limit
+        self._passing = 0
 
     def feed(self, chunk: bytes) -> Iterator[Control]:
         """
         Raises:
-            HyperstartError: a length is shorter than a header or over the limit.
+            HyperstartError: a length is shorter than a header, or over the limit and no answer's.
         """
         self._buffer += chunk
-        while len(self._buffer) >= _CONTROL.size:
+        while self._passing or len(self._buffer) >= _CONTROL.size:
+            if self._passing:
+                passed = min(self._passing, len(self._buffer))
+                del self._buffer[:passed]
+                self._passing -= passed
+                if self._passing:
+                    return
+                yield Control(ERROR, f"its answer has more than {self._limit} bytes".encode())
+                continue
             command, length = _CONTROL.unpack_from(self._buffer)
+            if command == ACK and length > self._limit:
+                self._passing = length
+                continue
             payload = _body(self._buffer, _CONTROL.size, length, self._limit)
             if payload is None:
                 return

@@ -29,6 +29,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Nobody will ever type at it."""
     data: dict[str, Any] = {}
     """The command's own JSON."""
+    file: bytes | None = None
+    """What is to be in the file that the command writes."""
 
 
 class CommandLink(Link):

@@ -55,6 +55,11 @@ class HyperLink(CommandLink):
             if not process.get("terminal"):
                 process["stderr"] = number(ask.token) + 1
         body = msgspec.json.encode(data) if data else b""
+        if ask.file is not None:
+            try:
+                body = hyperstart.encode_file(body, ask.file)
+            except ValueError as error:
+                raise CallFailed(ttrpc.INVALID_ARGUMENT, str(error)) from None
         try:
             answer = await self._command(hyperstart.COMMANDS[method], body)
             if ask.end_input:

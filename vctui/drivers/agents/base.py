@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from vctui.drivers.hypervisors.base import Place, Port, Share
+from vctui.errors import AgentUnsupported
 from vctui.model.agent import AgentConfig
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import SharedFs
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
+from vctui.wire import ttrpc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,20 @@ class Agent(ABC):
     @abstractmethod
     async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
         """Raises AgentUnsupported where the agent has no such call."""
+
+    async def read_file(self, container_id: str, path: str) -> bytes:
+        """A file of a running container, by its absolute path there.
+
+        Raises AgentUnsupported where the agent has no such call.
+        """
+        raise AgentUnsupported("the agent reads no files", code=ttrpc.UNIMPLEMENTED)
+
+    async def write_file(self, container_id: str, path: str, data: bytes) -> None:
+        """Make or replace a file of a running container.
+
+        Raises AgentUnsupported where the agent has no such call, or not for so many bytes.
+        """
+        raise AgentUnsupported("the agent writes no files", code=ttrpc.UNIMPLEMENTED)
 
     @abstractmethod
     async def online(self, *, vcpus: int, plugged: int) -> None:

@@ -60,6 +60,12 @@ class NoopAgent(Agent):
     async def processes(self, container_id: str, options: ProcessListOptions) -> bytes:
         return b"[]" if options.format is ProcessListFormat.JSON else b"PID CMD\n"
 
+    async def read_file(self, container_id: str, path: str) -> bytes:
+        return b""
+
+    async def write_file(self, container_id: str, path: str, data: bytes) -> None:
+        pass
+
     async def online(self, *, vcpus: int, plugged: int) -> None:
         """Nobody is there to do it."""
 

@@ -24,6 +24,9 @@ from vctui.model.timeline import Step
 from vctui.wire import hyperstart, monitor, ttrpc
 
 _GOODBYE: Final = 10.0
+_PATH_SENT: Final = 1024
+_FILE_SENT: Final = 8192
+"""Bytes of a path and of a file that fit a command which every peer takes, with all the rest."""
 
 
 class HyperstartAgent(Agent):
@@ -202,6 +205,29 @@ class HyperstartAgent(Agent):
         }
         return await self._ask("pscontainer", wanted)
 
+    async def read_file(self, container_id: str, path: str) -> bytes:
+        self._check_files(path)
+        return await self._ask("readfile", {"container": container_id, "file": path})
+
+    async def write_file(self, container_id: str, path: str, data: bytes) -> None:
+        self._check_files(path)
+        if len(data) > _FILE_SENT:
+            raise AgentUnsupported(
+                f"the agent in pod {self._pod!r} takes a file of {_FILE_SENT} bytes at most",
+                code=ttrpc.UNIMPLEMENTED,
+            )
+        await self._ask("writefile", {"container": container_id, "file": path}, file=data)
+
+    def _check_files(self, path: str) -> None:
+        """Raises AgentUnsupported where the agent has no files, or cannot be told of this one: its
+        parser knows no escapes, and takes the first brace for the end."""
+        told = path.isprintable() and len(path.encode()) <= _PATH_SENT
+        if self._version is None or not told or set(path) & set('"\\}'):
+            raise AgentUnsupported(
+                f"the agent in pod {self._pod!r} cannot be asked for the file {path!r}",
+                code=ttrpc.UNIMPLEMENTED,
+            )
+
     async def online(self, *, vcpus: int, plugged: int) -> None:
         """hyperstart answers at once, and Clear Containers' agent does it by itself."""
         if self._version is not None:
@@ -224,12 +250,13 @@ class HyperstartAgent(Agent):
         *,
         token: str = "",
         end_input: bool = False,
+        file: bytes | None = None,
         timeout: float | None = None,
     ) -> bytes:
         """Raises AgentUnreachable, AgentUnsupported, AgentError."""
         if self._session is None:
             raise AgentUnreachable("the agent is not connected", code=ttrpc.UNAVAILABLE)
-        ask = {"token": token, "end_input": end_input, "data": data or {}}
+        ask = {"token": token, "end_input": end_input, "data": data or {}, "file": file}
         body = msgspec.json.encode(ask)
         wait = timeout or self._timeout
         try:
