@@ -49,6 +49,11 @@ def test_a_disk_is_found_by_its_path(sys: Path, path: str, numbers: object) -> N
     assert disk is None or disk.name.startswith("vd")
 
 
+def test_a_disk_without_numbers_is_not_there_yet(sys: Path) -> None:
+    (sys / ROOT / "0000:00:1c.3" / "virtio1" / "block" / "vda" / "dev").unlink()
+    assert blocks.find_pci(str(sys), "1c.3") is None
+
+
 @pytest.mark.parametrize("path", ["", "/", "1/", "../..", "001", "1.22", "x", "vda", "1 /2"])
 def test_what_is_no_path_is_refused(sys: Path, path: str) -> None:
     with pytest.raises(AgentError, match="is no PCI path"):

@@ -56,7 +56,7 @@ async def wait(loop: Loop, children: Children, config: Config, kind: str, place:
         disk = look(config.sys, place)
         if disk is None and kind == "scsi":
             scan_scsi(config.sys, place)
-        return disk
+        return disk if disk is not None and _opens(disk) else None
 
     disk = await appears(loop, found, _PATIENCE)
     if disk is None:
@@ -167,10 +167,23 @@ def _scsi_address(text: str) -> tuple[int, int]:
 
 
 def _disks(folder: str) -> Iterator[Disk]:
+    """The kernel makes the folder of a disk before what is in it."""
     for name in names(folder):
-        with open(f"{folder}/{name}/dev", encoding="ascii") as file:
-            major, _, minor = file.read().strip().partition(":")
+        try:
+            with open(f"{folder}/{name}/dev", encoding="ascii") as file:
+                major, _, minor = file.read().strip().partition(":")
+        except FileNotFoundError:
+            continue
         yield Disk(name, int(major), int(minor))
+
+
+def _opens(disk: Disk) -> bool:
+    """The last that the kernel does for a new disk, before it announces it."""
+    try:
+        os.close(os.open(f"/dev/{disk.name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def names(folder: str) -> list[str]:

@@ -214,6 +214,7 @@ def test_capabilities_are_the_usual_ones_unless_given():
         ("exec format error", 126),
         ("chdir to `/nope`: No such file or directory", None),
         ("mount `proc` to `/proc`: Permission denied", None),
+        ("storage /run/kata-containers/disks/c1: No such file or directory", None),
         ("container c1 already exists", None),
     ],
 )

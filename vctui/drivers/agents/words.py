@@ -26,7 +26,8 @@ _REFUSED: Final = re.compile(
     r"EACCES|ENOEXEC|EISDIR|permission denied|exec format error|is a directory", re.IGNORECASE
 )
 _SOMETHING_ELSE: Final = re.compile(
-    r"chdir|\bcwd\b|working dir|\bmount|rootfs|pivot|cgroup|\bhook|no such process", re.IGNORECASE
+    r"chdir|\bcwd\b|working dir|\bmount|\bstorage|rootfs|pivot|cgroup|\bhook|no such process",
+    re.IGNORECASE,
 )
 """Other files and folders that may be missing when a container is made."""
 
