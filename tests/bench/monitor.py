@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.figures import Figure
-from tests.bench.host import Bench, cpu, rss_mb, yardstick
+from tests.bench.host import Bench, cpu_exactly, rss_mb, yardstick
 from tests.companions.conftest import POD, WAIT, Pod
 from tests.fakes.fake_qemu import FakeQemu
 from vctui.drivers.proxies.builtin import BuiltinProxy
@@ -68,10 +68,10 @@ async def _sample(root: Path, size: int) -> tuple[float, float, float]:
             init = pod.agent.process("c1")
             await init.print(text)
             await init.end(0)
-            before, begin = cpu(handle.pid), time.perf_counter()
+            before, begin = cpu_exactly(handle.pid), time.perf_counter()
             await pod.start_shim()
             await pod.shim.wait(run_dir, "c1")
-            taken, used = time.perf_counter() - begin, cpu(handle.pid) - before
+            taken, used = time.perf_counter() - begin, cpu_exactly(handle.pid) - before
             memory = rss_mb(handle.pid)
         finally:
             await process.terminate(handle.pid, handle.pid_started, timeout=1.0)
