@@ -153,8 +153,12 @@ async def living_link(folder: Path, serve: Serve) -> AsyncIterator[Evil]:
     ids=lambda serve: serve.__name__,
 )
 async def test_a_guest_that_breaks_grpc_costs_an_error_and_little_memory(
-    tmp_path: Path, serve: Serve, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(yamux_link, "_AT_ONCE", 1_000_000)  # gRPC comes back as often as it can
     before = psutil.Process().memory_info().rss
     async with living_link(tmp_path, serve) as evil:
         while not evil.connections:  # noqa: ASYNC110
@@ -163,7 +167,6 @@ async def test_a_guest_that_breaks_grpc_costs_an_error_and_little_memory(
         with pytest.raises((CallFailed, ConnectionLost, TimeoutError)):
             await client.call("grpc.Health", "Check", timeout=0.5)
         await client.close()
-        assert evil.connections <= 2 * yamux_link._AT_ONCE
     assert psutil.Process().memory_info().rss - before < 64 * MIB
     assert (evil.warnings, caplog.messages, len(evil.sessions)) == ([], [], 1)
     assert evil.sessions[0].sins == []

@@ -16,7 +16,7 @@ from vctui.image.rootfs import rootfs_template
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 SCRIPT = (
-    'id; pwd; echo "$A"; cat /data/file; touch /x || echo read-only;'
+    'exec 2>&1; id; pwd; echo "$A"; cat /data/file; touch /x || echo read-only;'
     "cat /dev/shm/hook; exec sleep 100000"
 )
 EROFS, SIGUSR1 = 30, 10
