@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,16 @@ async def closed(*writers: asyncio.StreamWriter) -> None:
         writer.transport.abort()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def listening(path: Path) -> socket.socket:
+    """A connection to the proxy, as soon as it listens: its file is there a moment before."""
+    async with asyncio.timeout(WAIT):
+        while True:
+            try:
+                return await sockets.connect(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                await asyncio.sleep(0.01)
 
 
 class Guest:
@@ -192,7 +203,7 @@ async def proxied(
     server = Server(path, of_pod=of_pod, patience=patience)
     async with asyncio.timeout(WAIT * 3), Guest(folder).running() as guest:
         task = asyncio.create_task(server.run())
-        await until(path.exists)
+        (await listening(path)).close()
         side = Side(guest, path)
         try:
             yield side
@@ -436,7 +447,7 @@ async def test_the_proxy_of_a_pod_ends_with_it(tmp_path: Path):
     server = Server(path, of_pod=True)
     async with asyncio.timeout(WAIT), Guest(tmp_path).running() as guest:
         task = asyncio.create_task(server.run())
-        await until(path.exists)
+        (await listening(path)).close()
         side = Side(guest, path)
         runtime = await side.registered()
         other = {"containerId": "b", "ctlSerial": "/x", "ioSerial": "/y"}
@@ -453,8 +464,7 @@ async def test_the_program_serves_and_ends(tmp_path: Path):
     argv = (sys.executable, "-m", "vctui.companions.ccproxy", "-uri", f"unix://{path}")
     program = process.spawn_detached(argv)
     try:
-        await until(path.exists)
-        sock = await sockets.connect(path)
+        sock = await listening(path)
         peer = Peer(*await asyncio.open_unix_connection(sock=sock))
         assert "no virtual machine" in await peer.refused(Command.ATTACH_VM, containerId="x")
         os.kill(program.pid, signal.SIGTERM)
