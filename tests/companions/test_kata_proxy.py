@@ -107,7 +107,7 @@ async def test_the_agent_answers_through_the_program_which_ends_with_us(tmp_path
         console.publish(1, b"the agent says\r\n")
         await until(lambda: "proxy: agent: the agent says\n" in side.log.read_text())
         assert side.log.read_text().startswith("proxy: log level debug\n")
-    copy.close()
+    await copy.close()
     assert not side.served.exists()
     assert side.warnings == []
 

@@ -67,7 +67,7 @@ async def serving(tmp_path: Path, *, boot: bool = True, room: int = 8) -> AsyncI
                 machine.offer_room(room)
             yield Side(path, machine, device, warnings)
     finally:
-        server.close()
+        await sockets.stop(server)
         device.close()
         await switch.close()
         machine.close()

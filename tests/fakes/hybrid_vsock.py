@@ -28,7 +28,7 @@ class HybridVsock:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._server.close()
+        await sockets.stop(self._server)
         await asyncio.gather(*self._tasks, return_exceptions=True)  # they end with their clients
 
     @property

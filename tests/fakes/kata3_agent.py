@@ -102,7 +102,7 @@ class Kata3Agent:
         return [request for name, request in self.calls if name == method]
 
     async def _power_off(self) -> None:
-        self._server.close()
+        await sockets.stop(self._server)
         self.path.unlink(missing_ok=True)
         for writer in tuple(self._writers):
             writer.close()

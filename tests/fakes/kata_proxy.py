@@ -63,7 +63,7 @@ async def serve(mux_path: Path, listen: Path, logs: str) -> int:
     await asyncio.wait({greeting, mux.lost, status}, return_when=asyncio.FIRST_COMPLETED)
     server = await loop.create_unix_server(accept, sock=sockets.listen(listen))
     code: int = await status
-    server.close()
+    await sockets.stop(server)
     listen.unlink(missing_ok=True)
     greeting.cancel()
     mux.abort()

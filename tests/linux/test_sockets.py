@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from contextlib import suppress
 
 import pytest
 
@@ -29,6 +30,29 @@ async def test_what_is_written_arrives(path):
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_whoever_came_in_before_the_door_was_shut_is_known_or_turned_away(path, turns):
+    """In whichever turn of the loop that is, between its connecting and our hearing of it."""
+    made: list[asyncio.Transport] = []
+
+    class Guest(asyncio.Protocol):
+        def connection_made(self, transport):
+            made.append(transport)
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(Guest, sock=sockets.listen(path))
+    with await sockets.connect(path) as client:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await sockets.stop(server)
+        for transport in made:
+            transport.abort()
+        async with asyncio.timeout(10):
+            with suppress(ConnectionResetError):
+                assert await loop.sock_recv(client, 1) == b""
+    assert not server.is_serving()
 
 
 async def test_a_socket_is_private_whatever_the_umask(path):

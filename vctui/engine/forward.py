@@ -14,7 +14,7 @@ from typing import Final
 from vctui.engine import watch
 from vctui.engine.context import Context
 from vctui.errors import HostProblem, NetworkError, NotFound, VctuiError, WrongState
-from vctui.linux import probe, relay
+from vctui.linux import probe, relay, sockets
 from vctui.model.pod import PodRecord
 from vctui.model.ports import BoundPort, PortPair
 from vctui.model.state import State
@@ -99,8 +99,7 @@ class Forward:
                     servers.append(await self._serve(address, port, pair.pod_port))
                     port = servers[0].sockets[0].getsockname()[1]
             except BaseException as error:
-                for server in servers:
-                    server.close()
+                await sockets.stop(*servers)
                 if not isinstance(error, OSError):
                     raise
                 if left and error.errno == errno.EADDRINUSE:
@@ -122,8 +121,7 @@ class Forward:
 
     async def close(self) -> None:
         """Take no more connections and break those that are left."""
-        for server in self._servers:
-            server.close()
+        await sockets.stop(*self._servers)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

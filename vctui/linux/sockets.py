@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_PATH: Final = 107
 """Bytes of a path in sockaddr_un."""
+_TURNS: Final = 2
+"""Of the loop: asyncio makes a transport of what it has accepted, then tells the protocol of it."""
 _HYBRID_ANSWER: Final = 10.0
 """Seconds, as Kata's own runtime waits (kata-agent ttrpc sheet, §1.3)."""
 
@@ -129,6 +131,24 @@ async def open_connection(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Like asyncio.open_unix_connection, for paths of any length."""
     return await asyncio.open_unix_connection(sock=await connect(path), limit=limit)
+
+
+async def stop(*servers: asyncio.Server) -> None:
+    """Let nobody else in; whoever has come in has a protocol that knows it.
+
+    `Server.close` alone forgets, without closing it, a connection that it has accepted in the same
+    turn of the loop or the one before.
+    """
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        for listening in server.sockets:
+            loop.remove_reader(listening)
+    try:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+    finally:
+        for server in servers:
+            server.close()
 
 
 def _socket() -> socket.socket:

@@ -41,7 +41,7 @@ class Server:
         try:
             await self._leaving.wait()
         finally:
-            server.close()
+            await sockets.stop(server)
             self._path.unlink(missing_ok=True)
             for vm in self._vms.values():
                 vm.close()

@@ -31,10 +31,10 @@ class ConsoleSocket:
             lambda: _Reader(self._output), sock=sockets.listen(self._path, backlog=_CLIENTS)
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nobody else comes. Idempotent."""
         if self._server is not None:
-            self._server.close()
+            await sockets.stop(self._server)
             self._path.unlink(missing_ok=True)
 
 

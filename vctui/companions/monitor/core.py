@@ -28,7 +28,7 @@ from vctui.companions.monitor.service import MonitorService
 from vctui.companions.monitor.verdict import Evidence, explain
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import MonitorError, VctuiError
-from vctui.linux import process
+from vctui.linux import process, sockets
 from vctui.model import pairing
 from vctui.model.events import EventKind
 from vctui.model.hypervisor import Machine
@@ -158,7 +158,7 @@ class Monitor:
             self._refuse_all(error)
             raise
         finally:
-            server.close()
+            await sockets.stop(server)
             await self._close()
 
     def _refuse_all(self, error: VctuiError) -> None:
@@ -272,7 +272,7 @@ class Monitor:
             await asyncio.wait({task}, timeout=_STORE_RETRY)
         await asyncio.gather(*(client.close() for client in tuple(self._service.clients)))
         await self._agent.close()
-        self._console_copy.close()
+        await self._console_copy.close()
         self._console.close()
         self._agent_log.close()
         if self._ledger is not None:

@@ -108,7 +108,7 @@ class GrpcLink(Link):
                         return
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
         finally:
-            self._listener.close()
+            await self._listener.close()
 
     async def close(self) -> None:
         if self._mux is not None:

@@ -134,7 +134,7 @@ class VsockGrpcLink(Link):
                 self._doubt.clear()
         finally:
             self._ready.clear()
-            server.close()
+            await sockets.stop(server)
             self._serve_at.unlink(missing_ok=True)
 
     async def close(self) -> None:

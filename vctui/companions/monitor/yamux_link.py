@@ -283,9 +283,9 @@ class Listener:
     def serve(self, mux: Mux | None) -> None:
         self._mux = mux
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._server is not None:
-            self._server.close()
+            await sockets.stop(self._server)
             self._path.unlink(missing_ok=True)
 
     def _client(self) -> asyncio.Protocol:

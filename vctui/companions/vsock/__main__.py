@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
 async def _run(options: dict[str, str]) -> None:
     from vctui.companions.vsock.device import GUEST_CID, Device
     from vctui.companions.vsock.switch import Switch
+    from vctui.linux import sockets
 
     left = _WARNINGS
 
@@ -60,7 +61,7 @@ async def _run(options: dict[str, str]) -> None:
     try:
         await device.ended
     finally:
-        server.close()
+        await sockets.stop(server)
         await switch.close()
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - the last thing that is done
 
