@@ -234,6 +234,13 @@ async def test_what_was_found_out_of_qemu_is_remembered_until_it_changes(tmp_pat
         await program.examine(path, state_dir=tmp_path)
 
 
+async def test_a_folder_that_cannot_be_written_to_remembers_nothing(tmp_path, fake_qemu):
+    place = tmp_path / "file"
+    place.touch()
+    found = await program.examine(Path(fake_qemu("exit 0")), state_dir=place)
+    assert found.version == "7.0"
+
+
 @pytest.mark.vm
 async def test_the_real_qemus_complaint_is_told(hypervisor, plan):
     config = HypervisorConfig(hypervisor_params=(Param(key="no-such-option"),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +55,8 @@ async def examine(path: Path, *, state_dir: Path) -> Program:
         sandbox=sandbox.returncode == 0,
         nine_p='"virtio-9p-pci"' in devices,
     )
-    files.write_atomic(memory, msgspec.json.encode(program))
+    with contextlib.suppress(OSError):  # a folder that cannot be written to: it is asked again
+        files.write_atomic(memory, msgspec.json.encode(program))
     return program
 
 
