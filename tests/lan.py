@@ -21,6 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 BRIDGE = "lan0"
 PERMANENT = 0x80
+NO_ARP = 0x80
 IPVLAN_MODES = ("l2", "l3", "l3s")
 """In the kernel's order; it makes `l3` where none is asked for."""
 
@@ -108,7 +109,14 @@ def has_kind(namespace: Path, kind: str, on: str) -> bool:
 
 
 def share(
-    card: Path, on: str, pod: Path, kind: str, *, address: str, mtu: int = 1500, mode: str = "l2"
+    card: Path,
+    on: str,
+    pod: Path,
+    kind: str,
+    *,
+    addresses: tuple[str, ...],
+    mtu: int = 1500,
+    mode: str = "l2",
 ) -> None:
     """Give the namespace `pod` an eth0 of that kind on top of the link `on` of the namespace
     `card`; `mode` is of ipvlan."""
@@ -124,7 +132,17 @@ def share(
             os.close(target)
 
     netns.inside(card, add)
-    netns.inside(pod, _configure, "eth0", (address,), (), mtu, "")
+    netns.inside(pod, _configure, "eth0", addresses, (), mtu, "")
+
+
+def lead(interface: str, destinations: tuple[str, ...], *, arp: bool) -> None:
+    """Routes to what is directly behind the interface, which asks for hardware addresses or not."""
+    with IPRoute() as ip:
+        (index,) = ip.link_lookup(ifname=interface)
+        if not arp:
+            ip.link("set", index=index, flags=NO_ARP, change=NO_ARP)
+        for destination in destinations:
+            ip.route("add", dst=destination, oif=index)
 
 
 def add_neighbor(interface: str, address: str, mac: str) -> None:

@@ -72,7 +72,7 @@ async def _of_model(
     namespace = network.namespace(model.value)
     address = f"10.77.0.{number}/24"
     if model is NetInterworkingModel.ENLIGHTENED:
-        lan.share(network.root / "card", _CARD, namespace, "macvtap", address=address)
+        lan.share(network.root / "card", _CARD, namespace, "macvtap", addresses=(address,))
     else:
         network.plug(namespace, addresses=(address,))
     config = NetworkConfig(net_ns_path=str(namespace), interworking_model=model)

@@ -31,11 +31,12 @@ TTRPC, GRPC, AUTO = AgentProtocol.TTRPC, AgentProtocol.GRPC, AgentProtocol.AUTO
 
 
 class Guest:
-    """Our own agent, one program that answers each client of a hybrid socket."""
+    """Our own agent, one program that answers each client of a listening socket: `inside.sock` of
+    `folder` where none is given."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, listening: socket.socket | None = None) -> None:
         self.socket = folder / "inside.sock"
-        listening = sockets.listen(self.socket)
+        listening = listening or sockets.listen(self.socket)
         self._program = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.guest.host_agent"),

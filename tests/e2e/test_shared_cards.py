@@ -30,7 +30,7 @@ def test_a_machine_on_a_shared_card(host: Host, lan: lans.Lan, kind: str, model:
     card, pod = lan.namespace("card"), lan.namespace("pod")
     lan.plug(card, CARD, addresses=())
     need_kind(card, kind, CARD)
-    lans.share(card, CARD, pod, kind, address="10.77.0.2/24", mtu=1400)
+    lans.share(card, CARD, pod, kind, addresses=("10.77.0.2/24",), mtu=1400)
     before = lans.picture(pod), lans.picture(card)
     board = {"hypervisor_machine_type": "pc"}
     host.do("pod", "run", host.pod(kind, ("main", SERVE), hypervisor_config=board, **cnm(pod)))

@@ -27,7 +27,8 @@ BOOT: Final = ("virtio_pci", "9p", "9pnet_virtio", "tun")
 """What the machine itself needs, and taps."""
 _FOLDERS: Final = re.compile(
     r"/kernel/(drivers/virtio|drivers/net(/ipvlan|/ethernet/intel/e1000e)?|drivers/vfio(/pci)?"
-    r"|virt/lib|fs/(9p|netfs|fscache)|net/(9p|802|bridge|llc|sched))/[^/]+\.ko[^/]*$"
+    r"|drivers/vhost|virt/lib|fs/(9p|netfs|fscache)|net/(9p|802|bridge|llc|sched|vmw_vsock))"
+    r"/[^/]+\.ko[^/]*$"
     r"|/modules\.builtin$"
 )
 """Where those modules are, and those that they need."""
@@ -53,7 +54,7 @@ exec env -i {environment} /bin/busybox chroot /host /bin/sh -c {tests}
 
 _TESTS: Final = """\
 cd {project}
-printf '[pytest]\\nmarkers =\\n    root\\nfilterwarnings = error\\n' >/run/pytest.ini
+printf '[pytest]\\nmarkers =\\n    root\\n    vm\\nfilterwarnings = error\\n' >/run/pytest.ini
 {pytest} && echo {end}
 """
 

@@ -1,6 +1,6 @@
 """A real card behind a real IOMMU: to vfio-pci, into a machine, and back to the host.
 
-Only a card with this MAC is touched; test_on_a_guest makes a host that has one.
+Only a card with this MAC is touched; test_on_another_kernel makes a host that has one.
 """
 
 from __future__ import annotations

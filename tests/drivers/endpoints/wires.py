@@ -7,7 +7,6 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ MODELS: dict[NetInterworkingModel, Wiring] = {
 
 def need_kind(namespace: Path, kind: str, on: str = "eth0") -> None:
     """Skip the test on a kernel that makes no such links on top of the namespace's `on`;
-    test_on_a_guest runs it on one that does."""
+    test_on_another_kernel runs it on one that does."""
 
     if not lans.has_kind(namespace, kind, on):
         pytest.skip(f"needs a kernel with {kind}")
@@ -55,53 +54,16 @@ def arp_request(mac: str, own: str, wanted: str) -> bytes:
     return VNET_HEADER + ethernet + arp + addresses
 
 
-def echo_request(mac: str, own: str, wanted: str) -> bytes:
-    """As a guest sends it that asks no neighbours: to the hardware address of its own."""
-    station = bytes.fromhex(mac.replace(":", ""))
-    icmp = struct.pack("!BBHHH", 8, 0, 0, 1, 1)
-    icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
-    addresses = socket.inet_aton(own) + socket.inet_aton(wanted)
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0) + addresses
-    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
-    return VNET_HEADER + station * 2 + struct.pack("!H", 0x0800) + ip + icmp
-
-
-def checksum(data: bytes) -> int:
-    """Of the Internet's protocols."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def answer(queues: tuple[int, ...], mac: str, wanted: str) -> bytes:
-    """The ARP reply that comes to the machine's end of the tap; b"" for none."""
-
-    def is_reply(frame: bytes) -> bool:
-        return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\x00\x02"
-
-    return _answer(queues, mac, arp_request(mac, "10.77.0.2", wanted), is_reply)
-
-
-def echo(queues: tuple[int, ...], mac: str, own: str, wanted: str) -> bytes:
-    """The ICMP echo reply that comes to the machine's end of the tap; b"" for none."""
-
-    def is_reply(frame: bytes) -> bool:
-        return frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01" and frame[34:35] == b"\0"
-
-    return _answer(queues, mac, echo_request(mac, own, wanted), is_reply)
-
-
-def _answer(
-    queues: tuple[int, ...], mac: str, request: bytes, is_it: Callable[[bytes], bool]
-) -> bytes:
-    """In any queue. Asks again, as every guest does: a tap takes a moment to carry packets."""
+    """The ARP reply that comes to the machine's end of the tap, in any queue; b"" for none. Asks
+    again, as every guest does: a tap takes a moment to carry packets."""
+    request = arp_request(mac, "10.77.0.2", wanted)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         os.write(queues[0], request)
         while ready := select.select(queues, [], [], 0.1)[0]:
             frame = os.read(ready[0], 65536)[len(VNET_HEADER) :]
-            if is_it(frame):
+            if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\x00\x02":
                 assert frame[:6].hex(":") == mac
                 return frame
     return b""
