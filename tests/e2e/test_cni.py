@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -15,6 +16,8 @@ import pytest
 
 from tests.e2e import cnihost
 from tests.e2e.cnihost import CniHost
+from tests.e2e.test_images import busybox
+from tests.images.archives import Image, docker_files, layer, write_tar
 from vctui.linux import netns
 from vctui.linux.links import Links
 
@@ -24,22 +27,40 @@ pytestmark = [
     pytest.mark.skipif(not (cnihost.PLUGINS / "bridge").exists(), reason=cnihost.MISSING),
 ]
 
-SERVE = "mkdir /www; echo page of $(hostname) >/www/index.html; exec /bin/httpd -f -p 80 -h /www"
-
+SERVE = (
+    "mkdir /www; echo page of $(hostname) >/www/index.html; /bin/httpd -p 127.0.0.1:81 -h /www;"
+    "exec /bin/httpd -f -p 80 -h /www"
+)
 WEB = {"host_port": 8088, "container_port": 80}
+MANIFEST = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: one}}
+spec:
+  containers:
+    - name: main
+      image: e2e/busybox
+      command: ["/bin/sh", "-c"]
+      args: ["{SERVE}"]
+      ports: [{{containerPort: 80, hostPort: 8087}}]
+"""
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, guest_cache: Path) -> Iterator[CniHost]:
-    """Pods `one` and `two` on the default network, `three` on another."""
+    """Pods `one`, from a manifest, and `two` on the default network, `three` on another; `two` is
+    on both."""
     environment = {name: value for name, value in os.environ.items() if name[:6] != "VCTUI_"}
     with cnihost.made(tmp_path_factory.mktemp("cni"), guest_cache, environment) as made:
         made.do("network", "init", "--subnet", "10.61.0.0/24", "--subnet", "fd61::/64")
         made.do("network", "init", "other", "--subnet", "10.62.0.0/24")
+        image = Image((layer(*busybox(guest_cache)),))
+        path = write_tar(made.root / "busybox.tar", docker_files(image, "e2e/busybox"))
+        made.do("image", "import", str(path))
+        made.do("pod", "run", made.file("one.yaml", MANIFEST))
         for name, config in (
-            ("one", {"port_mappings": [WEB]}),
             ("two", {"networks": ["vctui", "other"]}),
-            ("three", {"networks": ["other"]}),
+            ("three", {"networks": ["other"], "port_mappings": [WEB]}),
         ):
             file = made.pod(name, ("main", SERVE), network_model="CNI", network_config=config)
             made.do("pod", "run", file)
@@ -106,14 +127,15 @@ def test_pods_of_another_network_are_not_reached(host: CniHost) -> None:
 
 
 def test_a_port_of_the_host_leads_to_the_pod_that_asks_for_it(host: CniHost) -> None:
-    for place in ("10.61.0.1", "[fd61::1]", "127.0.0.1"):
-        assert fetch(host, f"http://{place}:8088/") == "page of one\n"
-    assert sh(host, "two", "timeout 20 wget -qO- http://10.61.0.1:8088/") == "page of one\n"
-    assert "8088/tcp -> 80" in host.do("pod", "network", "one")
+    for place in ("10.61.0.1", "[fd61::1]", "127.0.0.1"):  # hostPort of the manifest
+        assert fetch(host, f"http://{place}:8087/") == "page of one\n"
+    assert fetch(host, "http://127.0.0.1:8088/") == "page of three\n"
+    assert sh(host, "two", "timeout 20 wget -qO- http://10.61.0.1:8087/") == "page of one\n"
+    assert "8087/tcp -> 80" in host.do("pod", "network", "one")
     config = {"port_mappings": [{**WEB, "host_ip": "10.61.0.1"}, {**WEB, "host_port": 8089}]}
     file = host.pod("thief", ("main", SERVE), network_model="CNI", network_config=config)
     said = host.refuse("pod", "run", file)["message"]
-    assert "the host's port 8088/tcp leads to pod 'one'" in said
+    assert "the host's port 8088/tcp leads to pod 'three'" in said
     assert len(host.ask("pod", "list")) == 3
 
 
@@ -125,13 +147,19 @@ def test_a_pod_on_two_networks_reaches_both(host: CniHost) -> None:
 
 
 def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHost) -> None:
+    """Also to what listens on the pod's loopback device only, which its own address does not."""
     forward = host.start("pod", "port-forward", "one", "0:80", "0:81")
     assert forward.stdout is not None
-    lines = [forward.stdout.readline() for _ in range(2)]
-    v4, v6 = (line.split()[0] for line in lines)
+    lines = [forward.stdout.readline() for _ in range(4)]
+    v4, v6, inside, _ = (line.split()[0] for line in lines)
     assert v6.startswith("[::1]:")
     assert fetch(host, f"http://{v4}/") == "page of one\n"
     assert fetch(host, f"http://{v6}/") == "page of one\n"
+    with pytest.raises(OSError, match="refused"):
+        fetch(host, f"http://{address(host, 'one')}:81/")
+    for _ in range(2):
+        assert fetch(host, f"http://{inside}/") == "page of one\n"
+    assert "nc" not in host.do("container", "ps", "one", "main")
     forward.send_signal(signal.SIGINT)
     assert forward.communicate(timeout=20)[1] == ""
     assert forward.returncode == 130
@@ -199,7 +227,7 @@ def test_the_pods_end_ends_the_forwarding_and_nothing_is_left(host: CniHost) -> 
     for name in ("one", "two"):
         host.do("pod", "delete", name)
     host.do("network", "remove", "other")
-    assert "8088" not in str(host.picture()["rules"])
+    assert not {"8087", "8088"} & set(re.findall(r"\d+", str(host.picture()["rules"])))
     host.do("network", "remove", "vctui")
     left = host.picture()
     assert [link[0] for link in left["links"]] == ["lo"]

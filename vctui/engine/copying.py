@@ -17,10 +17,8 @@ from vctui.errors import (
     AgentUnsupported,
     CommandFailed,
     InvalidInput,
-    VctuiError,
 )
 from vctui.model.container import Cmd
-from vctui.model.kinds import Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -151,23 +149,14 @@ async def _run(
     text, path = script
     args = ("/bin/sh", "-c", text, "sh", path)
     cmd = Cmd(args=args, work_dir="/", stdin=data is not None)
-    process = await container.enter(ctx, pod_id, container_id, cmd)
-    ended = False
     try:
-        attachment = await streams.attach(ctx, pod_id, container_id, process.token)
-        try:
+        async with streams.errand(ctx, pod_id, container_id, cmd) as attachment:
             output, errors = await _converse(attachment, data, ctx.settings.timeouts.agent)
-        finally:
-            await attachment.detach()
-        ended = attachment.exit_code is not None
     except TimeoutError as error:
         raise AgentError(
             f"cannot {doing}: nothing moves for {ctx.settings.timeouts.agent:g} s; "
             "see what the container does, and try again"
         ) from error
-    finally:
-        if not ended:
-            await _kill(ctx, pod_id, container_id, process.token)
     if attachment.exit_code in _CANNOT_RUN:
         raise CommandFailed(
             f"cannot {doing}: {_why(errors, 'a program is missing')}",
@@ -176,7 +165,7 @@ async def _run(
     if attachment.exit_code:
         why = _why(errors, f"exit status {attachment.exit_code}")
         raise AgentError(f"cannot {doing}: {why}; give another path")
-    if not ended and len(output) <= MAX_FILE:
+    if attachment.exit_code is None and len(output) <= MAX_FILE:
         raise AgentError(f"cannot {doing}: {attachment.reason or 'the process went away'}")
     return output
 
@@ -213,13 +202,6 @@ async def _feed(attachment: Attachment, data: bytes, moved: Callable[[], None]) 
         await attachment.write(data[at : at + _PIECE])
         moved()
     await attachment.close_stdin()
-
-
-async def _kill(ctx: Context, pod_id: str, container_id: str, token: str) -> None:
-    """Not every agent can, and the process may have ended."""
-    with contextlib.suppress(VctuiError):
-        async with shared(ctx, pod_id) as record, ctx.agent(record) as agent:
-            await agent.signal(container_id, token, Signal.KILL, all=False)
 
 
 def _why(errors: bytes, otherwise: str) -> str:

@@ -13,7 +13,8 @@ from typing import Final
 
 from vctui.engine import watch
 from vctui.engine.context import Context
-from vctui.errors import HostProblem, NetworkError, NotFound, VctuiError, WrongState
+from vctui.engine.loopback import Loopback
+from vctui.errors import HostProblem, NotFound, VctuiError, WrongState
 from vctui.linux import probe, relay, sockets
 from vctui.model.pod import PodRecord
 from vctui.model.ports import BoundPort, PortPair
@@ -50,10 +51,9 @@ async def forward(
 
     Raises:
         NotFound, WrongState: the pod is not there or does not run.
-        NetworkError: it has no address.
         HostProblem: a port cannot be listened on; none is then.
     """
-    _addresses(_live(ctx, pod_id))
+    _live(ctx, pod_id)
     made = Forward(ctx, pod_id, tell)
     try:
         for pair in pairs:
@@ -70,6 +70,7 @@ class Forward:
         self._ctx = ctx
         self._pod_id = pod_id
         self._tell = tell
+        self._loopback = Loopback(ctx, pod_id)
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -138,6 +139,8 @@ class Forward:
     async def _carry(self, client: relay.Connection, port: int) -> None:
         try:
             server = await self._connect(port)
+            if server is None:
+                await self._loopback.carry(client, port)
         except VctuiError as error:
             self._tell(str(error))
             relay.reset(client[1])
@@ -145,26 +148,21 @@ class Forward:
         except BaseException:
             relay.reset(client[1])
             raise
-        await relay.relay(client, server)
+        if server is not None:
+            await relay.relay(client, server)
 
-    async def _connect(self, port: int) -> relay.Connection:
-        """A connection to the pod, at the first of its addresses that answers."""
-        addresses = _addresses(_live(self._ctx, self._pod_id))
-        for address in addresses:
+    async def _connect(self, port: int) -> relay.Connection | None:
+        """A connection to the pod, at the first of its addresses that answers; None where nobody
+        listens there, or the host does not get there."""
+        for address in _addresses(_live(self._ctx, self._pod_id)):
             try:
                 async with asyncio.timeout(_CONNECT_PATIENCE):
                     return await asyncio.open_connection(address, port)
-            except ConnectionRefusedError as error:
-                raise NetworkError(
-                    f"nobody in pod {self._pod_id!r} listens on port {port} of {address}; start "
-                    "the service there, on all addresses and not on the pod's loopback device only"
-                ) from error
+            except ConnectionRefusedError:
+                return None
             except (OSError, TimeoutError) as error:
                 log.debug("%s port %d: %s", address, port, error)
-        raise NetworkError(
-            f"pod {self._pod_id!r} does not answer on port {port} of {', '.join(addresses)}; see "
-            "that the host reaches its network, and the service its port"
-        )
+        return None
 
 
 def _live(ctx: Context, pod_id: str) -> PodRecord:
@@ -181,15 +179,9 @@ def _live(ctx: Context, pod_id: str) -> PodRecord:
 
 
 def _addresses(record: PodRecord) -> list[str]:
-    """Of the pod, without their prefix lengths. Raises NetworkError where it has none."""
+    """Of the pod, without their prefix lengths."""
     endpoints = record.network.endpoints if record.network else ()
     found = [
         ipaddress.ip_interface(text).ip for one in endpoints for text in one.interface.addresses
     ]
-    usable = [str(ip) for ip in found if not ip.is_link_local]
-    if not usable:
-        raise NetworkError(
-            f"pod {record.id!r} has no network with an address that the host could reach; give it "
-            'network_model = "CNI" and run it again'
-        )
-    return usable
+    return [str(ip) for ip in found if not ip.is_link_local]
