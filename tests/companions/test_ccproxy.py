@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.companions.conftest import until
@@ -478,6 +478,8 @@ async def test_the_program_serves_and_ends(tmp_path: Path):
 
 
 @given(st.binary(max_size=60))
+@example(b'"\x80"')
+@example(b"[" * 100_000)
 def test_any_bytes_are_a_process_or_a_refusal(noise: bytes):
     with pytest.raises(BadRequest):
         with_streams(noise, 3)

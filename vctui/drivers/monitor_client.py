@@ -112,7 +112,7 @@ async def call(
             f"the monitor of pod {run_dir.name!r} did not answer {method} within {timeout:g} s; "
             "stop the pod if that goes on"
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MonitorError(
             f"the monitor of pod {run_dir.name!r} answers {method} with nonsense ({error}); "
             "restart the pod"

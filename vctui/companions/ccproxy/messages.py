@@ -35,6 +35,8 @@ HYPER: Final = {
 STARTS: Final = frozenset({"newcontainer", "execcmd"})
 """Those that start a process, which has a session."""
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no JSON."""
 _SOURCES: Final = ("shim", "runtime")
 _LEVELS: Final = ("debug", "info", "warn", "error")
 
@@ -91,7 +93,7 @@ def decode(payload: bytes, kind: type[Payload]) -> Payload:
     """Raises BadRequest."""
     try:
         return msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise BadRequest(f"{kind.__name__}: {error}") from None
 
 
@@ -107,7 +109,7 @@ def with_streams(data: bytes, base: int) -> tuple[bytes, str]:
         terminal = bool(process.get("terminal"))
         taken = process.get("stdio") or process.get("stderr")
         container = str(document.get("id") or document.get("container") or "")
-    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
+    except (*_UNREADABLE, AttributeError, KeyError, TypeError):
         raise BadRequest("there is no process in what should start one") from None
     if taken:
         raise BadRequest("stdio and stderr are the proxy's to set")

@@ -90,7 +90,7 @@ class Connection:
 def _words(payload: bytes) -> str:
     try:
         said = msgspec.json.decode(payload, type=_Refusal).msg
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = ""
     return said[:_TEXT] or "it gives no reason"
 

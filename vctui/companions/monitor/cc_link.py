@@ -285,7 +285,7 @@ class CcLink(CommandLink):
         tokens = await self._on_a_connection(lambda connection: self._attach(connection, 1))
         try:
             given = msgspec.json.decode(tokens, type=_Attached).io.tokens or []
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             given = []
         if len(given) != 1 or not _TOKEN.fullmatch(given[0]):
             raise CallFailed(ttrpc.INTERNAL, "cc-proxy gives no token for a process")
@@ -403,7 +403,7 @@ async def _swallow(path: Path, token: str) -> None:
 def _read_tokens(path: Path) -> dict[str, str]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

@@ -48,7 +48,7 @@ class CommandLink(Link):
             raise CallFailed(ttrpc.UNIMPLEMENTED, f"hyperstart has no command {method}")
         try:
             ask = msgspec.json.decode(payload or b"{}", type=Ask)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise CallFailed(ttrpc.INVALID_ARGUMENT, f"{method}: {error}") from None
         if not self._ready.is_set():
             raise self._out_of_reach()

@@ -151,7 +151,7 @@ class MonitorService:
 def decode(payload: bytes, kind: type[_Payload]) -> _Payload:
     try:
         return msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CallFailed(ttrpc.INVALID_ARGUMENT, f"{kind.__name__}: {error}") from None
 
 

@@ -158,7 +158,7 @@ class HyperstartAgent(Agent):
         try:
             options = ProcessListOptions(format=ProcessListFormat.JSON)
             return bool(msgspec.json.decode(await self.processes(container_id, options)))
-        except (AgentError, msgspec.DecodeError):
+        except (AgentError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
