@@ -27,7 +27,10 @@ install: host $(VENV)/.run ## install what running needs
 test: host-test $(VENV)/.dev ## build the guest and run the whole suite, real machines too
 	@$(BIN)/python -m compileall -q vctui
 	@$(BIN)/vctui guest build
-	@exec $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@folder=$$(mktemp -d -t vctui-tests.XXXXXX); \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --basetemp $$folder/t $(ARGS) \
+	  || { echo "what the tests made is in $$folder" >&2; exit 1; }; \
+	rm -rf $$folder
 
 check: $(VENV)/.dev ## formatting, lint, types, floors
 	@$(BIN)/ruff format --check .
