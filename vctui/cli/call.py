@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 import click
 
+from vctui.cli import lean
 from vctui.cli.diagnostics import Diagnostics
 from vctui.cli.output import Output
 
@@ -47,7 +48,8 @@ class Call:
     @functools.cached_property
     def settings(self) -> Settings:
         """Raises FileProblem, InvalidConfig."""
-        from vctui import settings
+        with lean.without("typing_extensions"):  # msgspec does without
+            from vctui import settings
 
         config: Path | None = self.options.get("config")
         names = ("run_dir", "state_dir", "cache_dir")
@@ -65,7 +67,8 @@ class Call:
             from vctui.telemetry import logs
 
             logs.to_stderr(self.diagnostics.verbosity)
-        from vctui.cli import interrupts
+        with lean.without("ssl"):  # asyncio does without
+            from vctui.cli import interrupts
         from vctui.engine.runtime import Runtime
 
         async def whole() -> None:

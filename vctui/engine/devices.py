@@ -6,7 +6,6 @@ comes after a crash knows what to take away.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +125,7 @@ async def _pass_through(
     for address in vfio.functions(info):
         device = PassedDevice(name=f"vfio-{os.urandom(8).hex()}", address=address)
         one = await _give(ctx, record, container_id, info, device)
-        given.append(dataclasses.replace(one, passed=address))
+        given.append(msgspec.structs.replace(one, passed=address))
     return given
 
 

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import os
 import sys
-from dataclasses import replace
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.hypervisors.base import MachinePlan

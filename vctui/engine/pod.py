@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from vctui.drivers.agents.base import Agent
 from vctui.engine import (

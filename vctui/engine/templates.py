@@ -12,10 +12,11 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import Hypervisor, MachinePlan, SavedGuest, Size, TemplateFit
 from vctui.engine import machine, registry

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDisk, SharedMount
 from vctui.drivers.agents.hyperstart import requests

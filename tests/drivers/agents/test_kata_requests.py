@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from vctui.drivers.agents import words
@@ -49,7 +48,7 @@ def test_virtio_fs_is_mounted_by_its_tag():
     assert share.mount_point == "/run/kata-containers/shared/containers/"
     assert list(share.options) == ["nodev"]
     volume = Mount(type="volume", source="site", destination="/srv")
-    plain = dataclasses.replace(spec(mounts=(volume,)), shared_fs=SharedFs.VIRTIO_FS)
+    plain = msgspec.structs.replace(spec(mounts=(volume,)), shared_fs=SharedFs.VIRTIO_FS)
     (storage,) = requests.create_container(plain).storages
     assert (storage.driver, storage.source, storage.fstype) == ("virtio-fs", "site", "virtiofs")
     assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
@@ -254,7 +253,7 @@ def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
 
 
 def with_devices(plain: ContainerSpec, *devices: GuestDevice) -> ContainerSpec:
-    return dataclasses.replace(plain, devices=devices)
+    return msgspec.structs.replace(plain, devices=devices)
 
 
 def test_devices_are_made_and_allowed():
@@ -305,7 +304,7 @@ def test_a_device_that_was_passed_through_is_the_guests_kernels():
 )
 def test_a_root_file_system_on_a_disk_is_mounted_by_the_agent(disk, options, folder):
     volume = Mount(type="volume", source="data", destination="/data")
-    on_disk = dataclasses.replace(spec(mounts=(volume,)), rootfs="", disk=disk)
+    on_disk = msgspec.structs.replace(spec(mounts=(volume,)), rootfs="", disk=disk)
     request = requests.create_container(on_disk)
     root, shared = request.storages
     assert (root.driver, root.source, root.fstype) == ("blk", "01/00/01", disk.filesystem)

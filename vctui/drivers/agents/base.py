@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from vctui.drivers.hypervisors.base import Place, Port, Share
 from vctui.errors import AgentUnsupported
@@ -19,8 +20,7 @@ from vctui.model.timeline import Step
 from vctui.wire import ttrpc
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestNeeds:
+class GuestNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine must have for the agent to be reached, before it boots."""
 
     ports: tuple[Port, ...] = ()
@@ -36,16 +36,14 @@ class Needs(Protocol):
     ) -> GuestNeeds: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedMount:
+class SharedMount(msgspec.Struct, frozen=True, kw_only=True):
     """A bind mount whose host side lies in the pod's share at `shared` (relative path)."""
 
     mount: Mount
     shared: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestDevice:
+class GuestDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A device as the guest is to give it to a container."""
 
     info: DeviceInfo
@@ -57,8 +55,7 @@ class GuestDevice:
     and the container has no node of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestDisk:
+class GuestDisk(msgspec.Struct, frozen=True, kw_only=True):
     """A disk that was plugged into the machine, with a container's root file system."""
 
     place: Place
@@ -69,8 +66,7 @@ class GuestDisk:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerSpec:
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A container as the agent is to make it."""
 
     config: ContainerConfig
@@ -85,12 +81,11 @@ class ContainerSpec:
     """How the pod's folders reach the guest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentInfo:
+class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Who answered."""
 
     version: str
-    features: frozenset[str] = field(default_factory=frozenset)
+    features: frozenset[str] = msgspec.field(default_factory=frozenset)
     protocol: str = ""
     """What it speaks."""
     storage_handlers: tuple[str, ...] = ()
@@ -221,8 +216,7 @@ class Agent(ABC):
     async def stats(self, container_ids: Sequence[str]) -> dict[str, ContainerStats]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerStats:
+class ContainerStats(msgspec.Struct, frozen=True, kw_only=True):
     cpu_ns: int
     memory_bytes: int
     pids: int

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+import msgspec
 
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import Accelerator, BlockDeviceDriver, SocketType
 from vctui.model.network import Endpoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class Port(msgspec.Struct, frozen=True, kw_only=True):
     """A virtio-serial port: a name in the guest, a unix socket on the host."""
 
     name: str
     socket: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(msgspec.Struct, frozen=True, kw_only=True):
     """A host folder that the guest can mount by tag."""
 
     tag: str
@@ -31,8 +30,7 @@ class Share:
     virtio-9p."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockDevice:
+class BlockDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A block device of the host that a running machine is given as a disk."""
 
     name: str
@@ -42,8 +40,7 @@ class BlockDevice:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedDevice:
+class PassedDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A PCI device of the host that a running machine is given as it is (VFIO)."""
 
     name: str
@@ -52,8 +49,7 @@ class PassedDevice:
     """On the host's bus, `0000:01:00.0`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where the guest finds a device that was plugged in: one of these."""
 
     pci_path: str = ""
@@ -62,8 +58,7 @@ class Place:
     """`ID:LUN` on the machine's SCSI controller."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedGuest:
+class SavedGuest(msgspec.Struct, frozen=True, kw_only=True):
     """A guest that was stopped and saved: where it goes on, any number of machines begin."""
 
     memory: Path
@@ -74,8 +69,7 @@ class SavedGuest:
     """What it has said on its serial console so far."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Of a machine."""
 
     BLOCK: ClassVar[int] = 128
@@ -87,8 +81,7 @@ class Size:
     """MiB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateFit:
+class TemplateFit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a machine can begin as a saved guest."""
 
     key: str = ""
@@ -99,8 +92,7 @@ class TemplateFit:
     """What the machine can be resized to once it runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachinePlan:
+class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a virtual machine is started from; nothing is looked up later."""
 
     pod_id: str

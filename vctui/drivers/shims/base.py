@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from vctui.model.container import Process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that a process wrote. `stream` is 1 for stdout (or the terminal), 2 for stderr."""
 
     stream: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShimParams:
+class ShimParams(msgspec.Struct, frozen=True, kw_only=True):
     """The process that a shim is to stand for."""
 
     container_id: str

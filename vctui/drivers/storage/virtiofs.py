@@ -17,9 +17,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import Share
 from vctui.errors import HostProblem, MissingProgram, PermissionProblem

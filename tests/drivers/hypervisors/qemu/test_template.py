@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import MachinePlan, Port, SavedGuest, Share
 from vctui.drivers.hypervisors.qemu import cmdline, template

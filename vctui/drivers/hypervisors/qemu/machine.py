@@ -20,17 +20,7 @@ from vctui.drivers.hypervisors.base import (
     Size,
     TemplateFit,
 )
-from vctui.drivers.hypervisors.qemu import (
-    accel,
-    cmdline,
-    hotplug,
-    netplug,
-    nics,
-    program,
-    resizing,
-    template,
-    vsock,
-)
+from vctui.drivers.hypervisors.qemu import accel, cmdline, nics, program, template, vsock
 from vctui.errors import (
     FileProblem,
     GuestNotBuilt,
@@ -63,7 +53,10 @@ _ACCELERATORS: Final = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
 
 class Qemu(Hypervisor):
-    """`state_dir` is where what was found out about this host's QEMU and KVM is kept."""
+    """`state_dir` is where what was found out about this host's QEMU and KVM is kept.
+
+    What changes a machine that runs is imported when one is changed: a start waits for no import.
+    """
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
@@ -157,20 +150,28 @@ class Qemu(Hypervisor):
     async def plug(
         self, plan_dir: Path, machine: Machine, device: BlockDevice | PassedDevice
     ) -> Place:
+        from vctui.drivers.hypervisors.qemu import hotplug
+
         async with self._session(plan_dir, machine) as session:
             return await hotplug.plug(session, device)
 
     async def unplug(self, plan_dir: Path, machine: Machine, name: str) -> None:
+        from vctui.drivers.hypervisors.qemu import hotplug
+
         async with self._session(plan_dir, machine) as session:
             await hotplug.unplug(session, name)
 
     async def size(self, plan_dir: Path, machine: Machine) -> Size:
+        from vctui.drivers.hypervisors.qemu import resizing
+
         async with self._session(plan_dir, machine) as session:
             return await resizing.size(session, machine)
 
     async def resize(
         self, plan_dir: Path, machine: Machine, config: HypervisorConfig, wanted: Size
     ) -> Size:
+        from vctui.drivers.hypervisors.qemu import resizing
+
         huge_pages = probe.huge_pages().folder if config.huge_pages else None
         async with self._session(plan_dir, machine) as session:
             return await resizing.resize(session, machine, config, wanted, huge_pages=huge_pages)
@@ -178,6 +179,8 @@ class Qemu(Hypervisor):
     async def plug_network(
         self, plan_dir: Path, machine: Machine, netns: Path, endpoint: Endpoint
     ) -> Place:
+        from vctui.drivers.hypervisors.qemu import netplug
+
         fast = machine.accelerator == "kvm"
         try:
             with nics.opened(netns, (endpoint,), vhost=fast) as queues:
@@ -189,6 +192,8 @@ class Qemu(Hypervisor):
             raise host_problem(error, doing) from error
 
     async def unplug_network(self, plan_dir: Path, machine: Machine, endpoint: Endpoint) -> None:
+        from vctui.drivers.hypervisors.qemu import netplug
+
         async with self._session(plan_dir, machine) as session:
             await netplug.unplug(session, endpoint)
 

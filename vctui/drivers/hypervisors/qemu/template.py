@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import MachinePlan, Share
-from vctui.drivers.hypervisors.qemu import hotplug
 from vctui.drivers.hypervisors.qemu.program import Program
 from vctui.errors import HypervisorError
 from vctui.model.kinds import MachineType
@@ -111,6 +110,8 @@ async def restore(session: Session, state: Path, shares: Sequence[Share]) -> Non
     await session.execute("migrate-incoming", {"uri": f"fd:{_STREAM}"})
     await _migrated(session, "restored")
     await session.execute("cont")
+    if shares[1:]:
+        from vctui.drivers.hypervisors.qemu import hotplug
     for number, share in enumerate(shares[1:], start=1):
         await hotplug.plug_share(session, number, share)
 
