@@ -205,6 +205,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 private_dir(at.logs / "containers")
             except OSError as error:
                 raise host_problem(error, f"make the pod's folder {at.logs}") from error
+            proxy.launch(pod_id=pod_id, run_dir=at.run)
             files.make_share(ctx, record.config)
             ctx.save(lambda tx: _begin(tx, record))
         netns = await network.open_namespace(ctx, record)
@@ -220,7 +221,6 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 connected = await network.connect(ctx, pod_id, processors=plan.vcpus)
             files.write_resolver(ctx, pod_id, connected.dns)
             plan = replace(plan, netns=netns, endpoints=connected.endpoints)
-        proxy.launch(pod_id=pod_id, run_dir=at.run)
         everyone = [one.config for one in record.containers]
         copying = asyncio.create_task(files.copy_ahead(ctx, record.config, everyone))
         undo.push(_abandon, copying)
