@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vctui.guest import channel
 from vctui.guest.channel import Channel, Port, find_port, is_first_frame
 from vctui.guest.loop import Future, Loop
 from vctui.wire import ttrpc
@@ -14,6 +15,7 @@ from vctui.wire.pb import ttrpc_pb2
 from vctui.wire.ttrpc import Frame
 
 CHECK = ttrpc_pb2.Request(service="grpc.Health", method="Check").SerializeToString()
+CHECK_FRAME = ttrpc.encode(1, ttrpc.REQUEST, CHECK)
 
 
 class Side:
@@ -33,6 +35,11 @@ class Side:
 
     def _lose(self) -> None:
         self.lost += 1
+
+    def wake(self) -> None:
+        """Have it read."""
+        self.host.send(b"x")
+        self.turn()
 
     def turn(self) -> None:
         """Let the channel do what there is to do."""
@@ -66,6 +73,54 @@ def test_the_host_that_leaves_is_noticed_once(side: Side) -> None:
     side.turn()
     side.turn()
     assert (side.frames, side.lost) == ([], 1)
+
+
+def test_a_request_is_kept_that_comes_before_the_kernel_tells_of_its_client(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = _read_by_script(side, monkeypatch)
+    script += [b""]
+    side.wake()
+    script += [CHECK_FRAME, b""]
+    side.wake()
+    assert (len(side.frames), side.lost) == (1, 0)
+    script += [b"", BlockingIOError()]  # a wake-up for another reason, then the news
+    side.wake()
+    side.wake()
+    script += [b""]
+    assert side.lost == 0
+    side.wake()
+    assert (len(side.frames), side.lost) == (1, 1)
+
+
+def test_a_client_that_the_kernel_never_tells_of_has_left(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "_ANNOUNCEMENT", 0.0)
+    script = _read_by_script(side, monkeypatch)
+    script += [CHECK_FRAME, b"", b""]
+    side.wake()
+    side.turn()
+    assert (len(side.frames), side.lost) == (1, 1)
+
+
+def _read_by_script(side: Side, monkeypatch: pytest.MonkeyPatch) -> list[bytes | OSError]:
+    """What the port delivers, read after read; wake-ups find nothing where it is empty."""
+    script: list[bytes | OSError] = []
+    read = os.read
+    side.turn()  # what the descriptor has to say at first
+
+    def scripted(fd: int, size: int) -> bytes:
+        if fd != side.guest.fileno():
+            return read(fd, size)
+        answer = script.pop(0) if script else b""
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(os, "read", scripted)
+    side.channel._connected = False
+    return script
 
 
 def test_a_new_clients_first_frame_ends_half_a_frame_of_the_old_one(side: Side) -> None:

@@ -31,6 +31,9 @@ _HIGH_WATER = 4 * 1024 * 1024
 _HALF_FRAME_PATIENCE = 10.0
 """Seconds for a frame to become complete. If a client leaves and another comes before we look,
 the rest of the first one's frame never comes."""
+_ANNOUNCEMENT = 1.0
+"""Seconds for the kernel to tell of a client after its first bytes. One whom it does not tell of
+has left already."""
 _FIRST = ttrpc.encode(1, ttrpc.REQUEST)[4:]
 """Stream, type and flags of a first request; behind it comes the service's name (field 1)."""
 _YAMUX_PING = bytes((0, 2, 0, 1, 0, 0, 0, 0))
@@ -72,7 +75,11 @@ def is_first_frame(data: bytes) -> bool:
 
 
 class Port:
-    """Bytes in, bytes out, over a non-blocking descriptor."""
+    """Bytes in, bytes out, over a non-blocking descriptor.
+
+    The kernel can deliver a client's first bytes before it learns that there is a client: until
+    then the port reads as ended, which is no sign that the client has left.
+    """
 
     def __init__(
         self,
@@ -97,6 +104,8 @@ class Port:
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._connected = False
+        self._unannounced: Timer | None = None
+        """Runs while there are bytes of a client whom the kernel has not told of."""
         self._stalled = False
         loop.watch(fd, READ | WRITE | EDGE, lambda _events: self._ready())
 
@@ -128,12 +137,16 @@ class Port:
                 data = os.read(self._fd, _CHUNK)
             except BlockingIOError:
                 self._connected = True
+                self._hear_of_client()
                 return
             except (ConnectionResetError, TimeoutError):  # a socket's way to say so
                 data = b""
             if not data:
-                self._disconnect()
+                if self._unannounced is None:
+                    self._disconnect()
                 return
+            if self._stays and not self._connected:
+                self._unannounced = self._loop.later(_ANNOUNCEMENT, self._disconnect)
             self._connected = True
             self._receive(data)
         self._loop.soon(self._read)
@@ -155,7 +168,13 @@ class Port:
             self._stalled = False
             self._loop.soon(self._read)
 
+    def _hear_of_client(self) -> None:
+        if self._unannounced is not None:
+            self._unannounced.cancel()
+            self._unannounced = None
+
     def _disconnect(self) -> None:
+        self._hear_of_client()
         self._out.clear()
         self._waiting = 0
         self._stalled = False
