@@ -202,3 +202,17 @@ def test_devices_and_negative_sizes_are_refused(copy: Copier) -> None:
         copy("x", file_mode=0o020644)
     with pytest.raises(AgentError, match="negative"):
         copy("x", file_mode=0o100644, offset=-1)
+
+
+def test_controllers_are_handed_down_to_the_containers_parent(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids rdma misc\n")
+    for folder in (tmp_path, tmp_path / "vctui"):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.subtree_control").touch()
+    cgroup.prepare(str(tmp_path))
+    for folder in (tmp_path, tmp_path / "vctui"):
+        text = (folder / "cgroup.subtree_control").read_text()
+        assert text == "+cpuset +cpu +io +memory +pids"
+    (tmp_path / "vctui" / "cgroup.subtree_control").unlink()
+    with pytest.raises(FileNotFoundError):
+        cgroup.prepare(str(tmp_path))

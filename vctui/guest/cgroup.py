@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from vctui.wire.pb import oci_pb2 as oci
 
 PARENT = "/vctui"
+_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+"""That crun hands down to containers."""
 _MAX_GROUPS = 1000
 """Groups below a container's that are looked at; a container may make its own."""
 
@@ -119,6 +121,24 @@ class Cgroup:
                     waiting += [each.path for each in entries if each.is_dir(follow_symlinks=False)]
             except OSError:
                 continue
+
+
+def prepare(root: str) -> None:
+    """Make the parent of the containers' groups, with all controllers for them, as crun does with
+    the first container: the kernel rewrites its own code for the first group of some.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    os.makedirs(root + PARENT, exist_ok=True)
+    there = _read(f"{root}/cgroup.controllers").split()
+    wanted = " ".join(f"+{name}" for name in _CONTROLLERS if name in there)
+    for folder in (root, root + PARENT):
+        fd = os.open(f"{folder}/cgroup.subtree_control", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, wanted.encode())
+        finally:
+            os.close(fd)
 
 
 def limits(resources: oci.LinuxResources) -> list[tuple[str, str]]:

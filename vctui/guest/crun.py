@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 
 from vctui.errors import AgentError
+from vctui.guest.awaited import MOST, Awaited
 from vctui.guest.loop import READ, Future
 from vctui.guest.process import Pipes
 from vctui.guest.timeline import now
@@ -43,8 +44,6 @@ _SIGKILL = 9
 _FIRST = "_first"
 """What crun knows the container by whose id was not known when it was started; no container has
 such an id (sandbox.check_id)."""
-_PIPE = 64 * 1024
-"""Bytes that a pipe takes at once (pipe(7))."""
 
 
 class Crun:
@@ -60,7 +59,6 @@ class Crun:
         self._count = 0
         self._copy = -1
         self._no_pivot: bool | None = None
-        self._prepared = False
         self._waiting: _Waiting | None = None
         self._names: dict[str, str] = {}
         """Containers that crun knows by another name than we do."""
@@ -80,32 +78,20 @@ class Crun:
             raise
 
     def prepare(self) -> Callable[[], bool]:
-        """Start the crun of a container whose document comes later; once.
+        """Start the crun of a container whose document comes later.
 
         Gives what tells whether it has come to where it waits, or to its end.
 
         Raises:
             OSError: it cannot be started.
         """
-        if self._prepared:
-            return lambda: True
-        self._prepared = True
         bundle = f"{self._config.run}/bundles/{_FIRST}"
         os.makedirs(bundle, mode=0o700)
-        os.mkfifo(f"{bundle}/config.json", 0o600)
-        # open for both, it neither waits for crun nor ends before we close it
-        document = os.open(f"{bundle}/config.json", os.O_RDWR | os.O_CLOEXEC)
+        document = Awaited(f"{bundle}/config.json")
         pipes = Pipes()
         launch = self._begin(self._run_command(bundle), [_FIRST], pipes.theirs, None)
-        self._waiting = _Waiting(launch, pipes, bundle, document)
-        return lambda: launch.ended.done or self._has_open(launch.pid, f"{bundle}/config.json")
-
-    def _has_open(self, pid: int, path: str) -> bool:
-        folder = f"{self._config.proc}/{pid}/fd"
-        try:
-            return any(os.readlink(f"{folder}/{fd}") == path for fd in os.listdir(folder))
-        except FileNotFoundError:
-            return False
+        self._waiting = _Waiting(launch, pipes, document)
+        return lambda: document.opened(self._config.proc, launch.pid, launch.ended)
 
     async def _use_waiting(
         self, process: Process, container_id: str, bundle: str, program: str
@@ -119,7 +105,7 @@ class Crun:
             return False
         with open(f"{bundle}/config.json", "rb") as file:
             document = file.read()
-        if len(document) > _PIPE or b'"hooks":' in document:  # they are told its name
+        if len(document) > MOST or b'"hooks":' in document:  # they are told its name
             return False
         self._waiting = None
         self._names[container_id] = _FIRST
@@ -127,15 +113,14 @@ class Crun:
         process.take_pipes(waiting.pipes)
         self._children.launching()
         try:
-            os.rename(f"{bundle}/config.json", f"{waiting.bundle}/config.json")
-            os.write(waiting.document, document)
-            os.close(waiting.document)
+            os.rename(f"{bundle}/config.json", waiting.document.path)
+            waiting.document.write(document)
             await self._finish(waiting.launch, process, program)
         except OSError as error:
             raise AgentError(f"crun did not start {program}: {error}") from error
         finally:
             self._children.launched()
-            _remove(f"{waiting.bundle}/config.json")
+            _remove(waiting.document.path)
         return True
 
     def _run_command(self, bundle: str) -> list[str]:
@@ -307,10 +292,9 @@ class _Launch:
 class _Waiting:
     """A crun that reads its container's document, which nobody has written yet."""
 
-    def __init__(self, launch: _Launch, pipes: Pipes, bundle: str, document: int) -> None:
+    def __init__(self, launch: _Launch, pipes: Pipes, document: Awaited) -> None:
         self.launch = launch
         self.pipes = pipes
-        self.bundle = bundle
         self.document = document
 
 

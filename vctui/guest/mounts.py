@@ -1,5 +1,9 @@
 """Storages of a sandbox or a container (sheet §7.3), mounted with busybox:
-starting it costs a tenth of what ctypes does."""
+starting it costs a tenth of what ctypes does.
+
+In a guest that is going to be saved, the busybox of its first mount is started before it is saved,
+and waits for the table of what to mount.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,18 @@ import os
 import time
 
 from vctui.errors import AgentError
+from vctui.guest.awaited import Awaited
 from vctui.guest.loop import Cancelled
 from vctui.guest.uevents import Uevents
 from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vctui.guest.children import Children, Exit
     from vctui.guest.config import Config
-    from vctui.guest.loop import Loop
+    from vctui.guest.loop import Future, Loop
     from vctui.wire.pb import agent_pb2 as agent
 
 HANDLERS = ("9p", "virtio-fs", "blk", "scsi", "ephemeral", "local")
@@ -40,6 +45,30 @@ class Mounts:
         """Mount point → how many ask for it."""
         self._disks: dict[str, str] = {}
         """Mount point → name of the disk there."""
+        self._waiting: _Waiting | None = None
+
+    def prepare(self) -> Callable[[], bool]:
+        """Start the program of a mount that comes later.
+
+        Gives what tells whether it has come to where it waits, or to its end.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        os.makedirs(self._config.run, mode=0o700, exist_ok=True)
+        table = Awaited(f"{self._config.run}/fstab")
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            pid, ended = self._children.spawn(
+                self._config.busybox,
+                ["busybox", "mount", "-i", "-a", "-T", table.path],
+                {},
+                dict.fromkeys(range(3), null),
+            )
+        finally:
+            os.close(null)
+        self._waiting = _Waiting(table, ended)
+        return lambda: table.opened(self._config.proc, pid, ended)
 
     async def add(self, storages: Iterable[agent.Storage]) -> list[str]:
         """Make the storages available; gives their mount points, for `remove`.
@@ -113,10 +142,13 @@ class Mounts:
             await self._mount_disk(storage)
             return
         fstype = {"9p": "9p", "virtio-fs": "virtiofs", "ephemeral": "tmpfs"}[storage.driver]
-        words = ["mount", "-t", fstype]
-        if storage.options:
-            words += ["-o", ",".join(storage.options)]
-        words += [storage.source or fstype, storage.mount_point]
+        source, options = storage.source or fstype, ",".join(storage.options)
+        if await self._use_waiting(source, storage.mount_point, fstype, options or "defaults"):
+            return
+        words = ["mount", "-i", "-t", fstype]
+        if options:
+            words += ["-o", options]
+        words += [source, storage.mount_point]
         failed = await self._run(*words)
         if failed and storage.driver in _OF_A_DEVICE:
             until = time.monotonic() + _DEVICE_PATIENCE
@@ -126,6 +158,28 @@ class Mounts:
                         break
         if failed:
             raise AgentError(f"storage {storage.source} ({storage.driver}): {failed}")
+
+    async def _use_waiting(self, *fields: str) -> bool:
+        """Have the program that waits mount it. Where it does not, whoever does it now says why.
+
+        Args:
+            fields: of a line in a table of file systems (fstab(5)), the second is the mount point.
+        """
+        waiting = self._waiting
+        if waiting is None or not all(map(_is_plain, fields)):
+            return False
+        self._waiting = None
+        try:
+            waiting.table.write((" ".join(fields) + "\n").encode())
+        except OSError:  # it has ended
+            return False
+        try:
+            await waiting.ended
+        except Cancelled:  # as in _run
+            await waiting.ended
+            raise
+        os.unlink(waiting.table.path)
+        return os.path.ismount(fields[1])  # noqa: ASYNC240 - the kernel knows
 
     async def _mount_disk(self, storage: agent.Storage) -> None:
         from vctui.guest import blocks
@@ -139,7 +193,7 @@ class Mounts:
             self._loop, self._children, self._config, storage.driver, storage.source
         )
         options = ("-o", ",".join(storage.options)) if storage.options else ()
-        words = ("-t", storage.fstype, *options, f"/dev/{disk.name}", storage.mount_point)
+        words = ("-i", "-t", storage.fstype, *options, f"/dev/{disk.name}", storage.mount_point)
         if failed := await self._run("mount", *words):
             raise AgentError(f"storage {storage.mount_point} ({storage.driver}): {failed}")
         self._disks[storage.mount_point] = disk.name
@@ -166,6 +220,19 @@ class Mounts:
         finally:
             for fd in (errors, errors_end, null):
                 os.close(fd)
+
+
+class _Waiting:
+    """A program that reads a table of what to mount, which nobody has written yet."""
+
+    def __init__(self, table: Awaited, ended: Future) -> None:
+        self.table = table
+        self.ended = ended
+
+
+def _is_plain(field: str) -> bool:
+    """Whether it stands in a line of a table as it is."""
+    return bool(field) and not any(each.isspace() or each in "#\\" for each in field)
 
 
 def _make_folder(path: str, options: Iterable[str]) -> None:

@@ -51,6 +51,7 @@ class Sandbox:
         self._log = log
         self._folder = f"{config.kata}/sandbox"
         self._furnished = False
+        self._prepared = False
         self._mount_points: list[str] = []
         self._oom_events: deque[str] = deque(maxlen=_MAX_OOM_EVENTS)
         self._oom_waiters: list[Future] = []
@@ -75,11 +76,13 @@ class Sandbox:
         self._log.info(f"sandbox {request.sandbox_id or '(no id)'} is there")
 
     async def prepare(self) -> None:
-        """Have done what the containers of any pod would wait for."""
+        """Have done what the containers of any pod would wait for; once."""
         from vctui.guest.warmup import warm_up
 
         self._furnish()
-        await warm_up(self._loop, self._crun, self._log)
+        if not self._prepared:
+            self._prepared = True
+            await warm_up(self._loop, self._crun, self._mounts, self._config, self._log)
 
     def _furnish(self) -> None:
         """Once: what every pod has, whatever it is called."""
