@@ -78,6 +78,7 @@ def test_the_host_that_leaves_is_noticed_once(side: Side) -> None:
 def test_a_request_is_kept_that_comes_before_the_kernel_tells_of_its_client(
     side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(channel, "_ANNOUNCEMENT", 3600.0)
     script = _read_by_script(side, monkeypatch)
     script += [b""]
     side.wake()
