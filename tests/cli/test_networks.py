@@ -100,6 +100,16 @@ def test_a_network_that_is_there_stays_as_it_is(cli: Cli, networks: Path) -> Non
     assert (networks / "10-vctui.conflist").read_bytes() == before
 
 
+def test_a_network_in_the_way_of_another_is_refused(cli: Cli, networks: Path) -> None:
+    write(networks, "blue", "10.5.0.0/16", "fd05::/64")
+    for subnet, taken in (("10.5.7.0/24", "10.5.0.0/16"), ("fd05::/48", "fd05::/64")):
+        result = cli("network", "init", "red", "--subnet", "10.6.0.0/16", "--subnet", subnet)
+        assert result.status == 1
+        assert f"the subnet {subnet} overlaps {taken} of network 'blue'; choose" in result.err
+    assert len(list(networks.iterdir())) == 1
+    assert cli("network", "init", "red", "--subnet", "10.6.0.0/16").status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -95,6 +95,7 @@ async def init(
     for one in known.listed:
         if one.network.name == name:
             return _same(_host_network(ctx, one, _default(ctx, known)), wanted), ()
+    _check_free(wanted, known)
     plugins = Plugins.of(ctx.settings.network)
     for kind in ("bridge", "host-local"):
         plugins.find(kind, network=name)
@@ -240,6 +241,18 @@ def _same(there: HostNetwork, subnets: tuple[str, ...]) -> HostNetwork:
             f"({there.file}); remove it first, or choose another name"
         )
     return there
+
+
+def _check_free(wanted: Sequence[str], known: catalog.Catalog) -> None:
+    """A network in the way of another could not be reached. Raises InvalidInput."""
+    for text in wanted:
+        for one in known.listed:
+            for taken in bridge.subnets_of(one.network):
+                if _subnet(text).overlaps(ipaddress.ip_network(taken, strict=False)):
+                    raise InvalidInput(
+                        f"the subnet {text} overlaps {taken} of network {one.network.name!r}; "
+                        "choose another, or remove that network first"
+                    )
 
 
 async def _free_subnets(known: catalog.Catalog, *, masquerade: bool) -> tuple[str, ...]:
