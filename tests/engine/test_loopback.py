@@ -34,18 +34,22 @@ NOBODY = "127.0.0.78"
 NC = """\
 import os, socket, sys, threading
 if sys.argv[1] == "-h":
-    sys.exit("usage: nc ADDRESS PORT")
-there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    sys.exit(HELP)
+*options, address, port = sys.argv[1:]
+there = socket.create_connection((address, int(port)))
 def send():
     while data := os.read(0, 65536):
         there.sendall(data)
-    there.shutdown(socket.SHUT_WR)
+    if options == OPTIONS:
+        there.shutdown(socket.SHUT_WR)
 threading.Thread(target=send, daemon=True).start()
 while data := there.recv(65536):
     while data:
         data = data[os.write(1, data):]
 os._exit(0)
 """
+BUSYBOX = f"HELP, OPTIONS = 'Usage: nc [OPTIONS] HOST PORT', []\n{NC}"
+OPENBSD = f"HELP, OPTIONS = '\\t\\t-N\\t\\tShutdown the network socket after EOF', ['-N']\n{NC}"
 
 
 class Local(Attachment):
@@ -126,7 +130,7 @@ async def guest(
     of them."""
     made = Guest(tmp_path)
     made.program("empty", "other", "")
-    made.program("main", "nc", f"#!{sys.executable} -S\n{NC}")
+    made.program("main", "nc", f"#!{sys.executable} -S\n{BUSYBOX}")
     await runtime.run_pod(
         conftest.pod("web", *(conftest.container(name) for name in ("bare", "empty", "main")))
     )
@@ -163,14 +167,15 @@ async def forwarded(runtime: Runtime, port: int, told: list[str]) -> AsyncIterat
         yield made.bound[0].host_port
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize(("address", "nc"), [("127.0.0.1", BUSYBOX), ("::1", OPENBSD)])
 async def test_a_service_on_the_loopback_device_is_reached(
-    runtime: Runtime, guest: Guest, address: str
+    runtime: Runtime, guest: Guest, address: str, nc: str
 ):
     """Where nobody listens at the pod's address; the ends of either side are passed on."""
     if ":" in address and not probe.has_ipv6():
         pytest.skip("needs IPv6")
     give(runtime, f"{NOBODY}/8")
+    guest.program("main", "nc", f"#!{sys.executable} -S\n{nc}")
     told: list[str] = []
     async with service(shout, address) as port, forwarded(runtime, port, told) as host_port:
         assert await ask("127.0.0.1", host_port, b"half closed") == b"HALF CLOSED"

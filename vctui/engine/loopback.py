@@ -35,7 +35,7 @@ for table in /proc/net/tcp /proc/net/tcp6; do
     done <$table
 done
 [ "$at" ] || exit 3
-case $(nc -h 2>&1) in *" -N"*) half=-N ;; *) half= ;; esac
+case $(nc -h 2>&1) in *-N[[:space:]]*) half=-N ;; *) half= ;; esac
 echo
 exec nc $half $at "$1"
 """
