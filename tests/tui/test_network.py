@@ -90,10 +90,15 @@ async def test_ports_are_forwarded_shown_and_ended(open_console: OpenConsole) ->
         await console.until(lambda: not console.app.gateway.forwarded)
 
 
-async def test_forwarded_ports_stand_on_the_network_tab(open_console: OpenConsole) -> None:
+@pytest.mark.parametrize("pod", ["web", "lone"])
+async def test_forwarded_ports_stand_on_the_network_tab(
+    open_console: OpenConsole, pod: str
+) -> None:
+    """Also of a pod without a network, whose loopback device they lead to."""
     async with open_console(fleet(), size=(120, 50)) as console:
         await console.press("7")
-        await console.app.gateway.forward("web", [PortPair(8080, 80)])
+        await console.select(pod)
+        await console.app.gateway.forward(pod, [PortPair(8080, 80)])
         await console.sees("127.0.0.1:8080 → 80")
 
 

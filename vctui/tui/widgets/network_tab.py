@@ -39,7 +39,7 @@ class NetworkTab(VerticalScroll, can_focus=True):
         self._shown = Static()
         self._pod: PodStatus | None = None
         self._followed = ""
-        """The pod whose traffic is sampled."""
+        """The pod that is looked at again and again."""
         self._meter = Meter()
 
     def compose(self) -> ComposeResult:
@@ -48,7 +48,7 @@ class NetworkTab(VerticalScroll, can_focus=True):
     def show(self, pod: PodStatus | None) -> None:
         """The selection, or something about it, has changed."""
         self._pod = pod
-        wanted = pod.id if pod is not None and pod.network is not None else ""
+        wanted = pod.id if pod is not None else ""
         if not wanted:
             self.release()
         elif wanted != self._followed:
@@ -68,8 +68,9 @@ class NetworkTab(VerticalScroll, can_focus=True):
     async def _follow(self, pod_id: str) -> None:
         meter = self._meter = Meter()
         while True:
-            with suppress(VctuiError):  # it is gone; the next snapshot says so
-                meter.sample(monotonic(), await self._gateway.traffic(pod_id))
+            if self._pod is not None and self._pod.network is not None:
+                with suppress(VctuiError):  # it is gone; the next snapshot says so
+                    meter.sample(monotonic(), await self._gateway.traffic(pod_id))
             self._write()
             await asyncio.sleep(INTERVAL)
 
@@ -78,7 +79,8 @@ class NetworkTab(VerticalScroll, can_focus=True):
         if pod is None:
             self._shown.update(Content.styled("Nothing is selected.", "$muted"))
         elif pod.network is None:
-            self._shown.update(Content.styled(f"{pod.id} has no network now.", "$muted"))
+            none = Content.styled(f"{pod.id} has no network now.", "$muted")
+            self._shown.update(Content("\n").join([none, *self._forwarded(pod)]))
         else:
             blocks = [*self._interfaces(pod.network), *self._rest(pod, pod.network)]
             self._shown.update(Content("\n\n").join(blocks))
@@ -105,15 +107,20 @@ class NetworkTab(VerticalScroll, can_focus=True):
 
     def _rest(self, pod: PodStatus, network: PodNetwork) -> list[Content]:
         section = details.pod_network(network)[-1]
-        lines = [_title(section.title), *_fields(section)]
+        return [
+            Content("\n").join([_title(section.title), *_fields(section), *self._forwarded(pod)])
+        ]
+
+    def _forwarded(self, pod: PodStatus) -> list[Content]:
         bound = [
             one for each in self._gateway.forwarded if each.pod_id == pod.id for one in each.bound
         ]
+        lines = []
         for number, one in enumerate(bound):
             label = "forwarded" if number == 0 else ""
             where = f"{one.where} → {one.pod_port}"
             lines.append(Content.assemble((f"  {label:<{_LABEL}}  ", "$muted"), where))
-        return [Content("\n").join(lines)]
+        return lines
 
 
 _LABEL: Final = len("hardware address")
