@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e import cnihost
 from tests.e2e.cnihost import CniHost
+from tests.e2e.conftest import wait_until
 from tests.e2e.test_images import busybox
 from tests.images.archives import Image, docker_files, layer, write_tar
 from vctui.linux import netns
@@ -159,7 +160,7 @@ def test_forwarded_ports_lead_to_the_pod_until_they_are_interrupted(host: CniHos
         fetch(host, f"http://{address(host, 'one')}:81/")
     for _ in range(2):
         assert fetch(host, f"http://{inside}/") == "page of one\n"
-    assert "nc" not in host.do("container", "ps", "one", "main")
+    wait_until(lambda: "nc" not in host.do("container", "ps", "one", "main"), "the relays' end")
     forward.send_signal(signal.SIGINT)
     assert forward.communicate(timeout=20)[1] == ""
     assert forward.returncode == 130
