@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vctui.companions.monitor.agent_log import is_entry
+from vctui.companions.monitor.agent_log import AgentLog, is_entry, is_plain
+from vctui.companions.monitor.logfile import LogFile
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,22 @@ def test_what_others_say_is_not_taken(line: bytes):
 @given(st.binary(max_size=200))
 def test_any_line_is_looked_at(line: bytes):
     assert is_entry(line) in {True, False}
+    assert is_plain(line) in {True, False}
+
+
+def test_of_hyperstart_all_is_taken_that_is_not_the_kernels(tmp_path: Path):
+    warnings: list[str] = []
+    is_hyperstart = [False]
+    file = tmp_path / "agent.log"
+    log = AgentLog(
+        tmp_path / "port", LogFile(file, 1 << 20, warnings.append), lambda: is_hyperstart[0]
+    )
+    said = b"parse pod json failed\n[    1.234567] a kernel's\n[   12.345678][  T1] too\n\n"
+    log.console_says(said)
+    is_hyperstart[0] = True
+    log.console_says(said)
+    log.close()
+    assert [line.split(" ", 1)[1] for line in file.read_text().splitlines()] == [
+        "parse pod json failed"
+    ]
+    assert not warnings

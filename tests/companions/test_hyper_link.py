@@ -66,7 +66,14 @@ class Side:
             self.ended[start.token] = how
 
         start = monitor.StartShim(container_id=container, token=token)
-        return HyperShim(start, link=self.link, log=None, replay_bytes=1 << 20, on_end=note)
+        return HyperShim(
+            start,
+            link=self.link,
+            adopting=False,
+            log=None,
+            replay_bytes=1 << 20,
+            on_end=note,
+        )
 
 
 @asynccontextmanager
@@ -166,8 +173,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def by_hand(folder: Path) -> AsyncIterator[tuple[Side, Peer]]:
-    """As Clear Containers' agent, which does not tell its version."""
+async def by_hand(folder: Path, version: int | None = None) -> AsyncIterator[tuple[Side, Peer]]:
+    """As hyperstart, or as Clear Containers' agent, which does not tell its version."""
     side = Side(folder)
     async with side.running() as ends:
         for end in ends:
@@ -175,9 +182,12 @@ async def by_hand(folder: Path) -> AsyncIterator[tuple[Side, Peer]]:
         peer = Peer(ends)
         await peer.say(hyperstart.READY)
         assert (await peer.hear()).command == hyperstart.GET_VERSION
-        await peer.say(hyperstart.ERROR, b"no handler")
+        if version is None:
+            await peer.say(hyperstart.ERROR, b"no handler")
+        else:
+            await peer.say(hyperstart.ACK, version.to_bytes(4, "big"))
         await side.link.ready()
-        assert side.link.version is None
+        assert side.link.version == version
         yield side, peer
 
 
@@ -215,17 +225,66 @@ async def test_an_event_tells_the_end_as_well_even_before_the_last_output(tmp_pa
         assert (shim.output.recent(), side.ended["t1"]) == (b"last", monitor.Exit(3))
 
 
+class Typed:
+    """What came of the input of processes."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._decoder = hyperstart.StreamDecoder()
+        self._frames: list[hyperstart.Stream] = []
+
+    async def next(self) -> hyperstart.Stream:
+        while not self._frames:
+            data = await asyncio.get_running_loop().sock_recv(self._peer.streams, 65536)
+            self._frames += self._decoder.feed(data)
+        return self._frames.pop(0)
+
+
 async def test_input_is_cut_small_and_its_end_is_an_empty_frame(tmp_path: Path):
+    """It waits for the process to be started: before, it would be input for nobody."""
     async with by_hand(tmp_path) as (side, peer):
         shim = side.shim("t1")
-        await shim.write(b"x" * 1000)
+        starting = asyncio.create_task(side.ask("execcmd", {"process": {}}, token="t1"))
+        typing = asyncio.create_task(shim.write(b"x" * 1000))
+        await peer.hear()
+        assert side.link.streams.open("t1", terminal=False).is_known.is_set() is False
+        assert not typing.done()
+        await peer.say(hyperstart.ACK)
+        await asyncio.gather(starting, typing)
         await shim.close_stdin()
-        decoder, found = hyperstart.StreamDecoder(), []
-        while not found or found[-1].data:
-            data = await asyncio.get_running_loop().sock_recv(peer.streams, 65536)
-            found += decoder.feed(data)
+        typed = Typed(peer)
+        found = [await typed.next() for _ in range(3)]
         assert [len(one.data) for one in found] == [512, 488, 0]
         assert {one.sequence for one in found} == {number("t1")}
+
+
+async def test_hyperstart_is_given_input_as_it_takes_it(tmp_path: Path):
+    """A piece, and an empty frame for nobody, until that is answered, again where it was lost."""
+    async with by_hand(tmp_path, 4244) as (side, peer):
+        shim = side.shim("t1")
+        side.link.streams.begun("t1")
+        typing = asyncio.create_task(shim.write(b"x" * 1000))
+        typed, nobody = Typed(peer), number("t1") + 1
+        assert await typed.next() == hyperstart.Stream(number("t1"), b"x" * 512)
+        assert await typed.next() == hyperstart.Stream(nobody)
+        assert await typed.next() == hyperstart.Stream(nobody)  # the first had no answer
+        assert not typing.done()
+        await peer.stream(nobody)
+        while (piece := await typed.next()) == hyperstart.Stream(nobody):
+            pass
+        assert piece == hyperstart.Stream(number("t1"), b"x" * 488)
+        await peer.stream(nobody)
+        await typing
+        assert not side.ended
+
+
+async def test_input_for_a_process_that_has_ended_is_not_waited_for(tmp_path: Path):
+    async with by_hand(tmp_path, 4244) as (side, peer):
+        shim = side.shim("t1")
+        side.link.streams.begun("t1")
+        typing = asyncio.create_task(shim.write(b"x" * 5000))
+        await peer.stream(number("t1"))
+        await typing
 
 
 async def test_a_process_that_was_not_started_ends_without_a_status(tmp_path: Path):

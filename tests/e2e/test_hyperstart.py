@@ -47,6 +47,13 @@ def test_much_output_arrives_whole(host: Host, pod: str):
     assert said == "".join(f"{number}\n" for number in range(1, 50001))
 
 
+def test_much_input_arrives_whole(host: Host, pod: str):
+    """Of which the agent keeps 512 bytes, and drops more."""
+    words = "".join(f"{number}\n" for number in range(6000))
+    said = host.run("container", "exec", "-i", pod, "idle", "--", "cat", stdin=words)
+    assert said.stdout == words
+
+
 def test_files_are_copied_by_the_agent_or_by_a_process(host: Host, pod: str):
     """The first by the agent's commands, without a process; the longer one goes in by one."""
     before = len(host.ask("events"))
@@ -57,6 +64,7 @@ def test_files_are_copied_by_the_agent_or_by_a_process(host: Host, pod: str):
     assert host.do("container", "cp", f"{pod}:idle:/dev/shm/x", "-") == "text\n"
     kinds = [one["kind"] for one in host.ask("events")[before:]]
     assert kinds.count("process-started") == 1
+    assert host.do("container", "cp", f"{pod}:idle:/proc/version", "-").startswith("Linux version")
     said = host.do("container", "exec", pod, "idle", "--", "stat", "-c", "%a %s", "/tmp/small")
     assert said == "644 5\n"
     data = bytes(range(256)) * 2000

@@ -50,11 +50,13 @@ class Shell(Attachment):
 class Mute(NoopAgent):
     """It has no commands for files."""
 
-    refusal = errors.AgentError("the agent refused readfile: it gives no reason")
+    refusal: errors.AgentError | None = errors.AgentError("the agent refused readfile: no reason")
     killed: list[str]
 
     async def read_file(self, container_id: str, path: str) -> bytes:
-        raise self.refusal
+        if self.refusal is not None:
+            raise self.refusal
+        return b""
 
     async def write_file(self, container_id: str, path: str, data: bytes) -> None:
         raise errors.AgentUnsupported("no")
@@ -138,6 +140,18 @@ async def test_an_agents_own_refusal_is_told_where_there_is_no_shell(runtime: Ru
     shell([], 127)
     with pytest.raises(errors.AgentError, match="refused readfile"):
         await runtime.read_file("web", "main", "/x")
+
+
+async def test_a_process_looks_after_a_file_that_is_empty_to_the_agent(
+    runtime: Runtime, shell: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """As hyperstart has it of those of /proc; without a shell it is believed."""
+    monkeypatch.setattr(Mute, "refusal", None)
+    await runtime.run_pod(pod())
+    shell([out(b"Linux")], 0)
+    assert await runtime.read_file("web", "main", "/proc/version") == b"Linux"
+    shell([], 127)
+    assert await runtime.read_file("web", "main", "/empty") == b""
 
 
 async def test_more_than_is_copied_ends_the_process(

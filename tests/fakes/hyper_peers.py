@@ -23,6 +23,11 @@ CONTAINER = {
     *("restartPolicy", "initialize"),
 }
 NEWER_CONTAINER = {"readOnly", "ports"}
+PROCESS = {
+    *("user", "group", "additionalGroups", "terminal", "stdio", "stderr", "args", "envs"),
+    "workdir",
+}
+NEWER_PROCESS = {"id"}
 FSMAP = {"source", "path", "readOnly", "dockerVolume"}
 INTERFACE = {"device", "newDeviceName", "ipAddresses", "ipAddress", "netMask", "mtu"}
 ROUTE = {"dest", "gateway", "device"}
@@ -47,6 +52,8 @@ class Process:
         self.stdio, self.stderr = told["stdio"], told.get("stderr", 0)
         self.args = told["args"]
         self.input: asyncio.Queue[bytes] = asyncio.Queue()
+        self.kept = b""
+        """Input that its event loop has not passed on yet."""
         self.ended = asyncio.Event()
         self.signals: list[int] = []
         self.sizes: list[tuple[int, int]] = []
@@ -161,14 +168,34 @@ class Guest:
                     break
                 await self._input(number, buffer[12:length])
                 buffer = buffer[length:]
+            self._pass_on()
 
     async def _input(self, number: int, data: bytes) -> None:
+        """hyperstart reads one frame, and passes on what came before, in turns: of two frames one
+        right after the other the second finds no room."""
+        before = {one: one.kept for one in self.processes.values()}
+        known = False
         for process in self.processes.values():
             if process.stdio == number and not process.ended.is_set():
-                process.input.put_nowait(data if self.is_cc else data[:ROOM])
-                return
-        if not self.is_cc:
+                known = True
+                kept = process.kept + data
+                process.kept = kept if self.is_cc else kept[:ROOM]
+                if not data:
+                    self._pass_on()
+                    process.input.put_nowait(b"")
+                    return
+        for process, kept in before.items():
+            process.kept = process.kept[len(kept) :]
+            if kept:
+                process.input.put_nowait(kept)
+        if not known and not self.is_cc:
             await self._stream(number)
+
+    def _pass_on(self) -> None:
+        for process in self.processes.values():
+            if process.kept:
+                process.input.put_nowait(process.kept)
+                process.kept = b""
 
     # commands
 
@@ -201,6 +228,8 @@ class Guest:
             case 4:
                 await self._destroy()
             case 6:
+                if next(iter(told)) != "container" and not self.is_cc:
+                    raise Refusal("its parser misses what stands behind the process")
                 if told["container"] not in self.inits:
                     raise Refusal("no such container")
                 self._start(told["process"], told["container"])
@@ -273,6 +302,7 @@ class Guest:
         self.inits[told["id"]] = self._start(told["process"], told["id"])
 
     def _start(self, told: dict[str, Any], container: str) -> Process:
+        self._known(told, PROCESS | (NEWER_PROCESS if self.version == 4244 else set()))
         for each in told["envs"]:
             self._known(each, {"env", "value"})
         if not told["stdio"] or bool(told.get("stderr")) == told["terminal"] or not told["args"]:

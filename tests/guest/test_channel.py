@@ -188,3 +188,22 @@ def test_a_connection_is_closed_when_its_client_leaves() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
     loop.close()
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_sends_much_waits_until_it_is_taken_or_the_host_has_left(
+    side: Side, leaves: bool
+) -> None:
+    side.loop.run_until(side.loop.start(side.channel.room()))
+    for _ in range(64):
+        side.channel.send(bytes(65536))
+    waiting = side.loop.start(side.channel.room())
+    side.turn()
+    assert not waiting.done
+    if leaves:
+        side.host.close()
+    while not waiting.done:
+        if not leaves:
+            side.host.recv(1 << 20)
+        side.turn()
+    waiting.result()

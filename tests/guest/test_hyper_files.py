@@ -37,6 +37,7 @@ class Face:
             unused,
             control=self._take,
             streams=unused,
+            room=unused,
             power_off=unused,
         )
 
@@ -113,6 +114,13 @@ def test_what_cannot_be_is_refused(
 @pytest.mark.parametrize("command", [READ_FILE, WRITE_FILE])
 def test_nonsense_is_refused(face: Face, command: int, payload: bytes):
     assert face.ask(command, payload).command == ERROR
+
+
+def test_a_file_has_the_length_that_it_says(face: Face):
+    """As in hyperstart: those of /proc say none."""
+    assert Path("/proc/version").read_text()
+    other = Face(face._loop, Path("/proc"))
+    assert other.ask(READ_FILE, other.place("/version")) == Control(ACK)
 
 
 def test_another_container_is_not_found(face: Face):

@@ -46,10 +46,11 @@ async def read_file(ctx: Context, pod_id: str, container_id: str, path: str) -> 
         WrongState, AgentError: it does not run; there is no such file, or nobody to read it.
     """
     _check_path(path)
-    refusal: AgentError
+    refusal: AgentError | None = None
     try:
         async with _asking(ctx, pod_id, container_id) as agent:
-            return await agent.read_file(container_id, path)
+            if data := await agent.read_file(container_id, path):
+                return data  # where hyperstart sees no length, as of /proc, a process sees more
     except AgentUnreachable:
         raise
     except AgentError as error:
@@ -118,11 +119,14 @@ def _check_path(path: str) -> None:
         )
 
 
-async def _or(refusal: AgentError, doing: str, process: Awaitable[bytes]) -> bytes:
-    """What the process says; where the container has no such program, why the agent did not."""
+async def _or(refusal: AgentError | None, doing: str, process: Awaitable[bytes]) -> bytes:
+    """What the process says; where the container has no such program, why the agent did not, or
+    nothing, if it did."""
     try:
         return await process
     except CommandFailed as error:
+        if refusal is None:
+            return b""
         if not isinstance(refusal, AgentUnsupported):
             raise refusal from error
         raise AgentError(

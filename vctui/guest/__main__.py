@@ -130,6 +130,9 @@ class Agent:
         def stream(data: bytes) -> None:
             streams.send(data)
 
+        async def room() -> None:
+            await streams.room()
+
         hyper = face(
             self._loop,
             self._log,
@@ -138,6 +141,7 @@ class Agent:
             self._service,
             control=say,
             streams=stream,
+            room=room,
             power_off=self._stop_soon,
         )
         control = Port(self._loop, control_fd, receive=hyper.receive_control, lost=hyper.lost)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from vctui.guest.loop import EDGE, READ, WRITE
+from vctui.guest.loop import EDGE, READ, WRITE, Future
 from vctui.guest.uevents import appears
 from vctui.wire import ttrpc
 from vctui.wire.ttrpc import Decoder
@@ -28,6 +28,8 @@ _CHUNK = 64 * 1024
 _READS_PER_TURN = 64
 _HIGH_WATER = 4 * 1024 * 1024
 """Bytes that wait to be sent; above, no more requests are read."""
+_FULL = 256 * 1024
+"""Bytes that wait to be sent at which who may wait does."""
 _HALF_FRAME_PATIENCE = 10.0
 """Seconds for a frame to become complete. If a client leaves and another comes before we look,
 the rest of the first one's frame never comes."""
@@ -107,12 +109,19 @@ class Port:
         self._unannounced: Timer | None = None
         """Runs while there are bytes of a client whom the kernel has not told of."""
         self._stalled = False
+        self._drained = Future()
         loop.watch(fd, READ | WRITE | EDGE, lambda _events: self._ready())
 
     def send(self, data: bytes) -> None:
         self._out.append(memoryview(data))
         self._waiting += len(data)
         self._flush()
+
+    async def room(self) -> None:
+        """Return when little waits to be sent, or nobody is there to take it."""
+        while self._waiting > _FULL:
+            self._drained = drained = self._drained if not self._drained.done else Future()
+            await drained
 
     def close(self) -> None:
         """Of a client that broke the protocol, or has left. Idempotent."""
@@ -164,6 +173,8 @@ class Port:
             pass
         except OSError:  # nobody is there to read; reading will tell
             return
+        if self._waiting <= _FULL:
+            self._drained.succeed()
         if self._stalled and self._waiting <= _HIGH_WATER:
             self._stalled = False
             self._loop.soon(self._read)
@@ -177,6 +188,7 @@ class Port:
         self._hear_of_client()
         self._out.clear()
         self._waiting = 0
+        self._drained.succeed()
         self._stalled = False
         if not self._stays:
             self.close()

@@ -7,6 +7,7 @@ numbers that the host chooses. It is strict where hyperstart is: an unknown key 
 from __future__ import annotations
 
 import json
+import os
 
 from vctui.errors import AgentError
 from vctui.guest import hyper_spec as spec
@@ -20,7 +21,7 @@ from vctui.wire.proto import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from vctui.guest.config import Config
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from vctui.guest.process import Process
     from vctui.guest.sandbox import Sandbox
     from vctui.guest.service import Service
-    from vctui.guest.stdio import Output
+    from vctui.guest.stdio import Input, Output
 
 API = 4244
 _CHUNK = 8192
@@ -37,6 +38,11 @@ _PATIENCE = 3.0
 """Seconds for an interface to appear."""
 _REASON = 1024
 """Bytes of a refusal's words, which hyperstart itself has for few commands."""
+_REFUSED = (
+    *(AgentError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError),
+    *(TypeError, ValueError),
+)
+"""What a host's JSON may come to that is not as it should be."""
 _POD = {
     *("hostname", "containers", "interfaces", "routes", "dns", "dnsSearch", "dnsOptions"),
     *("shareDir", "restartPolicy", "portmappingWhiteLists"),
@@ -46,6 +52,10 @@ _CONTAINER = {
     *("restartPolicy", "initialize", "readOnly", "ports"),
 }
 _FSMAP = {"source", "path", "readOnly", "dockerVolume"}
+_PROCESS = {
+    *("id", "user", "group", "additionalGroups", "terminal", "stdio", "stderr", "args", "envs"),
+    "workdir",
+}
 _ENV = {"env", "value"}
 _INTERFACE = {"device", "newDeviceName", "ipAddresses", "ipAddress", "netMask", "mtu"}
 _ROUTE = {"dest", "gateway", "device"}
@@ -56,6 +66,8 @@ class Hyper:
     """It tells what it has read of the commands."""
     powers_off = True
     """The guest goes with the pod."""
+    input_room: int | None = 512
+    """Bytes of input that are kept for a process; more is lost. None: all of it is."""
 
     def __init__(
         self,
@@ -67,6 +79,7 @@ class Hyper:
         *,
         control: Callable[[bytes], None],
         streams: Callable[[bytes], None],
+        room: Callable[[], Awaitable[None]],
         power_off: Callable[[], None],
     ) -> None:
         self.loop = loop
@@ -76,12 +89,16 @@ class Hyper:
         self.service = service
         self._control = control
         self.stream = streams
+        self._room = room
+        """Returns when the host has taken most of the streams."""
         self._power_off = power_off
         self._commands = ControlDecoder()
         self._input = StreamDecoder()
         self._turns = Queue()
         self.started = False
         self.by_number: dict[int, Process] = {}
+        self._typed: dict[int, int] = {}
+        """Bytes of input that a process has not taken yet, by the number of its stream."""
 
     def greet(self) -> None:
         """Say that commands are taken; once, as hyperstart does."""
@@ -107,14 +124,27 @@ class Hyper:
             for one in self._input.feed(data):
                 process = self.by_number.get(one.sequence)
                 if process is None or process.stdin is None:
-                    self.answer_unknown(one.sequence)
+                    self.loop.soon(self.answer_unknown, one.sequence)  # behind what was typed
                 elif one.data:
-                    self.loop.start(_quietly(process.stdin.write(one.data)))
+                    self._type(one.sequence, process.stdin, one.data)
                 elif not process.terminal:
                     self.loop.start(_quietly(process.stdin.finish()))
         except HyperstartError as error:
             self._log.warning(f"the host's streams are garbled: {error}")
             self._input = StreamDecoder()
+
+    def _type(self, number: int, stdin: Input, data: bytes) -> None:
+        waiting = self._typed.get(number, 0)
+        if self.input_room is not None:
+            data = data[: self.input_room - waiting]
+        if data:
+            self._typed[number] = waiting + len(data)
+            self.loop.start(self._pass_on(number, stdin, data))
+
+    async def _pass_on(self, number: int, stdin: Input, data: bytes) -> None:
+        await _quietly(stdin.write(data))
+        if number in self._typed:
+            self._typed[number] -= len(data)
 
     # what Clear Containers' agent does otherwise
 
@@ -124,6 +154,11 @@ class Hyper:
         if unknown:
             raise AgentError(f"there is no key {unknown[0]!r}")
         return data
+
+    def check_order(self, data: dict[str, Any]) -> None:
+        """Raises AgentError where hyperstart's parser would miss the key behind the process."""
+        if next(iter(data)) != "container":
+            raise AgentError("the container is not named first")
 
     def answer_unknown(self, sequence: int) -> None:
         """Input came for nobody."""
@@ -195,8 +230,11 @@ class Hyper:
                 told = one.payload
                 if one.command == hyperstart.WRITE_FILE:
                     told, _ = hyperstart.split_file(told)
-                answer = await self.do(one, json.loads(told) if told else {})
-            except (AgentError, ValueError, KeyError, TypeError, OSError) as error:
+                data = json.loads(told) if told else {}
+                if type(data) is not dict:
+                    raise AgentError("that is no object")
+                answer = await self.do(one, data)
+            except _REFUSED as error:
                 self._log.warning(f"command {one.command} is refused: {error}")
                 reason = (
                     f"{type(error).__name__}: {error}" if type(error) is KeyError else str(error)
@@ -221,7 +259,8 @@ class Hyper:
 
     def _read_file(self, wanted: dict[str, Any]) -> bytes:
         with open(self._open_file(wanted), "rb") as file:
-            data = file.read(hyperstart.MAX_FILE + 1)
+            size = os.fstat(file.fileno()).st_size  # as hyperstart has it: of /proc nothing
+            data = file.read(min(size, hyperstart.MAX_FILE + 1))
         if len(data) > hyperstart.MAX_FILE:
             raise AgentError(f"the file has more than {hyperstart.MAX_FILE} bytes")
         return data
@@ -273,6 +312,7 @@ class Hyper:
 
     async def _exec(self, data: dict[str, Any]) -> None:
         told = data["process"]
+        self.check_order(data)
         self._check_process(told)
         container = self.sandbox.container(data["container"])
         request: Any = message("ExecProcessRequest")(
@@ -285,6 +325,7 @@ class Hyper:
         self._connect(container.id, told, container.process(request.exec_id))
 
     def _check_process(self, told: dict[str, Any]) -> None:
+        self.check(told, _PROCESS)
         for each in told.get("envs") or ():
             self.check(each, _ENV)
 
@@ -294,7 +335,7 @@ class Hyper:
     def _connect(self, container_id: str, told: dict[str, Any], process: Process) -> None:
         """Carry the streams of a process from now on."""
         stdio, stderr = int(told["stdio"]), int(told.get("stderr", 0))
-        if not stdio or bool(stderr) == process.terminal:
+        if not 0 < stdio < 1 << 64 or bool(stderr) == process.terminal:
             raise AgentError("the numbers of its streams do not fit the process")
         self.by_number[stdio] = process
         self.loop.start(self._carry(container_id, process, stdio, stderr))
@@ -310,10 +351,12 @@ class Hyper:
         except AgentError:
             status = 127
         self.by_number.pop(stdio, None)
+        self._typed.pop(stdio, None)
         await self.tell_end(container_id, process, stdio, status)
 
     async def _copy(self, output: Output | None, number: int) -> None:
         while output is not None and (data := await output.read(_CHUNK, 1)):
+            await self._room()
             self.stream(hyperstart.encode_stream(number, data, limit=hyperstart.MAX_SENT))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ _JSON_MARKS: Final = tuple(
     for name in (b"kata-agent", b"cc-agent", b"agent")
 )
 _BANNER: Final = b"announce: "
+_KERNEL: Final = re.compile(rb"<\d+>|\[ *\d+\.\d{6}\]")
 
 
 def is_entry(line: bytes) -> bool:
@@ -35,23 +37,34 @@ def is_entry(line: bytes) -> bool:
     return line.startswith(_BANNER)
 
 
+def is_plain(line: bytes) -> bool:
+    """Whether a line of the console may be hyperstart's, which writes there as the kernel does, but
+    without the time (hyperstart sheet §7)."""
+    return bool(line.strip()) and not _KERNEL.match(line)
+
+
 class AgentLog:
     """Lines of bounded length, each with the time of its arrival.
 
     Our own agent has a port for its log. Others write to the console; what is theirs there is
     taken as long as nothing has come by the port.
+
+    Args:
+        logs_plainly: whether the agent is known, by now, to be hyperstart.
     """
 
-    def __init__(self, path: Path, log: LogFile) -> None:
+    def __init__(self, path: Path, log: LogFile, logs_plainly: Callable[[], bool]) -> None:
         self.capture = Capture(path, self._take)
         self._log = log
         self._lines = LineSplitter()
         self._console = LineSplitter()
         self._has_port = False
+        self._logs_plainly = logs_plainly
 
     def console_says(self, data: bytes) -> None:
         if not self._has_port:
-            self._write([line for line in self._console.feed(data) if is_entry(line)])
+            is_its = is_plain if self._logs_plainly() else is_entry
+            self._write([line for line in self._console.feed(data) if is_its(line)])
 
     def close(self) -> None:
         self._write(self._lines.flush())

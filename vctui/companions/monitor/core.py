@@ -98,6 +98,7 @@ class Monitor:
         self._agent_log = AgentLog(
             run_dir / "agentlog.sock",
             LogFile(logs / "agent.log", config.max_log_bytes, self.warn),
+            lambda: self._agent.logs_plainly,
         )
         self._console.listener = self._agent_log.console_says
         self._console_copy = ConsoleSocket(run_dir / SOCKET, self._console.output)

@@ -62,13 +62,15 @@ class HyperLink(CommandLink):
                 raise CallFailed(ttrpc.INVALID_ARGUMENT, str(error)) from None
         try:
             answer = await self._command(hyperstart.COMMANDS[method], body)
-            if ask.end_input:
-                self.streams.finish(number(ask.token))
-            return answer
         except CallFailed:
             if ask.token:
                 self.streams.fail(ask.token)
             raise
+        if ask.token:
+            self.streams.begun(ask.token)
+        if ask.end_input:
+            self.streams.finish(ask.token)
+        return answer
 
     async def resize(self, container_id: str, token: str, rows: int, columns: int) -> None:
         """Raises CallFailed."""
@@ -106,7 +108,14 @@ class HyperLink(CommandLink):
     ) -> StandIn:
         from vctui.companions.monitor.hyper_shim import HyperShim
 
-        return HyperShim(start, link=self, log=log, replay_bytes=replay_bytes, on_end=on_end)
+        return HyperShim(
+            start,
+            link=self,
+            adopting=adopting,
+            log=log,
+            replay_bytes=replay_bytes,
+            on_end=on_end,
+        )
 
     async def close(self) -> None:
         await super().close()
@@ -157,6 +166,7 @@ class HyperLink(CommandLink):
             self.version = int.from_bytes(said[:4], "big") if len(said) >= 4 else None
         except CallFailed:
             self.version = None
+        self.logs_plainly = self.version is not None
         self._ready.set()
 
     async def _command(self, command: int, body: bytes = b"") -> bytes:
@@ -257,4 +267,6 @@ class _Commands(asyncio.Protocol):
             answer.set_result(one.payload)
             return
         text = one.payload.rstrip(b"\0").decode("utf-8", "replace")[:_ERROR_CHARS]
-        answer.set_exception(CallFailed(ttrpc.INTERNAL, text or "it gives no reason"))
+        answer.set_exception(
+            CallFailed(ttrpc.INTERNAL, text or "it gives no reason; the pod's console may")
+        )

@@ -26,6 +26,7 @@ class HyperShim(StandIn):
         start: monitor.StartShim,
         *,
         link: HyperLink,
+        adopting: bool,
         log: LogFile | None,
         replay_bytes: int,
         on_end: OnEnd,
@@ -33,13 +34,15 @@ class HyperShim(StandIn):
         super().__init__(start, log=log, replay_bytes=replay_bytes, on_end=on_end)
         self._link = link
         self._stream = link.streams.open(start.token, terminal=start.terminal)
+        if adopting:
+            self._stream.is_known.set()
 
     @property
     def pid(self) -> int:
         return os.getpid()
 
     async def write(self, data: bytes) -> None:
-        await self._link.streams.write(self._stream.stdio, data)
+        await self._link.streams.write(self._stream, data, paced=self._link.version is not None)
 
     async def resize(self, size: monitor.Size) -> None:
         """Raises CallFailed."""
@@ -48,7 +51,8 @@ class HyperShim(StandIn):
 
     async def close_stdin(self) -> None:
         if not self.start.terminal:  # a terminal has no end
-            self._link.streams.finish(self._stream.stdio)
+            await self._stream.is_known.wait()
+            self._link.streams.finish(self.start.token)
 
     async def _stand(self) -> monitor.Exit:
         stream = self._stream

@@ -15,6 +15,8 @@ _HIGH: Final = 1024 * 1024
 """Bytes of output that nobody has taken at which the channel is not read any more."""
 _INPUT: Final = 512
 """Bytes of input at once: hyperstart has room for as many, and drops what is over."""
+_ECHO: Final = 0.2
+"""Seconds for the echo of an empty frame, which a hyperstart with much to send forgets."""
 
 
 class HyperStream:
@@ -28,6 +30,10 @@ class HyperStream:
         self.arrived = asyncio.Event()
         self.has_ended = False
         """All output has come."""
+        self.is_known = asyncio.Event()
+        """The guest has begun the process, or has refused to: before, hyperstart takes its input
+        for nobody's, and says so with a frame like that which ends the output."""
+        self.echo = asyncio.Event()
         self.exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
 
@@ -62,11 +68,18 @@ class Streams(asyncio.Protocol):
             self._by_number[stdio] = self._by_number[stdio + 1] = stream
         return stream
 
+    def begun(self, token: str) -> None:
+        """The guest has started the process."""
+        stream = self._by_token.get(token)
+        if stream is not None:
+            stream.is_known.set()
+
     def fail(self, token: str) -> None:
         """The process was not started: nothing comes of it."""
         stream = self._by_token.get(token)
         if stream is not None:
             stream.has_ended = True
+            stream.is_known.set()
             if not stream.exit.done():
                 stream.exit.set_result(None)
             stream.arrived.set()
@@ -84,18 +97,43 @@ class Streams(asyncio.Protocol):
         if stream is not None and not stream.exit.done():
             stream.exit.set_result(status & 0xFF)
 
-    async def write(self, stdio: int, data: bytes) -> None:
-        """Input for a process; waits while the guest does not read the channel."""
-        for at in range(0, len(data), _INPUT):
-            if self._transport is None or self._transport.is_closing():
-                return
-            self._transport.write(hyperstart.encode_stream(stdio, data[at : at + _INPUT]))
-            await self._writable.wait()
+    async def write(self, stream: HyperStream, data: bytes, *, paced: bool) -> None:
+        """Input for a process; waits while the guest does not read the channel.
 
-    def finish(self, stdio: int) -> None:
-        """The end of a process's input."""
+        Args:
+            paced: the guest keeps `_INPUT` bytes for a process and drops what is over. It answers
+                input for nobody, such as an empty frame by the number of standard error, with an
+                empty one, and when it has come to that, it has passed on what was before.
+        """
+        await stream.is_known.wait()
+        for at in range(0, len(data), _INPUT):
+            frame = hyperstart.encode_stream(stream.stdio, data[at : at + _INPUT])
+            stream.echo.clear()
+            while not stream.has_ended and self._is_open():
+                self._send(frame + (hyperstart.encode_stream(stream.stdio + 1) if paced else b""))
+                await self._writable.wait()
+                if not paced or await self._echoed(stream):
+                    break
+                frame = b""
+
+    def finish(self, token: str) -> None:
+        """The end of the input of a process that was started."""
+        self._send(hyperstart.encode_stream(number(token)))
+
+    async def _echoed(self, stream: HyperStream) -> bool:
+        try:
+            async with asyncio.timeout(_ECHO):
+                await stream.echo.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def _send(self, frames: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(hyperstart.encode_stream(stdio))
+            self._transport.write(frames)
 
     def taken(self, count: int) -> None:
         """So much output has found its place."""
@@ -150,6 +188,7 @@ class Streams(asyncio.Protocol):
                 stream.exit.set_result(one.data[0])
         elif not one.data:
             stream.has_ended = stream.has_ended or is_stdio
+            stream.echo.set()
         else:
             kind = monitor.STDOUT if is_stdio else monitor.STDERR
             stream.output.append((kind, one.data))

@@ -36,6 +36,8 @@ class Link(ABC):
 
     protocol: str = monitor.TTRPC
     """`wire.monitor.TTRPC`, `GRPC` or `HYPERSTART`, as far as it is known."""
+    logs_plainly: bool = False
+    """The agent is known to write to the console what Kata's mark as theirs: text of any form."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.url = ""

@@ -108,12 +108,13 @@ def process(token: str, cmd: Cmd, version: int | None, *, added: bool = False) -
     given = {each.var: each.value for each in cmd.envs}
     envs = {"PATH": _PATH, **({"TERM": _TERM} if cmd.interactive else {}), **given}
     made: dict[str, Any] = {
-        "id": token,
         "terminal": cmd.interactive,
         "args": list(cmd.args),
         "envs": [{"env": name, "value": value} for name, value in envs.items()],
         "workdir": cmd.work_dir or "/",
     }
+    if version is not None and version >= hyperstart.API_EVENTS:
+        made["id"] = token  # one before comes to a halt at a key that it does not know
     if user:
         made["user"] = user
     if group := cmd.primary_group or group:
