@@ -119,6 +119,34 @@ async def test_version_and_greeting_are_known(tmp_path: Path):
         assert await side.ask("ping") == b""
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_the_answer_of_a_ping_is_not_taken_for_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: bool
+):
+    """A guest that greets late is pinged; the ping may have come before it was there."""
+    monkeypatch.setattr("vctui.companions.monitor.hyper_link._GREETING", 0.01)
+    side = Side(tmp_path)
+    async with side.running() as ends:
+        for end in ends:
+            end.setblocking(False)
+        peer = Peer(ends)
+        pings = 1
+        assert (await peer.hear()).command == hyperstart.PING
+        await peer.say(hyperstart.READY)
+        while (heard := await peer.hear()).command == hyperstart.PING:
+            pings += 1
+        assert heard.command == hyperstart.GET_VERSION
+        for _ in range(pings if answered else 0):
+            await peer.say(hyperstart.ACK)
+        await peer.say(hyperstart.ACK, (4244).to_bytes(4, "big"))
+        await side.link.ready()
+        assert side.link.version == 4244
+        asking = asyncio.create_task(side.ask("startpod", {"shareDir": "x"}))
+        await peer.hear()
+        await peer.say(hyperstart.ACK)
+        assert await asking == b""
+
+
 @pytest.mark.parametrize(
     ("command", "data", "why"),
     [

@@ -166,6 +166,7 @@ class HyperLink(CommandLink):
             self.version = int.from_bytes(said[:4], "big") if len(said) >= 4 else None
         except CallFailed:
             self.version = None
+        commands.all_pings_are_answered()
         self.logs_plainly = self.version is not None
         self._ready.set()
 
@@ -193,6 +194,9 @@ class HyperLink(CommandLink):
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         self.streams.exited(event.process, event.status)
+
+
+_PONG: Final = hyperstart.Control(hyperstart.ACK)
 
 
 class _Ended(msgspec.Struct):
@@ -228,6 +232,10 @@ class _Commands(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(hyperstart.encode_control(command))
 
+    def all_pings_are_answered(self) -> None:
+        """What was asked after them is; some may have come before anybody was there."""
+        self._pings = 0
+
     def abort(self, error: hyperstart.HyperstartError | None = None) -> None:
         if self.lost.done():
             return
@@ -256,10 +264,11 @@ class _Commands(asyncio.Protocol):
         elif one.command == hyperstart.PROCESS_ENDED:
             self._ended(one.payload)
         elif one.command in {hyperstart.ACK, hyperstart.ERROR}:
-            if self._pings and (self._answer is None or self._answer.done()):
+            asked = self._answer is not None and not self._answer.done()
+            if self._pings and (not asked or one == _PONG):  # no version is empty
                 self._pings -= 1
                 self.greeted.set()
-            elif self._answer is not None and not self._answer.done():
+            elif self._answer is not None and asked:
                 self._conclude(self._answer, one)
 
     def _conclude(self, answer: asyncio.Future[bytes], one: hyperstart.Control) -> None:
