@@ -278,7 +278,39 @@ async def test_a_cc_proxy_that_dies_is_reported_and_nobody_waits(tmp_path: Path,
         assert said.endswith("restart the pod")
         with pytest.raises(AgentUnreachable, match="was killed by signal 9"):
             await side.agent.signal("c1", "c1", 9, all=True)
-        assert await side.status("c1") is None  # a cc-shim tries to come back before
+        assert await side.status("c1") is None  # a cc-shim that tries to come back is not awaited
+
+
+@pytest.mark.parametrize("version", [4242, 4244])
+@pytest.mark.parametrize("programs", [False, True])
+async def test_hyperstart_behind_a_cc_proxy_is_refused_with_a_remedy(
+    tmp_path: Path, version: int, programs: bool
+):
+    async with running(tmp_path, Kind(version, CC, programs=programs)) as side:
+        await side.agent.start_sandbox(pod_id=POD, hostname="web")
+        with pytest.raises(AgentError, match="refused newcontainer: it gives no reason") as caught:
+            await side.container("sleep")
+        assert "set proxy_type to kataBuiltInProxy" in str(caught.value)
+        assert await side.status("c1") is None
+        with pytest.raises(AgentError, match=r"refused removecontainer: it gives no reason$"):
+            await side.agent._ask("removecontainer", {"container": "c1"})
+
+
+async def test_a_cc_proxy_is_asked_one_thing_at_a_time(tmp_path: Path):
+    """It tells who waits for an answer by the order of the questions, and may be wrong."""
+    async with running(tmp_path, KINDS["cc-agent, cc-proxy"]) as side:
+        await side.agent.start_sandbox(pod_id=POD, hostname="web")
+        await side.container("sleep")
+        tokens = [f"t{number}" for number in range(4)]
+        for token in tokens:
+            await side.stand(token)
+        cmd = Cmd(args=("echo", "hello"))
+        listed, *_ = await asyncio.gather(
+            side.agent.processes("c1", ProcessListOptions(args=("-e",))),
+            *(side.agent.exec("c1", token, cmd) for token in tokens),
+        )
+        assert listed == b"PID CMD\n7 -e\n"
+        assert [await side.status(token) for token in tokens] == [0] * 4
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 peer must be, so that what gets on with it gets on with the real one.
 
 It ends with 134, as a program that crashes, when a token, or the session of nobody, is used for a
-second process, or claimed a second time; and it hangs up on whoever writes a header in pieces.
+second process, or claimed a second time, and where two commands are asked at one time, of which the
+answers may be mixed up; and it hangs up on whoever writes a header in pieces. A command that the
+guest's end meets is never answered.
 """
 
 from __future__ import annotations
@@ -31,11 +33,26 @@ CODES = {
     "killcontainer": 18, "onlinecpumem": 19, "setupinterface": 20, "setuproute": 21,
     "removecontainer": 22, "pscontainer": 23,
 }  # fmt: skip
+EXEC_FIELDS = {"container", "process"}
 FIELDS = {
     "id", "rootfs", "image", "fstype", "scsiAddr", "volumes", "fsmap", "sysctl", "process",
-    "restartPolicy", "initialize", "systemMountsInfo", "constraints", "container",
+    "restartPolicy", "initialize", "systemMountsInfo", "constraints",
 }  # fmt: skip
 """What is left of a command that starts a process, which is decoded and encoded again."""
+ALWAYS = {
+    "restartPolicy": "",
+    "initialize": False,
+    "systemMountsInfo": {"bindMountDev": False, "devShmSize": 0},
+    "constraints": {"CPUQuota": 0, "CPUPeriod": 0, "CPUShares": 0},
+}
+"""What is there afterwards whether it was before or not (hyperstart sheet, §4.2 to §4.4)."""
+ALWAYS_IN_PROCESS = {
+    "noNewPrivileges": False,
+    "capabilities": dict.fromkeys(
+        ("bounding", "effective", "inheritable", "permitted", "ambient"), None
+    ),
+}
+ALWAYS_IN_MAP = {"absolutePath": False, "scsiAddr": ""}
 
 
 class Refused(Exception):
@@ -87,6 +104,8 @@ class Vm:
         self.next = 3
         self.lost = asyncio.Event()
         self.turn = asyncio.Lock()
+        self.asking = 0
+        """Commands of clients, not of shims, that wait for their answers."""
 
     async def connect(self, ctl: str, io: str) -> None:
         self.ctl_reader, self.ctl = await asyncio.open_unix_connection(ctl)
@@ -99,6 +118,15 @@ class Vm:
         command, length = struct.unpack(">II", await self.ctl_reader.readexactly(8))
         return command, await self.ctl_reader.readexactly(length - 8)
 
+    async def hyper(self, command: int, payload: bytes) -> bytes:
+        if self.asking:
+            crash("two commands at one time")
+        self.asking += 1
+        try:
+            return await self.ask(command, payload)
+        finally:
+            self.asking -= 1
+
     async def ask(self, command: int, payload: bytes) -> bytes:
         async with self.turn:
             if len(payload) + 8 > MAX_FRAME:
@@ -107,8 +135,8 @@ class Vm:
             while True:
                 try:
                     answer, said = await self.control()
-                except (asyncio.IncompleteReadError, OSError) as error:
-                    raise Refused("VM connection is lost") from error
+                except (asyncio.IncompleteReadError, OSError):
+                    await asyncio.Event().wait()
                 if answer == 9:
                     return said
                 if answer == 10:
@@ -269,7 +297,7 @@ class Client:
         if name not in {"newcontainer", "execcmd"}:
             if tokens:
                 raise Refused(f"{name} takes no tokens")
-            return await self.vm.ask(CODES[name], encoded)
+            return await self.vm.hyper(CODES[name], encoded)
         if len(tokens) > 1:
             raise Refused("expected 0 or 1 token")
         process = data["process"]
@@ -278,13 +306,14 @@ class Client:
         session = self.vm.sessions[tokens[0]] if tokens else self.vm.nobody
         if tokens:
             await within(session.claimed, "timeout waiting for the shim to register")
-        session.start()
-        session.container, session.is_first = data.get("id") or data["container"], "id" in data
+        session.container = data["id"] if name == "newcontainer" else data["container"]
+        session.is_first = name == "newcontainer"
         process["stdio"] = session.base
         if not process["terminal"]:
             process["stderr"] = session.base + 1
-        kept = {key: value for key, value in data.items() if key in FIELDS}
-        return await self.vm.ask(CODES[name], json.dumps(kept).encode())
+        answer = await self.vm.hyper(CODES[name], json.dumps(encoded_again(name, data)).encode())
+        session.start()
+        return answer
 
     def connect(self, token: str) -> None:
         for vm in self.proxy.vms.values():
@@ -329,6 +358,16 @@ class Client:
         except Refused as error:
             raise HungUp from error
         self.vm.io.write(struct.pack(">QI", self.session.base, 12 + len(payload)) + payload)
+
+
+def encoded_again(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """As Go's structures have it: nothing that they do not know, and all that is not left out."""
+    fields, always = (FIELDS, ALWAYS) if name == "newcontainer" else (EXEC_FIELDS, {})
+    kept = always | {key: value for key, value in data.items() if key in fields}
+    kept["process"] = ALWAYS_IN_PROCESS | kept["process"]
+    if "fsmap" in kept:
+        kept["fsmap"] = [ALWAYS_IN_MAP | one for one in kept["fsmap"]]
+    return kept
 
 
 async def within(event: asyncio.Event, otherwise: str) -> None:

@@ -19,7 +19,7 @@ COMMAND, RESPONSE, STREAM, NOTIFICATION = range(4)
 CONNECT, DISCONNECT, SIGNAL = 4, 5, 6
 TOKEN = re.compile(r"(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)?\Z", re.ASCII)
 BUFFER = 8192
-RECONNECT = 1.0  # seconds; ten there
+RECONNECT = 600.0  # seconds; ten there, for which nobody is to wait either
 FORWARDED = {
     signal.Signals[f"SIG{name}"]
     for name in (
@@ -122,7 +122,8 @@ class Shim:
             try:
                 self.connect()
                 self.frame()
-            except (OSError, EOFError):
+            except (OSError, EOFError) as error:
+                write(2, f"cannot connect with the proxy: {error}\n".encode())
                 time.sleep(0.1)
                 continue
             return self.run()

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vctui.engine import paths, registry
+from vctui.errors import AgentUnreachable
 from vctui.model.events import Event, EventKind
+from vctui.wire import ttrpc
 
 if TYPE_CHECKING:
     from vctui.drivers.agents.base import Agent
@@ -64,7 +66,13 @@ class Context:
         agent = registry.agent(record.config.agent_type, self.settings)
         proxy, run_dir = self.proxy(record), self.paths(record.id).run
         timeout = self.settings.timeouts.agent
-        await agent.connect(await proxy.wait_agent(run_dir, timeout=timeout), timeout=timeout)
+        try:
+            url = await proxy.wait_agent(run_dir, timeout=timeout)
+        except AgentUnreachable as error:
+            if error.code == ttrpc.FAILED_PRECONDITION:  # given up for as long as the machine lives
+                raise AgentUnreachable(f"{error}; restart the pod", code=error.code) from error
+            raise
+        await agent.connect(url, timeout=timeout)
         try:
             yield agent
         finally:

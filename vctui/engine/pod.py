@@ -53,6 +53,7 @@ from vctui.model.state import State, check_state, check_transition
 from vctui.store.base import Transaction
 from vctui.telemetry import trace
 from vctui.telemetry.trace import span
+from vctui.wire import ttrpc
 
 _AGENT_GOODBYE = 10.0
 """Seconds that a guest which is going to be switched off may take to answer."""
@@ -244,6 +245,8 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
         except VctuiError as error:
             await templates.distrust(ctx, started)
             console = tail(at.logs / "console.log", lines=lastwords.LINES)
+            if not console and getattr(error, "code", None) == ttrpc.FAILED_PRECONDITION:
+                raise  # the way to the agent ended before the guest could say anything
             for note in lastwords.told(console, memory=plan.memory):
                 error.add_note(note)
             raise

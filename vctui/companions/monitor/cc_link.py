@@ -54,6 +54,14 @@ _OF_AGENT: Final = "ERROR received from VM agent, control msg received : "
 """What a cc-proxy says before what the agent has said."""
 
 
+_UNSAID: Final = "it gives no reason"
+_HYPERSTART: Final = (
+    f"{_UNSAID}, as hyperstart does, which refuses what it does not know, and cc-proxy adds that; "
+    "set proxy_type to kataBuiltInProxy, or use a guest with Clear Containers' agent"
+)
+"""Of a command whose JSON is made for Clear Containers' agent (hyperstart sheet, §9)."""
+
+
 class CcLink(CommandLink):
     """
     Args:
@@ -86,6 +94,7 @@ class CcLink(CommandLink):
         """Tokens of processes that are about to be started, which somebody stands for."""
         self._ignored: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[bytes]] = set()
+        self._turn = asyncio.Lock()
         self._registered = False
         self._unregistered = False
         self._program = ProxyProgram(
@@ -277,9 +286,12 @@ class CcLink(CommandLink):
             except CallFailed as error:
                 if isinstance(error, ConnectionLost):
                     raise
-                raise CallFailed(error.code, error.message.removeprefix(_OF_AGENT)) from None
+                said = error.message.removeprefix(_OF_AGENT).strip("\0 ")
+                unsaid = _HYPERSTART if name in {"startpod", "newcontainer"} else _UNSAID
+                raise CallFailed(error.code, said or unsaid) from None
 
-        return await self._on_a_connection(ask)
+        async with self._turn:  # a cc-proxy may mix up the answers to what is asked at one time
+            return await self._on_a_connection(ask)
 
     async def _new_token(self) -> str:
         tokens = await self._on_a_connection(lambda connection: self._attach(connection, 1))

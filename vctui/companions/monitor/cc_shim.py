@@ -37,6 +37,10 @@ class CcShim(Family):
     def cut_off(self) -> str:
         return self._link.given_up
 
+    async def hopeless(self) -> None:
+        """A cc-shim looks for its proxy for ten seconds, and tells each try to the log."""
+        await self._link.hopeless()
+
     async def end_former(self, start: monitor.StartShim) -> None:
         """All of them: those whose streams led to a monitor before us are of no use."""
         for left in process.find_by_argument(self._link.serve_at, beside=[self._config.path]):

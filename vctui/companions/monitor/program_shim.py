@@ -42,6 +42,10 @@ class Family(ABC):
         """Why no program can tell the truth about its process any more; "" while it can."""
         return ""
 
+    async def hopeless(self) -> None:
+        """Return when no program can tell the truth any more, which it may not know for a while."""
+        await asyncio.Event().wait()
+
     async def end_former(self, start: monitor.StartShim) -> None:
         """End a program that stood for the process under a monitor before us."""
         program, *arguments = self.argv(start)
@@ -114,23 +118,29 @@ class ProgramShim(StandIn):
 
     async def _stand(self) -> monitor.Exit:
         reading = asyncio.gather(*(self._read(fd, stream) for fd, stream in self._streams))
+        cutting = asyncio.create_task(self._end_when_cut_off())
         try:
             status = await process.wait_end(self._program.pid, self._program.started)
             await self._read_rest(reading)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            for task in (reading, cutting):
+                task.cancel()
+            await asyncio.gather(reading, cutting, return_exceptions=True)
             self._close()
         if self._abandoned:
             return monitor.Exit(None, "it was not started")
         if status is None or status < 0 or status == _FAILED:
+            if why := self._family.cut_off:
+                return monitor.Exit(None, why)
             await self._family.kill(self.start)
         if status is None or status < 0:
             how = f"was killed by signal {-status}" if status else "went away"
             return monitor.Exit(None, f"its shim (process {self._program.pid}) {how}")
-        if status == _FAILED and (why := self._family.cut_off):
-            return monitor.Exit(None, why)
         return monitor.Exit(status)
+
+    async def _end_when_cut_off(self) -> None:
+        await self._family.hopeless()
+        process.send(self._program, signal.SIGKILL)
 
     def _begin(self, argv: Sequence[str]) -> None:
         """Raises CallFailed."""
