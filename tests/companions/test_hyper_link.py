@@ -282,7 +282,7 @@ async def test_input_is_cut_small_and_its_end_is_an_empty_frame(tmp_path: Path):
         await shim.close_stdin()
         typed = Typed(peer)
         found = [await typed.next() for _ in range(3)]
-        assert [len(one.data) for one in found] == [512, 488, 0]
+        assert [len(one.data) for one in found] == [500, 500, 0]
         assert {one.sequence for one in found} == {number("t1")}
 
 
@@ -313,6 +313,22 @@ async def test_input_for_a_process_that_has_ended_is_not_waited_for(tmp_path: Pa
         typing = asyncio.create_task(shim.write(b"x" * 5000))
         await peer.stream(number("t1"))
         await typing
+
+
+async def test_after_a_ragged_frame_the_port_is_to_have_taken_it(tmp_path: Path):
+    """Or the next one's header might be cut in two where a buffer of the port ends."""
+    loop = asyncio.get_running_loop()
+    async with by_hand(tmp_path) as (side, peer):
+        shim = side.shim("t1")
+        side.link.streams.begun("t1")
+        await shim.write(b"1234" * 5)  # 32 bytes with their header
+        await shim.write(b"odd")
+        waiting = asyncio.create_task(shim.write(b"more"))
+        assert len(await loop.sock_recv(peer.streams, 32)) == 32
+        assert not (await asyncio.wait({waiting}, timeout=0.1))[0]
+        assert (await loop.sock_recv(peer.streams, 4096)).endswith(b"odd")
+        await waiting
+        assert (await loop.sock_recv(peer.streams, 4096)).endswith(b"more")
 
 
 async def test_a_process_that_was_not_started_ends_without_a_status(tmp_path: Path):

@@ -182,6 +182,29 @@ async def test_a_pod_lives_its_whole_life(tmp_path: Path, kind: Kind):
         assert guest.why_dead == ("" if guest.is_cc else "powered off")
 
 
+@pytest.mark.parametrize("name", ["cc-agent", "cc-agent, our cc-proxy"])
+@pytest.mark.parametrize("piece", [4096, 1021])
+async def test_no_header_of_much_input_comes_in_two_buffers(tmp_path: Path, name: str, piece: int):
+    """Clear Containers' agent reads each with one read(2), and hears no input any more after a
+    short one."""
+    data = bytes(range(256)) * 512
+    async with running(tmp_path, KINDS[name]) as side:
+        await side.agent.start_sandbox(pod_id=POD, hostname="web")
+        await side.container("sleep")
+        await side.exec("t1", "cat", stdin=True)
+        client = await side.attach("t1")
+
+        async def type_in() -> None:
+            for at in range(0, len(data), piece):
+                await client.write(data[at : at + piece])
+            await client.close_stdin()
+
+        typing = asyncio.create_task(type_in())
+        said = b"".join([one.data async for one in client])
+        await typing
+        assert (side.guest.why_dead, said == data, client.exit_code) == ("", True, 0)
+
+
 async def test_a_terminal_has_its_size(tmp_path: Path, kind: Kind):
     async with running(tmp_path, kind) as side:
         await side.agent.start_sandbox(pod_id=POD, hostname="web")

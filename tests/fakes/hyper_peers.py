@@ -32,6 +32,8 @@ FSMAP = {"source", "path", "readOnly", "dockerVolume"}
 INTERFACE = {"device", "newDeviceName", "ipAddresses", "ipAddress", "netMask", "mtu"}
 ROUTE = {"dest", "gateway", "device"}
 TERM, KILL = 15, 9
+BUFFER = 4096
+"""Bytes that QEMU takes from its socket at once, and puts into one buffer of the guest's port."""
 ROOM = 512
 """Bytes of input that hyperstart keeps for a process."""
 
@@ -158,7 +160,9 @@ class Guest:
     async def _streams(self, end: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         buffer = b""
-        while data := await loop.sock_recv(end, 65536):
+        while data := await loop.sock_recv(end, BUFFER):
+            if self.is_cc and 0 < len(buffer) < 12:  # what a read(2) at the buffer's end has given
+                raise Dead("a header in two buffers")
             buffer += data
             while len(buffer) >= 12:
                 number, length = struct.unpack_from(">QI", buffer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vctui.wire import hyperstart
@@ -69,6 +69,19 @@ def test_input_is_sent_in_pieces_that_every_peer_takes(data: bytes):
     found = [one for piece in pieces for one in decoder.feed(piece)]
     assert all(one.sequence == 5 and one.data for one in found)
     assert b"".join(one.data for one in found) == data
+
+
+@given(st.binary(max_size=20000))
+@example(b"x" * 12)
+@example(b"x" * 499)
+@example(b"x" * 1004)
+def test_frames_of_input_are_whole_multiples_of_a_header_s_place(data: bytes):
+    pieces = list(hyperstart.input_pieces(data))
+    assert b"".join(pieces) == data
+    assert all(0 < len(piece) <= 500 for piece in pieces)
+    ragged = [hyperstart.is_ragged(len(hyperstart.encode_stream(5, piece))) for piece in pieces]
+    assert not any(ragged[:-1])
+    assert not any(ragged) or len(data) % 4
 
 
 @pytest.mark.parametrize("length", [0, 7, hyperstart.MAX_CONTROL + 1, 2**32 - 1])

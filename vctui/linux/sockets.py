@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +26,7 @@ MAX_PATH: Final = 107
 """Bytes of a path in sockaddr_un."""
 _TURNS: Final = 2
 """Of the loop: asyncio makes a transport of what it has accepted, then tells the protocol of it."""
+_LOOK_AGAIN: Final = 0.001
 _HYBRID_ANSWER: Final = 10.0
 """Seconds, as Kata's own runtime waits (kata-agent ttrpc sheet, §1.3)."""
 
@@ -98,6 +102,18 @@ def is_served(path: Path) -> bool:
                 return False
             raise
     return False
+
+
+async def drained(transport: asyncio.WriteTransport) -> None:
+    """Return when the peer has read all that was sent to it, or the connection is closed."""
+    while not transport.is_closing():
+        pending = transport.get_write_buffer_size()
+        sock = transport.get_extra_info("socket")
+        if not pending and not int.from_bytes(
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+        ):
+            return
+        await asyncio.sleep(_LOOK_AGAIN)  # the kernel tells nobody
 
 
 async def connect_hybrid(path: Path, port: int) -> socket.socket:

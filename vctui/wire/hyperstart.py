@@ -67,6 +67,11 @@ API_EVENTS: Final = 4243
 
 MAX_SENT: Final = 10240
 """Bytes of a frame, header included, that every peer takes."""
+ALIGNED: Final = 16
+"""Bytes; the next power of two that a stream's header fits into."""
+_FITTING: Final = 4
+"""Bytes of data that fill a header up to ALIGNED."""
+_INPUT: Final = 500
 MAX_STREAM_SENT: Final = 4096
 """The same for stream frames over a serial port: more ends hyperstart's event loop."""
 MAX_CONTROL: Final = 4 * 1024 * 1024 - 4096
@@ -153,6 +158,33 @@ def stream_pieces(sequence: int, data: bytes, *, limit: int = MAX_STREAM_SENT) -
     room = limit - _STREAM.size
     for at in range(0, len(data), room):
         yield encode_stream(sequence, data[at : at + room], limit=limit)
+
+
+def input_pieces(data: bytes) -> Iterator[bytes]:
+    """Input in pieces for one frame each. The frames are multiples of ALIGNED bytes long, but for
+    the last one where `data` is no multiple of four bytes long; see `is_ragged`.
+
+    hyperstart has room for 512 bytes of input and drops what is over.
+    """
+    at = 0
+    while len(rest := data[at : at + _INPUT]) == _INPUT:
+        yield rest
+        at += _INPUT
+    while rest:
+        fits = len(rest) % 4 or len(rest) % ALIGNED == _FITTING
+        taken = len(rest) if fits else (len(rest) - _FITTING - 1) // ALIGNED * ALIGNED + _FITTING
+        yield rest[:taken]
+        rest = rest[taken:]
+
+
+def is_ragged(frame_size: int) -> bool:
+    """Whether the next frame must not be sent before the guest's port has taken this one.
+
+    Clear Containers' agent wants a header from one read(2) (sheet, §1.2, §9), and a port gives no
+    more at once than is left in one of its buffers of 4096 bytes. Where frames begin at multiples
+    of ALIGNED, no buffer ends within a header.
+    """
+    return frame_size % ALIGNED != 0
 
 
 def encode_file(told: bytes, data: bytes) -> bytes:

@@ -35,6 +35,8 @@ class Vm:
         self._paths = (ctl, io)
         self._ready = asyncio.Event()
         self._asking = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        self._is_ragged = False
         self._answer: asyncio.Future[hyperstart.Control] | None = None
         self._by_sequence: dict[int, Session] = {}
         self._next_base = _FIRST_BASE
@@ -51,6 +53,7 @@ class Vm:
             for path, read in zip(self._paths, (self._read_ctl, self._read_io), strict=True):
                 sock = await sockets.connect(path)
                 reader, writer = await asyncio.open_unix_connection(sock=sock)
+                writer.transport.set_write_buffer_limits(0)  # no frame is written in parts
                 self._writers.append(writer)
                 self._readers.append(asyncio.create_task(self._read(read(reader))))
         except OSError as error:
@@ -125,11 +128,17 @@ class Vm:
         return answer.payload
 
     async def send(self, sequence: int, data: bytes) -> None:
-        """Standard input; none of it means its end. Raises ValueError for too much."""
-        limit = hyperstart.MAX_SENT
-        self._writers[1].write(hyperstart.encode_stream(sequence, data, limit=limit))
-        with contextlib.suppress(ConnectionError):
-            await self._writers[1].drain()
+        """Standard input; none of it means its end."""
+        writer = self._writers[1]
+        async with self._sending:
+            for piece in hyperstart.input_pieces(data) if data else (b"",):
+                if self._is_ragged:
+                    await sockets.drained(writer.transport)
+                frame = hyperstart.encode_stream(sequence, piece)
+                self._is_ragged = hyperstart.is_ragged(len(frame))
+                writer.write(frame)
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
 
     async def _read(self, reading: Coroutine[Any, Any, None]) -> None:
         with contextlib.suppress(OSError, hyperstart.HyperstartError):

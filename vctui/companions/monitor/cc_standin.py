@@ -12,15 +12,13 @@ import msgspec
 from vctui.companions.monitor.cc_connection import Connection
 from vctui.companions.monitor.standin import OnEnd, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
-from vctui.wire import ccproxy, monitor
+from vctui.wire import ccproxy, hyperstart, monitor
 from vctui.wire.ccproxy import Command, Frame, Notification, Stream, Type
 
 if TYPE_CHECKING:
     from vctui.companions.monitor.cc_link import CcLink
     from vctui.companions.monitor.logfile import LogFile
 
-_INPUT: Final = 512
-"""Bytes of input at once: hyperstart has room for as many, and drops what is over."""
 _OUTPUTS: Final = {Stream.STDOUT: monitor.STDOUT, Stream.STDERR: monitor.STDERR}
 _LOST: Final = (
     "cc-proxy gives the streams of a process to one shim only, which ended with the pod's monitor"
@@ -65,8 +63,8 @@ class CcStandIn(StandIn):
 
     async def write(self, data: bytes) -> None:
         await self._connected.wait()
-        for at in range(0, len(data), _INPUT):
-            await self._send(Frame(Type.STREAM, Stream.STDIN, data[at : at + _INPUT]))
+        for piece in hyperstart.input_pieces(data):
+            await self._send(Frame(Type.STREAM, Stream.STDIN, piece))
 
     async def resize(self, size: monitor.Size) -> None:
         if self.start.terminal:

@@ -68,8 +68,10 @@ class HyperLink(CommandLink):
             raise
         if ask.token:
             self.streams.begun(ask.token)
-        if ask.end_input:
-            self.streams.finish(ask.token)
+        if ask.end_input:  # which other input may keep waiting
+            ending = asyncio.create_task(self.streams.finish(ask.token))
+            self._calls.add(ending)
+            ending.add_done_callback(self._calls.discard)
         return answer
 
     async def resize(self, container_id: str, token: str, rows: int, columns: int) -> None:

@@ -52,7 +52,7 @@ class HyperShim(StandIn):
     async def close_stdin(self) -> None:
         if not self.start.terminal:  # a terminal has no end
             await self._stream.is_known.wait()
-            self._link.streams.finish(self.start.token)
+            await self._link.streams.finish(self.start.token)
 
     async def _stand(self) -> monitor.Exit:
         stream = self._stream

@@ -7,6 +7,7 @@ import hashlib
 from collections import deque
 from typing import Final, cast
 
+from vctui.linux import sockets
 from vctui.wire import hyperstart, monitor
 
 _FIRST: Final = 4
@@ -54,6 +55,8 @@ class Streams(asyncio.Protocol):
         self._held = 0
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._is_ragged = False
         self._decoder = hyperstart.StreamDecoder()
         self.lost: asyncio.Future[hyperstart.HyperstartError | None] = self._loop.create_future()
 
@@ -106,19 +109,24 @@ class Streams(asyncio.Protocol):
                 empty one, and when it has come to that, it has passed on what was before.
         """
         await stream.is_known.wait()
+        if not paced:
+            for piece in hyperstart.input_pieces(data):
+                if stream.has_ended or not self._is_open():
+                    return
+                await self._send(hyperstart.encode_stream(stream.stdio, piece))
+            return
         for at in range(0, len(data), _INPUT):
             frame = hyperstart.encode_stream(stream.stdio, data[at : at + _INPUT])
             stream.echo.clear()
             while not stream.has_ended and self._is_open():
-                self._send(frame + (hyperstart.encode_stream(stream.stdio + 1) if paced else b""))
-                await self._writable.wait()
-                if not paced or await self._echoed(stream):
+                await self._send(frame + hyperstart.encode_stream(stream.stdio + 1))
+                if await self._echoed(stream):
                     break
                 frame = b""
 
-    def finish(self, token: str) -> None:
+    async def finish(self, token: str) -> None:
         """The end of the input of a process that was started."""
-        self._send(hyperstart.encode_stream(number(token)))
+        await self._send(hyperstart.encode_stream(number(token)))
 
     async def _echoed(self, stream: HyperStream) -> bool:
         try:
@@ -131,9 +139,15 @@ class Streams(asyncio.Protocol):
     def _is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def _send(self, frames: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+    async def _send(self, frames: bytes) -> None:
+        async with self._turn:
+            if self._transport is not None and self._is_ragged:
+                await sockets.drained(self._transport)
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._is_ragged = hyperstart.is_ragged(len(frames))
             self._transport.write(frames)
+            await self._writable.wait()
 
     def taken(self, count: int) -> None:
         """So much output has found its place."""
@@ -149,6 +163,8 @@ class Streams(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)  # no frame is written in parts
+        self._is_ragged = False
         self._decoder = hyperstart.StreamDecoder()
         self._writable.set()
         self.lost = self._loop.create_future()
