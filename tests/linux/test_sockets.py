@@ -89,3 +89,24 @@ def test_whether_a_socket_is_served_is_found_out_unheard(path):
         with pytest.raises(BlockingIOError):
             server.accept()
     assert not sockets.is_served(path)
+
+
+async def test_what_was_sent_is_read_when_the_peer_has_it(path):
+    loop = asyncio.get_running_loop()
+    with sockets.listen(path) as server:
+        _, writer = await sockets.open_connection(path)
+        peer, _ = await loop.sock_accept(server)
+        with peer:
+            await sockets.drained(writer.transport)
+            writer.write(b"hello")
+            waiting = asyncio.create_task(sockets.drained(writer.transport))
+            assert await loop.sock_recv(peer, 4) == b"hell"
+            assert not (await asyncio.wait({waiting}, timeout=0.1))[0]
+            assert await loop.sock_recv(peer, 4) == b"o"
+            await waiting
+            writer.write(b"unread")
+            waiting = asyncio.create_task(sockets.drained(writer.transport))
+            writer.transport.abort()
+            await waiting
+        with suppress(ConnectionError):
+            await writer.wait_closed()
