@@ -50,13 +50,11 @@ class Shell(Attachment):
 class Mute(NoopAgent):
     """It has no commands for files."""
 
-    refusal: errors.AgentError | None = errors.AgentError("the agent refused readfile: no reason")
+    refusal = errors.AgentError("the agent refused readfile: it gives no reason")
     killed: list[str]
 
     async def read_file(self, container_id: str, path: str) -> bytes:
-        if self.refusal is not None:
-            raise self.refusal
-        return b""
+        raise self.refusal
 
     async def write_file(self, container_id: str, path: str, data: bytes) -> None:
         raise errors.AgentUnsupported("no")
@@ -146,7 +144,13 @@ async def test_a_process_looks_after_a_file_that_is_empty_to_the_agent(
     runtime: Runtime, shell: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """As hyperstart has it of those of /proc; without a shell it is believed."""
-    monkeypatch.setattr(Mute, "refusal", None)
+    from vctui.drivers.agents.noop import NoopAgent
+
+    class Blind(NoopAgent):
+        async def read_file(self, container_id: str, path: str) -> bytes:
+            return b""
+
+    monkeypatch.setattr("vctui.engine.registry.agent", lambda *_: Blind())
     await runtime.run_pod(pod())
     shell([out(b"Linux")], 0)
     assert await runtime.read_file("web", "main", "/proc/version") == b"Linux"
