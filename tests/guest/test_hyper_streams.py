@@ -35,6 +35,7 @@ class Face:
         self.loop = Loop(self.raised.append)
         self.said: list[Control] = []
         self._decoder = hyperstart.ControlDecoder()
+        self._streams = hyperstart.StreamDecoder()
         self.host, guest = socket.socketpair()
         guest.setblocking(False)
         self._guest = guest
@@ -85,6 +86,14 @@ class Face:
         except BlockingIOError:
             return b""
 
+    def heard(self) -> list[Stream]:
+        """What the host has been sent since."""
+        self.host.setblocking(False)
+        try:
+            return list(self._streams.feed(self.host.recv(1 << 20)))
+        except BlockingIOError:
+            return []
+
     def close(self) -> None:
         self.process.close()
         self.loop.close()
@@ -123,9 +132,9 @@ def test_a_process_that_writes_without_end_is_slowed_down(face: Face):
         try:
             face.turn(200)
             assert face.port._waiting < 512 * 1024
-            decoder, taken = hyperstart.StreamDecoder(), b""
+            taken = b""
             while len(taken) < 4 << 20:
-                taken += b"".join(one.data for one in decoder.feed(face.host.recv(1 << 20)))
+                taken += b"".join(one.data for one in face.heard())
                 face.turn()
             assert taken == (b"y\n" * len(taken))[: len(taken)]
         finally:
@@ -138,11 +147,9 @@ def test_input_is_kept_as_far_as_there_is_room(hyper: Face):
     hyper.host.sendall(piece + piece)
     hyper.turn(3)
     assert hyper.typed() == b"x" * 512
-    decoder = hyperstart.StreamDecoder()
     for _ in range(20):
         hyper.host.sendall(piece + encode_stream(STDERR))
-        hyper.turn()
-        while not (answer := list(decoder.feed(hyper.host.recv(100)))):
+        while not (answer := hyper.heard()):
             hyper.turn()
         assert answer == [Stream(STDERR)]
     assert hyper.typed() == b"x" * 512 * 20
