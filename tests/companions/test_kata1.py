@@ -37,7 +37,7 @@ from vctui.model.kinds import (
     ProxyType,
     ShimType,
 )
-from vctui.model.network import Endpoint, Interface, PodNetwork
+from vctui.model.network import Endpoint, Interface, PodNetwork, Route
 from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
 from vctui.model.shim import ShimConfig
@@ -226,11 +226,43 @@ async def test_what_the_agent_is_asked_for_before_the_sandbox_is_what_works_then
         assert life.guest.called("CreateSandbox")[0].storages[0].mount_point == SHARE
 
 
+async def test_of_two_default_routes_the_one_that_holds_is_told(tmp_path: Path):
+    routes = (
+        Route(device="eth1", gateway="10.62.0.1"),
+        Route(device="eth0", gateway="10.61.0.1"),
+        Route(device="eth0", gateway="fd61::1", family=6),
+    )
+    async with living(tmp_path) as life:
+        two = msgspec.structs.replace(network(), routes=routes)
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=two)
+        (told,) = life.guest.called("UpdateRoutes")
+        assert [one.gateway for one in told.routes.Routes] == ["10.62.0.1", "fd61::1"]
+
+
 async def test_a_command_that_is_not_there_reads_127(life: Life):
     await life.start(Cmd(args=("/bin/sleep", "1000")))
     with pytest.raises(CommandFailed) as failed:
         await life.agent.exec("c1", "e1", Cmd(args=("no-such-program",)))
     assert failed.value.exit_code == 127
+
+
+async def test_a_first_command_that_is_not_there_reads_127(tmp_path: Path):
+    async with living(tmp_path) as life:
+        for command in ("no-such-program", "/no/such/program"):
+            with pytest.raises(CommandFailed) as failed:
+                await life.start(Cmd(args=(command,)))
+            assert failed.value.exit_code == 127
+            await life.agent.stop_sandbox()
+
+
+async def test_a_container_that_still_runs_is_ended_before_it_is_removed(tmp_path: Path):
+    async with living(tmp_path) as life:
+        await life.start(Cmd(args=("/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done")))
+        await life.agent.remove_container("c1", timeout=WAIT)
+        assert not life.guest.containers
+        await life.ended()  # with a status where it was asked for in time
+        await life.launch(Cmd(args=("/bin/true",)))
+        assert await life.ended() == 0
 
 
 async def test_older_agents_end_a_stream_with_another_code(tmp_path: Path):

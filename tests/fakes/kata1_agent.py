@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ class Container:
     @property
     def is_stopped(self) -> bool:
         return self.init.status.done()
+
+    def check_removable(self) -> None:
+        if self.status == "running" and not self.is_stopped:
+            raise Refused(Code.UNKNOWN, "container is not destroyed")
 
 
 class Kata1Agent:
@@ -261,8 +266,11 @@ class Kata1Agent:
     async def _destroy_sandbox(self, _request: Any) -> Any:
         if not self.answers:
             await asyncio.Event().wait()
-        for container_id in tuple(self.containers):
+        self.answers = False  # after an error the lock stays taken
+        for container_id, container in tuple(self.containers.items()):
+            container.check_removable()
             await self._destroy(container_id)
+        self.answers = True
         self.sandbox = None
         self.mount_points.clear()
 
@@ -292,6 +300,13 @@ class Kata1Agent:
     async def _update_routes(self, request: Any) -> Any:
         if not request.HasField("routes"):
             raise Refused(Code.INVALID_ARGUMENT, "nil routes")
+        there = set()
+        for route in sorted(request.routes.Routes, key=lambda one: bool(one.gateway)):
+            says_v6 = ":" in route.dest + route.gateway + route.source
+            if (says_v6, route.dest) in there:
+                asked = f"dest({route.dest})/gw({route.gateway})/dev({route.device})"
+                raise Refused(Code.INTERNAL, f"Could not add/replace route {asked}: file exists")
+            there.add((says_v6, route.dest))
         return request.routes
 
     async def _create(self, request: agent_pb2.CreateContainerRequest) -> Any:
@@ -313,7 +328,11 @@ class Kata1Agent:
         kinds = {mount.destination: mount.type for mount in request.OCI.Mounts}
         if kinds.get("/dev") != "tmpfs":
             raise Refused(Code.INTERNAL, "mknod /dev/null: operation not permitted")
-        init = GuestProcess(request.OCI.process)
+        process = request.OCI.process
+        path = dict(word.split("=", 1) for word in process.Env).get("PATH", "")
+        if shutil.which(process.Args[0], path=path) is None:  # looked up before it is parked
+            raise _missing(process.Args[0])
+        init = GuestProcess(process)
         self.containers[request.container_id] = Container(init, request.OCI, request.exec_id)
 
     async def _start(self, request: Any) -> Any:
@@ -330,10 +349,7 @@ class Kata1Agent:
             process.start()
         except FileNotFoundError as error:
             process.close()
-            name = process.spec.Args[0]
-            text = f'starting container process caused "exec: \\"{name}\\": '
-            reason = "executable file not found in $PATH" if "/" not in name else error.strerror
-            raise Refused(Code.INTERNAL, f'{text}{reason}"') from error
+            raise _missing(process.spec.Args[0]) from error
 
     async def _exec(self, request: agent_pb2.ExecProcessRequest) -> Any:
         container = self._container(request.container_id)
@@ -409,7 +425,7 @@ class Kata1Agent:
         process.resize(request.row, request.column)
 
     async def _remove(self, request: Any) -> Any:
-        self._container(request.container_id)
+        self._container(request.container_id).check_removable()
         await self._destroy(request.container_id)
 
     async def _destroy(self, container_id: str) -> None:
@@ -425,6 +441,16 @@ class Kata1Agent:
                 Code.UNKNOWN, f"only {self.offline_cpus} of {request.nb_cpus} were connected"
             )
         self.offline_cpus -= request.nb_cpus
+
+
+def _missing(name: str) -> Refused:
+    reason = (
+        f"stat {name}: no such file or directory"
+        if "/" in name
+        else "executable file not found in $PATH"
+    )
+    text = f'Could not run process: starting container process caused "exec: \\"{name}\\": '
+    return Refused(Code.INTERNAL, f'{text}{reason}"')
 
 
 def _encode(answer: Any) -> bytes:

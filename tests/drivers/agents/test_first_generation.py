@@ -9,7 +9,7 @@ from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.agents.kata import first_generation, requests
 from vctui.errors import AgentUnsupported
 from vctui.model.container import Cmd, ContainerConfig, Mount
-from vctui.wire.pb import agent_pb2, oci_pb2
+from vctui.wire.pb import agent_pb2, oci_pb2, types_pb2
 
 STRING, MESSAGE, UINT64 = 9, 11, 4
 ONE, MANY = 1, 3
@@ -137,3 +137,20 @@ def test_message_queues_are_mounted_only_where_the_container_asks(asked: bool):
     kept = [mount.destination for mount in spec.Mounts]
     assert kept == [one for one in usual if asked or one != "/dev/mqueue"]
     assert {"/proc", "/dev", "/sys"} <= set(kept)
+
+
+def test_of_routes_to_one_destination_the_first_is_told():
+    routes = agent_pb2.Routes(
+        Routes=[
+            types_pb2.Route(device="eth0"),
+            types_pb2.Route(device="eth0", family=types_pb2.v6),
+            types_pb2.Route(device="eth1", gateway="10.0.0.1"),
+            types_pb2.Route(device="eth1", dest="10.1.0.0/16"),
+        ]
+    )
+    first_generation.suit_routes(routes)
+    assert [(one.device, one.dest) for one in routes.Routes] == [
+        ("eth0", ""),
+        ("eth0", "::/0"),
+        ("eth1", "10.1.0.0/16"),
+    ]

@@ -33,6 +33,8 @@ _ENTROPY: Final = 256
 """Bytes of fresh randomness for a guest."""
 _GOODBYE: Final = 10.0
 """Seconds for DestroySandbox; a guest that hangs is switched off anyway."""
+_AGAIN: Final = 0.1
+"""Seconds from SIGKILL to the next look at what is to be removed."""
 _VERSION_SHOWN: Final = 64
 _FEATURES_KEPT: Final = 64
 _NUMBER: Final = 2**63 - 1
@@ -152,10 +154,11 @@ class KataAgent(Agent):
 
     async def _tell_routes(self, network: PodNetwork) -> None:
         """All of them: one that is not named is removed."""
+        routes = interfaces.routes(network)
+        if self._is_first_generation:
+            first_generation.suit_routes(routes)
         await self._call(
-            "UpdateRoutes",
-            agent_pb2.UpdateRoutesRequest(routes=interfaces.routes(network)),
-            agent_pb2.Routes,
+            "UpdateRoutes", agent_pb2.UpdateRoutesRequest(routes=routes), agent_pb2.Routes
         )
 
     async def _tell_neighbors(self, network: PodNetwork) -> None:
@@ -212,7 +215,18 @@ class KataAgent(Agent):
         request = agent_pb2.RemoveContainerRequest(
             container_id=container_id, timeout=max(1, math.ceil(timeout))
         )
-        await self._do("RemoveContainer", request, timeout=self._timeout + timeout)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                await self._do("RemoveContainer", request, timeout=self._timeout + timeout)
+                return
+            except AgentError as error:
+                runs = self._is_first_generation and error.code == ttrpc.UNKNOWN
+                if not runs or time.monotonic() >= deadline:
+                    raise
+            # 1.x ends nothing by itself, and says of what runs only that it cannot be removed
+            await self.signal(container_id, container_id, Signal.KILL, all=True)
+            await asyncio.sleep(_AGAIN)
 
     async def exec(self, container_id: str, token: str, cmd: Cmd) -> None:
         try:

@@ -10,6 +10,7 @@ from vctui.model.container import Cmd, ContainerConfig
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2 as oci
+from vctui.wire.pb import types_pb2 as types
 
 _OCI: Final = 6
 _LINUX: Final = 8
@@ -42,6 +43,20 @@ def suit_mounts(spec: oci.Spec, config: ContainerConfig) -> None:
         kept = [mount for mount in spec.Mounts if mount.destination != _QUEUES]
         del spec.Mounts[:]
         spec.Mounts.extend(kept)
+
+
+def suit_routes(routes: agent.Routes) -> None:
+    """1.x refuses a second route to one destination, of which the kernel would use the first alone;
+    and one that says nothing but its device is IPv4's default (sheet §6.2)."""
+    first: dict[tuple[int, str], types.Route] = {}
+    for route in routes.Routes:
+        first.setdefault((route.family, route.dest), route)
+    kept = list(first.values())
+    del routes.Routes[:]
+    routes.Routes.extend(kept)
+    for route in routes.Routes:
+        if route.family == types.v6 and not (route.dest or route.gateway or route.source):
+            route.dest = "::/0"
 
 
 def no_cgroups(container_id: str, error: AgentError) -> AgentError:
