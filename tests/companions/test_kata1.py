@@ -27,7 +27,7 @@ from vctui.drivers.proxies.builtin import BuiltinProxy
 from vctui.drivers.shims.base import Attachment
 from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
-from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
+from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.events import EventKind
 from vctui.model.kinds import (
     AgentProtocol,
@@ -224,6 +224,18 @@ async def test_what_the_agent_is_asked_for_before_the_sandbox_is_what_works_then
         assert sorted(order[:2]) == ["ReseedRandomDev", "SetGuestDateTime"]
         assert order[2:] == ["UpdateInterface", "CreateSandbox"]  # there is no route to tell of
         assert life.guest.called("CreateSandbox")[0].storages[0].mount_point == SHARE
+
+
+async def test_volumes_are_mounted_once_for_all_containers(tmp_path: Path):
+    volume = Mount(type="volume", source="site", destination="/srv")
+    async with living(tmp_path) as life:
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, volumes=["site"])
+        for name in ("c1", "c2"):
+            cmd = Cmd(args=("/bin/true",))
+            config = ContainerConfig(id=name, rootfs="busybox", cmd=cmd, mounts=(volume,))
+            spec = ContainerSpec(config=config, hostname=POD, rootfs=f"{name}/rootfs")
+            await life.agent.create_container(spec)
+        assert life.guest.tags == {"kataShared", "site"}
 
 
 async def test_of_two_default_routes_the_one_that_holds_is_told(tmp_path: Path):

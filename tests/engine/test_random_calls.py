@@ -81,5 +81,5 @@ def test_whoever_is_killed_the_next_finds_everything_in_order(tmp_path: Path, se
     )
     assert storm.returncode == 0, storm.stdout + storm.stderr
     calls, _, killed = re.findall(r"\w+", storm.stdout)[:3]
-    assert int(calls) > 500
+    assert int(calls) > 100
     assert int(killed) > 3

@@ -75,6 +75,8 @@ class Kata1Agent:
         self.sandbox: agent_pb2.CreateSandboxRequest | None = None
         self.containers: dict[str, Container] = {}
         self.mount_points: set[str] = set()
+        self.tags: set[str] = set()
+        """Of folders of the host; a channel of 9p serves one mount."""
         self.interfaces = {MAC}
         self.offline_cpus = 0
         self.sessions: list[YamuxServer] = []
@@ -273,6 +275,7 @@ class Kata1Agent:
         self.answers = True
         self.sandbox = None
         self.mount_points.clear()
+        self.tags.clear()
 
     def _mount(self, storages: Any) -> None:
         for storage in storages:
@@ -284,6 +287,10 @@ class Kata1Agent:
                 raise Refused(Code.INTERNAL, f"no such file or directory {storage.mount_point}")
             if storage.driver == "9p" and "trans=virtio" not in ",".join(storage.options):
                 raise Refused(Code.INTERNAL, "Could not mount kataShared: invalid argument")
+            if storage.driver == "9p" and storage.source in self.tags:
+                text = f"Could not mount {storage.source} to {storage.mount_point}"
+                raise Refused(Code.INTERNAL, f"{text}: device or resource busy")
+            self.tags.add(storage.source)
             self.mount_points.add(storage.mount_point.rstrip("/"))
 
     async def _update_interface(self, request: Any) -> Any:

@@ -82,6 +82,8 @@ class Kata3Agent:
         self._answers_last = answers_last
         self._drivers = DRIVERS if nine_p else DRIVERS - {"9p"}
         self._mount_points: set[str] = set()
+        self._tags: set[str] = set()
+        """Of folders of the host; a channel of 9p serves one mount."""
         self._reads: set[tuple[str, str, str]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -234,6 +236,7 @@ class Kata3Agent:
         return pb.GuestDetailsResponse(agent_details=details)
 
     async def _create_sandbox(self, request: pb.CreateSandboxRequest) -> Any:
+        self._tags.clear()
         self._mount_points.clear()  # all below /run/kata-containers is made anew
         self._mount(request.storages)
         self.sandbox = request
@@ -250,6 +253,9 @@ class Kata3Agent:
                 raise Refused(ttrpc.INTERNAL, "ENODEV: No such device")
             if storage.driver == "blk" and not _is_disk(storage.source):
                 raise Refused(ttrpc.INTERNAL, f"{storage.source}: not a PCI path")
+            if storage.driver == "9p" and storage.source in self._tags:
+                raise Refused(ttrpc.INTERNAL, f"EBUSY: Device or resource busy {storage.source}")
+            self._tags.add(storage.source)
             self._mount_points.add(storage.mount_point.rstrip("/"))
 
     async def _update_interface(self, request: Any) -> Any:

@@ -88,7 +88,6 @@ async def prepare(
         mounts=shared,
         devices=attached.devices,
         disk=attached.root,
-        shared_fs=pod.hypervisor_config.shared_fs,
     )
 
 

@@ -259,6 +259,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                     hostname=hostname,
                     network=connected,
                     shared_fs=record.config.hypervisor_config.shared_fs,
+                    volumes=[one.mount_tag for one in record.config.volumes],
                 )
             if connected is not None:
                 endpoints.note_left_out(ctx, pod_id, agent.left_out(connected))

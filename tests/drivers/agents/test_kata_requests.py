@@ -43,15 +43,13 @@ def test_a_sandbox_mounts_the_share():
 
 
 def test_virtio_fs_is_mounted_by_its_tag():
-    (share,) = requests.create_sandbox("web", "h", shared_fs=SharedFs.VIRTIO_FS).storages
+    request = requests.create_sandbox("web", "h", (), SharedFs.VIRTIO_FS, ["site"])
+    share, volume = request.storages
     assert (share.driver, share.source, share.fstype) == ("virtio-fs", "kataShared", "virtiofs")
     assert share.mount_point == "/run/kata-containers/shared/containers/"
     assert list(share.options) == ["nodev"]
-    volume = Mount(type="volume", source="site", destination="/srv")
-    plain = msgspec.structs.replace(spec(mounts=(volume,)), shared_fs=SharedFs.VIRTIO_FS)
-    (storage,) = requests.create_container(plain).storages
-    assert (storage.driver, storage.source, storage.fstype) == ("virtio-fs", "site", "virtiofs")
-    assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
+    assert (volume.driver, volume.source, volume.fstype) == ("virtio-fs", "site", "virtiofs")
+    assert volume.mount_point == "/run/kata-containers/shared/volumes/site/"
 
 
 def test_a_container_has_what_real_agents_insist_on():
@@ -237,15 +235,16 @@ def test_errors_of_an_agent_are_one_clean_line():
     assert isinstance(missing, AgentUnsupported)
 
 
-def test_a_volume_is_a_storage_of_the_guest_and_a_bind_mount_of_the_container():
+def test_a_volume_is_a_storage_of_the_sandbox_and_a_bind_mount_of_the_container():
+    _, storage = requests.create_sandbox("web", "h", volumes=["site"]).storages
+    assert (storage.driver, storage.fstype, storage.source) == ("9p", "9p", "site")
+    assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
     mounts = tuple(
         Mount(type="volume", source="site", destination=path, read_only=path == "/ro")
         for path in ("/rw", "/ro")
     )
     request = requests.create_container(spec(mounts=mounts))
-    (storage,) = request.storages
-    assert (storage.driver, storage.fstype, storage.source) == ("9p", "9p", "site")
-    assert storage.mount_point == "/run/kata-containers/shared/volumes/site/"
+    assert not request.storages
     bound = [(one.type, one.source, list(one.options)) for one in request.OCI.Mounts[-2:]]
     assert bound == [
         ("bind", storage.mount_point[:-1], ["rbind", "rprivate", access]) for access in ("rw", "ro")
@@ -303,15 +302,15 @@ def test_a_device_that_was_passed_through_is_the_guests_kernels():
     ],
 )
 def test_a_root_file_system_on_a_disk_is_mounted_by_the_agent(disk, options, folder):
-    volume = Mount(type="volume", source="data", destination="/data")
-    on_disk = msgspec.structs.replace(spec(mounts=(volume,)), rootfs="", disk=disk)
+    folder_too = Mount(type="memory-dir", source="data", destination="/data")
+    on_disk = msgspec.structs.replace(spec(mounts=(folder_too,)), rootfs="", disk=disk)
     request = requests.create_container(on_disk)
     root, shared = request.storages
     assert (root.driver, root.source, root.fstype) == ("blk", "01/00/01", disk.filesystem)
     assert root.mount_point == "/run/kata-containers/shared/disks/c1"
     assert root.options == options
     assert request.OCI.root.Path == f"/run/kata-containers/shared/disks/{folder}"
-    assert shared.driver == "9p"
+    assert shared.driver == "ephemeral"
 
 
 @pytest.mark.parametrize(

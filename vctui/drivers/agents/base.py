@@ -77,8 +77,6 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The disk that its root file system is on."""
     mounts: tuple[SharedMount, ...] = ()
     devices: tuple[GuestDevice, ...] = ()
-    shared_fs: SharedFs = SharedFs.NINE_P
-    """How the pod's folders reach the guest."""
 
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +129,13 @@ class Agent(ABC):
         hostname: str,
         network: PodNetwork | None = None,
         shared_fs: SharedFs = SharedFs.NINE_P,
+        volumes: Sequence[str] = (),
     ) -> None:
-        """Make the guest the pod's: network, share mounted, hostname, clock, entropy."""
+        """Make the guest the pod's: network, share mounted, hostname, clock, entropy.
+
+        Args:
+            volumes: tags of the machine's folders of the host, for containers to mount.
+        """
 
     @abstractmethod
     async def update_network(self, network: PodNetwork) -> None:

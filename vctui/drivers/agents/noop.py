@@ -33,6 +33,7 @@ class NoopAgent(Agent):
         hostname: str,
         network: PodNetwork | None = None,
         shared_fs: SharedFs = SharedFs.NINE_P,
+        volumes: Sequence[str] = (),
     ) -> None:
         pass
 

@@ -91,6 +91,7 @@ class HyperstartAgent(Agent):
         hostname: str,
         network: PodNetwork | None = None,
         shared_fs: SharedFs = SharedFs.NINE_P,
+        volumes: Sequence[str] = (),
     ) -> None:
         await self._ask("startpod", requests.start_pod(hostname, network, self._version))
 

@@ -105,6 +105,7 @@ class KataAgent(Agent):
         hostname: str,
         network: PodNetwork | None = None,
         shared_fs: SharedFs = SharedFs.NINE_P,
+        volumes: Sequence[str] = (),
     ) -> None:
         # first of all: a guest that began as a template must not do as its siblings did
         await asyncio.gather(
@@ -117,7 +118,7 @@ class KataAgent(Agent):
                 await self._tell_routes(network)
             await self._tell_neighbors(network)
         dns = resolver.lines(network.dns) if network is not None else []
-        request = requests.create_sandbox(pod_id, hostname, dns, shared_fs)
+        request = requests.create_sandbox(pod_id, hostname, dns, shared_fs, volumes)
         try:
             await self._do("CreateSandbox", request)
         except AgentUnreachable:

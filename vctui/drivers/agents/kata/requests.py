@@ -26,7 +26,7 @@ GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 GUEST_MEMORY: Final = "/run/kata-containers/sandbox/ephemeral/"
 """Where the guest has folders in its memory that containers share."""
 GUEST_VOLUMES: Final = "/run/kata-containers/shared/volumes/"
-"""Where the guest mounts the volumes that containers ask for, each below its tag."""
+"""Where the guest mounts the pod's volumes, each below its tag."""
 GUEST_DISKS: Final = "/run/kata-containers/shared/disks/"
 """Where the guest mounts root file systems on disks, each below its container's id."""
 MAX_HOSTNAME: Final = 64
@@ -98,11 +98,16 @@ def create_sandbox(
     hostname: str,
     dns: Sequence[str] = (),
     shared_fs: SharedFs = SharedFs.NINE_P,
+    volumes: Sequence[str] = (),
 ) -> agent.CreateSandboxRequest:
-    """`dns`: lines of a resolv.conf."""
-    share = _shared(shared_fs, SHARE_TAG, GUEST_SHARE)
+    """`dns`: lines of a resolv.conf. `volumes`: their tags. A channel of 9p serves one mount, and
+    not every agent counts who asks for it (sheet §6.3), so that the sandbox has them."""
+    folders = {SHARE_TAG: GUEST_SHARE, **{tag: f"{GUEST_VOLUMES}{tag}/" for tag in volumes}}
     return agent.CreateSandboxRequest(
-        hostname=hostname[:MAX_HOSTNAME], sandbox_id=pod_id, storages=[share], dns=dns
+        hostname=hostname[:MAX_HOSTNAME],
+        sandbox_id=pod_id,
+        storages=[_shared(shared_fs, tag, folder) for tag, folder in folders.items()],
+        dns=dns,
     )
 
 
@@ -119,17 +124,13 @@ def create_container(spec: ContainerSpec) -> agent.CreateContainerRequest:
 
 
 def storages(spec: ContainerSpec) -> list[agent.Storage]:
-    """The disk of its root file system, and the volumes that it mounts, each once; the agent counts
-    who uses them."""
-    tags = dict.fromkeys(mount.source for mount in spec.config.mounts if mount.type == "volume")
-    volumes = [  # 1.x makes what ends so
-        _shared(spec.shared_fs, tag, f"{GUEST_VOLUMES}{tag}/") for tag in tags
-    ]
+    """The disk of its root file system, and the folders in memory that it mounts, each once; the
+    agent counts who uses those."""
     in_memory: dict[str, Mount] = {}
     for mount in spec.config.mounts:
         if mount.type == "memory-dir":
             in_memory.setdefault(mount.source, mount)
-    volumes += [
+    folders = [
         agent.Storage(
             driver="ephemeral",
             source="tmpfs",
@@ -139,7 +140,7 @@ def storages(spec: ContainerSpec) -> list[agent.Storage]:
         )
         for name, mount in in_memory.items()
     ]
-    return volumes if spec.disk is None else [_root_disk(spec.config.id, spec.disk), *volumes]
+    return folders if spec.disk is None else [_root_disk(spec.config.id, spec.disk), *folders]
 
 
 def rootfs(spec: ContainerSpec) -> str:
@@ -408,7 +409,7 @@ def _given(message: _Message) -> _Message | None:
 
 
 def _shared(how: SharedFs, tag: str, mount_point: str) -> agent.Storage:
-    """A folder of the host (sheets §6.3, §7.3)."""
+    """A folder of the host (sheets §6.3, §7.3). 1.x makes a mount point that ends with a slash."""
     if how is SharedFs.VIRTIO_FS:
         return agent.Storage(
             driver="virtio-fs",
