@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_TITLES: Final = ("what", "median", "min", "max", "reach", "ratio", "", "cost", "was", "change")
+_TITLES: Final = (
+    *("what", "median", "min", "p95", "max", "reach", "ratio", "", "cost", "was", "change"),
+)
+_LEFT: Final = (0, 7)
+"""Columns of words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +38,23 @@ class Figure:
     """By how much the cost may rise before it is a regression; more where little is measured."""
     more_is_better: bool = False
     """Of the samples."""
+    each: bool = False
+    """No sample may exceed `reach`, where otherwise the median may not."""
 
     @property
     def median(self) -> float:
         return statistics.median(self.samples)
 
     @property
+    def p95(self) -> float:
+        """What 19 of 20 samples do not exceed."""
+        return sorted(self.samples)[math.ceil(len(self.samples) * 0.95) - 1]
+
+    @property
     def ratio(self) -> float:
-        """Of the median to what is to be reached; 1 or less is reached."""
-        return self.reach / self.median if self.more_is_better else self.median / self.reach
+        """Of the median, or the worst, to what is to be reached; 1 or less is reached."""
+        judged = max(self.samples) if self.each else self.median
+        return self.reach / judged if self.more_is_better else judged / self.reach
 
     @property
     def cost(self) -> float:
@@ -54,7 +67,7 @@ def table(figures: Sequence[Figure], saved: Mapping[str, float]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column in {0, 6} else cell.rjust(width)
+            cell.ljust(width) if column in _LEFT else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -66,6 +79,7 @@ def _row(figure: Figure, was: float | None) -> tuple[str, ...]:
         figure.name,
         f"{figure.median:.3g} {figure.unit}",
         f"{min(figure.samples):.3g}",
+        f"{figure.p95:.3g}",
         f"{max(figure.samples):.3g}",
         f"{figure.reach:g} {figure.unit}",
         f"{figure.ratio:.2f}",

@@ -16,6 +16,7 @@ import psutil
 
 from vctui.settings import Settings
 
+ROOT: Final = Path(__file__).parents[2]
 PROGRAM: Final = str(Path(sys.executable).with_name("vctui"))
 YARDSTICK: Final = (sys.executable, "-c", "import asyncio, json, sqlite3")
 """What commands are compared with: an interpreter that has imported what any of them needs."""
@@ -31,6 +32,8 @@ class Bench:
     """Mock pods for `pod list`."""
     crowd: int = 1000
     """Mock pods in a console under load."""
+    between: float = 0.2
+    """Seconds between two keys into a console, where they are not to meet."""
     log_bytes: int = 40_000_000
     """That a container writes through a monitor."""
 

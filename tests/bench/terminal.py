@@ -10,13 +10,15 @@ import re
 import select
 import signal
 import struct
+import sys
 import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
-from tests.bench.host import PROGRAM, Bench
+from tests.bench.host import PROGRAM, ROOT, Bench
 from vctui.tui.terminal.emulator import Emulator
 
 ROWS: Final = 40
@@ -85,10 +87,15 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def opened(bench: Bench) -> Iterator[Terminal]:
+def opened(bench: Bench, meter: Path | None = None) -> Iterator[Terminal]:
+    """With `meter` its event loop is measured; the file is there afterwards."""
+    command = [PROGRAM]
+    if meter is not None:
+        command = [sys.executable, "-m", "tests.bench.metered", str(meter)]
     pid, master = pty.fork()
     if pid == 0:
-        os.execve(PROGRAM, [PROGRAM], bench.environment)
+        os.chdir(ROOT)
+        os.execve(command[0], command, bench.environment)
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     try:
         yield Terminal(pid, master)

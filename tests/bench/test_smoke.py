@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 def bench(tmp_path: Path) -> Bench:
     folders = {"run_dir": str(tmp_path / "run"), "state_dir": str(tmp_path / "state")}
     host = settings.load(overrides=folders)
-    return Bench(settings=host, runs=1, pods=3, crowd=40, log_bytes=1_000_000)
+    return Bench(settings=host, runs=1, pods=3, crowd=40, between=0.02, log_bytes=1_000_000)
 
 
 @pytest.mark.slow

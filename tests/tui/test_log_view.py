@@ -37,8 +37,8 @@ class Stage:
 
     @property
     def lines(self) -> list[str]:
-        height = self.view.scrollable_content_region.height
-        return [self.view.render_line(y).text.rstrip() for y in range(height)]
+        size = self.view.scrollable_content_region.size
+        return [strip.text.rstrip() for strip in self.view.render_lines(size.region)]
 
     async def append(self, *texts: str | LogLine) -> None:
         """Add lines and wait until the last one has been taken in."""

@@ -180,6 +180,18 @@ async def test_a_filter_is_typed_and_taken_back(open_console: OpenConsole) -> No
         await console.sees("Nothing matches the filter.")
 
 
+async def test_the_filter_takes_no_line_from_what_it_filters(open_console: OpenConsole) -> None:
+    async with open_console(fleet()) as console:
+        heights = {console.main.pods.size.height}
+        await console.press("slash", *"b")
+        await console.sees("Pods 3/4")
+        heights.add(console.main.pods.size.height)
+        await console.press("enter")
+        await console.until(lambda: console.main.status.is_on_screen)
+        heights.add(console.main.pods.size.height)
+        assert len(heights) == 1
+
+
 async def test_the_list_is_sorted_by_a_column(open_console: OpenConsole) -> None:
     async with open_console(fleet()) as console:
         await console.press("o", "down", "enter")
@@ -335,6 +347,17 @@ async def test_the_theme_is_tried_while_choosing(open_console: OpenConsole) -> N
         await console.until(lambda: console.app.theme != "vctui-dark")
         await console.press("escape")
         await console.until(lambda: console.app.theme == "vctui-dark")
+
+
+async def test_a_theme_that_is_left_at_once_is_not_tried(open_console: OpenConsole) -> None:
+    async with open_console(fleet()) as console:
+        await console.press("t")
+        await console.sees("High contrast")
+        dialog = console.app.screen
+        await console.press("up", "escape")
+        await console.until(lambda: console.app.screen is console.main)
+        dialog._show("high-contrast")  # type: ignore[attr-defined]
+        assert console.app.theme == "vctui-dark"
 
 
 async def test_an_unknown_theme_is_a_warning(open_console: OpenConsole) -> None:

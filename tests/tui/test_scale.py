@@ -6,6 +6,7 @@ from tests.fakes.fake_runtime import FakeRuntime, make_pod
 from tests.tui.conftest import OpenConsole
 from vctui.model.events import EventKind
 from vctui.model.state import State
+from vctui.tui.messages import Snapshot
 
 STATES = list(State)
 
@@ -82,3 +83,51 @@ async def test_snapshots_do_not_lay_the_screen_out_anew(
             await console.until(lambda n=n: console.main._snapshot.pods[n].state is State.PAUSED)
         await console.pilot.pause()
         assert len(laid_out) < 10  # of twenty snapshots; others have their reasons
+
+
+async def test_rows_are_updated_and_not_rebuilt(open_console: OpenConsole) -> None:
+    runtime = FakeRuntime(make_pod(name(n)) for n in range(1000))
+    async with open_console(runtime) as console:
+        await console.sees("Pods 1000")
+        painted: set[int] = set()
+        pods = console.main.pods
+        render = pods.render_line
+
+        def note(y: int) -> object:
+            painted.add(y)
+            return render(y)
+
+        now = pods._clock()
+        pods._clock = lambda: now  # ages change by themselves
+        pods.tick()
+        await console.pilot.pause()
+        pods.render_line = note  # type: ignore[assignment, method-assign]
+        for n in (700, 3, 800):
+            runtime.set_pod(make_pod(name(n), State.PAUSED))
+            await console.until(lambda n=n: console.main._snapshot.pods[n].state is State.PAUSED)
+        await console.until(lambda: painted)
+        await console.pilot.pause()
+        assert painted == {1 + 3}  # below the line of titles
+
+
+async def test_the_log_of_the_selection_opens_while_others_change_all_the_time(
+    open_console: OpenConsole,
+) -> None:
+    runtime = FakeRuntime(make_pod(name(n)) for n in range(10))
+    async with open_console(runtime) as console:
+        await console.press("3")
+        await console.until(lambda: console.main.detail.border_title == f"{name(0)}/main")
+        changes = 0
+
+        def changed_meanwhile() -> bool:
+            """What a busy host does: no moment without a newer snapshot."""
+            nonlocal changes
+            changes += 1
+            state = State.PAUSED if changes % 2 else State.RUNNING
+            pods = list(console.main._snapshot.pods)
+            pods[9] = make_pod(name(9), state)
+            console.main.show_snapshot(Snapshot(tuple(pods)))
+            return console.main.detail.border_title == f"{name(5)}/main"
+
+        console.main.pods.select(name(5))
+        await console.until(changed_meanwhile, "the log of another pod")

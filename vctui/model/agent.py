@@ -7,7 +7,7 @@ import msgspec
 from vctui.model.kinds import AgentProtocol, SocketType
 
 
-class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: AgentConfig. Which of the fields count depends on the agent; others are refused."""
 
     socket_type: SocketType = SocketType.UNIX

@@ -13,7 +13,7 @@ from vctui.model.linux import ContainerResources, Linux, Rlimit
 from vctui.model.state import State
 
 
-class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """API: EnvVar. A variable of a process's environment."""
 
     var: str
@@ -25,7 +25,7 @@ class EnvVar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.var}={self.value}"
 
 
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: LinuxCapabilities; names like CAP_NET_ADMIN. None means: the usual container set."""
 
     bounding: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What programs without file capabilities keep."""
 
 
-class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Cmd. A command to run in a container."""
 
     args: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Cmd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """-1000 to 1000: the higher, the sooner the kernel kills it for want of memory."""
 
 
-class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Mount. `bind` (a host folder or file), `volume` (one of the pod's, by its tag), `tmpfs`,
     `empty-dir` (a folder of the pod, named by `source`, which its containers share) and
     `memory-dir` (the same in the machine's memory, for as long as one of them is there) are
@@ -95,7 +95,9 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The container cannot write to it."""
 
 
-class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ContainerConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+):
     """API: ContainerConfig. A container of a pod."""
 
     id: str
@@ -125,7 +127,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Kept and shown."""
 
 
-class Process(msgspec.Struct, frozen=True, kw_only=True):
+class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """API: Process. A container's first process, or one that was added with exec."""
 
     token: str
@@ -136,7 +138,9 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """When its shim was started."""
 
 
-class ProcessListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProcessListOptions(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+):
     """API: ProcessListOptions. Empty `args` means `-ef`."""
 
     format: ProcessListFormat = ProcessListFormat.TABLE
@@ -145,7 +149,7 @@ class ProcessListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Arguments of ps(1)."""
 
 
-class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """API: ContainerStatus, and what an operator asks next."""
 
     id: str
@@ -180,7 +184,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """With their places on the host, while it runs."""
 
 
-class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the store keeps of a container."""
 
     config: ContainerConfig
@@ -200,7 +204,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.config.id
 
 
-class ExecRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ExecRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the store keeps of a process that was added with exec (API: EnterContainer)."""
 
     container_id: str

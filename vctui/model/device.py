@@ -7,7 +7,7 @@ import msgspec
 from vctui.model.kinds import DeviceType
 
 
-class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: DeviceInfo.
 
     A character device or FIFO is made in the container with these numbers, for a driver of the

@@ -39,7 +39,7 @@ class EventKind(StrEnum):
     """An operation failed; the message is the error's sentence."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row. `seq` is given by the store and rises without gaps that matter to a reader."""
 
     kind: EventKind

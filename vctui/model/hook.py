@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Hook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Hook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Hook, as the OCI runtime specification describes them.
 
     It gets the OCI state of the pod as JSON on its standard input.
@@ -21,7 +21,7 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Seconds after which it is killed, which counts as a failure; 0: it has all the time."""
 
 
-class Hooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Hooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Hooks. Each list runs in its order."""
 
     pre_start: tuple[Hook, ...] = ()

@@ -7,7 +7,7 @@ import msgspec
 from vctui.model.kinds import BlockDeviceDriver, MachineType, SharedFs
 
 
-class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A kernel or hypervisor parameter (API: Param)."""
 
     key: str = ""
@@ -19,7 +19,9 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{self.key}={self.value}" if self.key and self.value else self.key or self.value
 
 
-class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HypervisorConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+):
     """API: HypervisorConfig. An empty path means: from config.toml, else the built guest."""
 
     kernel_path: str = ""
@@ -72,7 +74,7 @@ class HypervisorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return by_scsi or self.hypervisor_machine_type is not MachineType.MICROVM
 
 
-class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+class Daemon(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A virtiofsd, without which the machine's guest cannot go on."""
 
     tag: str
@@ -82,7 +84,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since boot, so that a reused pid is not mistaken."""
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
+class Machine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A virtual machine that was started, as the store remembers it."""
 
     uuid: str

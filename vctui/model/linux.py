@@ -37,7 +37,7 @@ _PAGE: Final = re.compile(r"[1-9][0-9]{0,3}[KMG]B\Z")
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}\Z")
 
 
-class DeviceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeviceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A rule about devices that processes may open or make; a later one wins over an earlier."""
 
     allow: bool
@@ -51,7 +51,9 @@ class DeviceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of `r` (read), `w` (write) and `m` (make the node)."""
 
 
-class ContainerResources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ContainerResources(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+):
     """API: ContainerResources, and the other limits of a control group. 0 means: no limit."""
 
     cpu_quota: int = 0
@@ -72,7 +74,7 @@ class ContainerResources(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """In place of the rule that denies all devices but the usual ones and its own."""
 
 
-class Rlimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rlimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A limit of a process, as setrlimit(2) has them."""
 
     type: str
@@ -82,7 +84,7 @@ class Rlimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """18,446,744,073,709,551,615 (2^64 - 1) means: no limit."""
 
 
-class Linux(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Linux(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a container sees and may change of the guest's kernel."""
 
     sysctl: dict[str, str] = msgspec.field(default_factory=dict)

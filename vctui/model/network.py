@@ -11,7 +11,7 @@ from vctui.model.kinds import EndpointType, NetInterworkingModel, PortProtocol
 _ANY: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 
 
-class PortMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PortMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A port of the host that leads to a port of the pod, for as long as the pod runs."""
 
     host_port: int
@@ -30,7 +30,7 @@ class PortMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return same and len({self.host_ip, other.host_ip} - _ANY) < 2
 
 
-class Bandwidth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Bandwidth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What may pass through a pod's first interface, in bits; 0 means no limit."""
 
     ingress_rate: int = 0
@@ -43,7 +43,9 @@ class Bandwidth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """At once; 0 for what one second brings."""
 
 
-class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NetworkConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+):
     """API: NetworkConfig. Without effect where `network_model` is `noop`."""
 
     net_ns_path: str = ""
@@ -67,7 +69,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """CNI: what may pass through the pod's interface."""
 
 
-class Dns(msgspec.Struct, frozen=True, kw_only=True):
+class Dns(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What containers find in /etc/resolv.conf."""
 
     nameservers: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class Dns(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
 
 
-class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+class Attachment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The pod's membership in one network. It stands in the store before anything is made of it,
     so that whoever comes after a crash knows what may have to be taken away."""
 
@@ -93,7 +95,7 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     """Of the host, that lead to the pod."""
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A route that a guest has as the pod's namespace had it."""
 
     device: str
@@ -108,7 +110,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int = 0
 
 
-class Neighbor(msgspec.Struct, frozen=True, kw_only=True):
+class Neighbor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A permanent ARP or NDP entry."""
 
     device: str
@@ -116,7 +118,7 @@ class Neighbor(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
 
 
-class Interface(msgspec.Struct, frozen=True, kw_only=True):
+class Interface(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A network interface of a guest, as the pod's namespace had it."""
 
     name: str
@@ -128,7 +130,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     """Whether neighbours are asked for by ARP and NDP; an ipvlan of mode l3 has none."""
 
 
-class PhysicalDevice(msgspec.Struct, frozen=True, kw_only=True):
+class PhysicalDevice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A PCI network card that is handed to the guest."""
 
     bdf: str
@@ -139,7 +141,7 @@ class PhysicalDevice(msgspec.Struct, frozen=True, kw_only=True):
     """`8086 10fb`."""
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One interface of a pod's namespace and how it is connected to the machine (sheet §6.4)."""
 
     type: EndpointType
@@ -173,7 +175,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return NetInterworkingModel.MACVTAP is self.model or EndpointType.MACVTAP is self.type
 
 
-class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
+class PodNetwork(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A pod's network while it has one."""
 
     namespace: str

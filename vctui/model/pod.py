@@ -18,7 +18,7 @@ from vctui.model.state import State
 from vctui.model.volume import Volume
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Resources. 0 means: the hypervisor's default."""
 
     vcpus: int = 0
@@ -27,7 +27,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """MiB."""
 
 
-class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: PodConfig. What is left out comes from config.toml."""
 
     id: str
@@ -70,7 +70,7 @@ class PodConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Kept and shown; some name assets."""
 
 
-class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
+class PodStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """API: PodStatus, and what an operator asks next."""
 
     id: str
@@ -119,7 +119,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     """While the pod runs, where it has one."""
 
 
-class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
+class PodRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the store keeps of a pod. `containers` stand in the order of their creation."""
 
     config: PodConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: ProxyConfig. For a proxy that is a program of its own; refused for others."""
 
     path: str = ""

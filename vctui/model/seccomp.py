@@ -30,7 +30,7 @@ _LARGEST: Final = 2**64 - 1
 _ERRNO: Final = 4095
 
 
-class SeccompArg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SeccompArg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A condition on an argument of a system call."""
 
     index: int
@@ -42,7 +42,7 @@ class SeccompArg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is compared after masking, for `SCMP_CMP_MASKED_EQ`."""
 
 
-class SeccompRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SeccompRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What happens on some system calls."""
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class SeccompRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """All conditions must hold."""
 
 
-class Seccomp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Seccomp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Which system calls the processes of a container may make."""
 
     default_action: str

@@ -15,7 +15,7 @@ RESERVED_TAG: Final = "kataShared"
 """Of the pod's own share."""
 
 
-class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """API: Volume. It is there from the machine's start; containers ask for it in their mounts."""
 
     mount_tag: str

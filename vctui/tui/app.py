@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from textual import events
 from textual.app import SystemCommand
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
 from vctui.errors import InvalidConfig, VctuiError
@@ -18,6 +20,7 @@ from vctui.settings import Settings
 from vctui.tui import keymap, themes, workers
 from vctui.tui.actions import BY_ID, Action, Context, allowed, why_not
 from vctui.tui.commands import Commands
+from vctui.tui.garbage import TICK, FullCollections
 from vctui.tui.gateway import Gateway, OpenRuntime, open_engine
 from vctui.tui.messages import (
     Changed,
@@ -29,9 +32,11 @@ from vctui.tui.messages import (
 )
 from vctui.tui.screens.main import MainScreen
 from vctui.tui.terminal.capture import KeyCapture
+from vctui.tui.terminal.driver import TerminalDriver
 
 if TYPE_CHECKING:
     from textual.command import Provider
+    from textual.driver import Driver
 
 GRACE: Final = 5.0
 """Seconds that a change under way gets to complete when the console is closed."""
@@ -67,7 +72,9 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         *,
         read_only: bool = False,
         open_runtime: OpenRuntime = open_engine,
+        collects: bool = False,
     ) -> None:
+        """With `collects` the process is the console's alone, its garbage collector too."""
         self.keymap = keymap.build(settings.keys)
         self._keys = keymap.by_key(self.keymap)
         super().__init__()
@@ -84,6 +91,8 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         self.commands = Commands(self, self.main, self.gateway, settings)
         self.ended_by = 0
         """The signal that ended the console, if one did."""
+        self._collects = collects
+        self._garbage: FullCollections | None = None
         self._titles: dict[str, str] = {}
         self._theme_problems: list[VctuiError] = []
         self._load_themes()
@@ -91,6 +100,10 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
             self.animation_level = "none"
         for key in self._keys:
             self.bind(key, f"press({key!r})", show=False)
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return TerminalDriver if found is LinuxDriver else found
 
     # --- themes
 
@@ -124,13 +137,12 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self._hang_up, number)
         self.call_after_refresh(self.gateway.start)
+        self.set_interval(TICK, self._tick)
         for problem in self._theme_problems:
             self.notify(str(problem), title="Theme", severity="warning", timeout=10, markup=False)
 
     def on_connected(self, message: Connected) -> None:
         self.main.connect(guest_built=message.guest_built)
-        # A full collection over the program's own modules and styles would hold a log flood up.
-        self.call_after_refresh(gc.freeze)
 
     def on_forward_problem(self, message: ForwardProblem) -> None:
         self.notify(
@@ -148,12 +160,24 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
 
     def on_changed(self, message: Changed) -> None:
         self.main.show_snapshot(message.snapshot)
+        if self._garbage is None and self._collects:
+            self._garbage = FullCollections()
+            self.call_after_refresh(self._garbage.take_over)
 
     def on_processes_sampled(self, message: ProcessesSampled) -> None:
         self.main.show_processes(message)
 
     def on_progressed(self, message: Progressed) -> None:
         self.commands.enter_phase(message.number, message.phase)
+
+    async def on_event(self, event: events.Event) -> None:
+        if self._garbage is not None and isinstance(event, events.InputEvent):
+            self._garbage.key(monotonic())
+        await super().on_event(event)
+
+    def _tick(self) -> None:
+        if self._garbage is not None:
+            self._garbage.tick(monotonic())
 
     def _hang_up(self, number: int) -> None:
         """The terminal is gone, or somebody wants us to end."""
@@ -246,6 +270,7 @@ def run(
         settings,
         read_only=read_only or settings.console.read_only,
         open_runtime=open_runtime,
+        collects=True,
     )
     try:
         status = app.run()

@@ -72,6 +72,8 @@ class MainScreen(Screen[None]):
         self._pane = Pane.PODS
         self._sampled: tuple[str, str] | None = None
         self._settle: Timer | None = None
+        self._selected = ("", "")
+        """What `_settle` waits for to last."""
         self._awaited = ""
         self._filtered: Table[Any] | None = None
 
@@ -121,7 +123,7 @@ class MainScreen(Screen[None]):
             pod=self.pods.current,
             container=self.containers.current,
             process=self.processes.current,
-            marked=tuple(pod for pod in self._snapshot.pods if pod.id in marks),
+            marked=tuple(pod for pod in self._snapshot.pods if pod.id in marks) if marks else (),
             read_only=self._read_only,
             connected=self._connected,
         )
@@ -177,9 +179,8 @@ class MainScreen(Screen[None]):
             pods.empty = _NO_MATCH
         else:
             run, build = self.key_of("pod.run"), self.key_of("guest.build")
-            pods.empty = _NO_PODS.format(run=run)
-            if not self._guest_built:
-                pods.empty += _NO_GUEST.format(build=build)
+            guest = "" if self._guest_built else _NO_GUEST.format(build=build)
+            pods.empty = _NO_PODS.format(run=run) + guest
         pods.set_items(self._snapshot.pods)
         if self._awaited and pods.select(self._awaited):
             self._awaited = ""
@@ -207,12 +208,16 @@ class MainScreen(Screen[None]):
         if sampled is None:
             self.processes.empty = _why_no_processes(pod)
         self._watch_processes()
-        if self._settle is not None:
-            self._settle.stop()
-        self._settle = self.set_timer(SETTLE, self._show_detail)
+        selected = (pod.id if pod else "", container.id if container else "")
+        if self._settle is None or selected != self._selected:  # a mere change does not put it off
+            if self._settle is not None:
+                self._settle.stop()
+            self._selected = selected
+            self._settle = self.set_timer(SETTLE, self._show_detail)
         self.refresh_keys()
 
     def _show_detail(self) -> None:
+        self._settle = None
         self.detail.show(self.pods.current, self.containers.current)
 
     def _watch_processes(self) -> None:
@@ -223,8 +228,10 @@ class MainScreen(Screen[None]):
     def _count(self, table: Table[Any], title: str) -> None:
         shown, total = len(table.rows), table.total
         number = f"{shown}/{total}" if shown != total else f"{total}"
-        table.border_title = f"{title} {number}" if total else title
-        table.border_subtitle = f"/{table.filter_text}" if table.filter_text else ""
+        table.entitle(
+            f"{title} {number}" if total else title,
+            f"/{table.filter_text}" if table.filter_text else "",
+        )
 
     def _tick(self) -> None:
         for table in (self.pods, self.containers):
@@ -402,6 +409,7 @@ class MainScreen(Screen[None]):
 
     def _filter(self) -> None:
         if (table := self._filterable()) is not None:
+            self.status.display = False  # its line is the filter's: nothing else has to move
             self.filter_bar.open(table.filter_text, str(table.border_title or "events"))
             self._filtered = table
 
@@ -413,6 +421,7 @@ class MainScreen(Screen[None]):
 
     @on(FilterBar.Closed)
     def _filter_done(self) -> None:
+        self.status.display = True
         if self._filtered is not None:
             self.set_focus(self._filtered)
 
@@ -436,7 +445,7 @@ class MainScreen(Screen[None]):
 
 def _list(title: str, columns: tuple[Column[T], ...], key: Callable[[T], str]) -> Table[T]:
     table = Table(columns, key, id=title.lower())
-    table.border_title = title
+    table.entitle(title)
     table.add_class("pane")
     return table
 

@@ -16,7 +16,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -116,6 +116,9 @@ class LogView(ScrollView, can_focus=True):
         self._prompt: str | None = None
         self._search: Search | None = None
         self._match: Match | None = None
+        self._base = Style()
+        self._seen = Size()
+        self._seen_from = 0
 
     # What it holds
 
@@ -203,6 +206,8 @@ class LogView(ScrollView, can_focus=True):
             self._rows.drop(self._ring.first)
             self._add_rows()
         del self._incoming[:taken]
+        if self.follow and taken >= self._seen.height:
+            self._cache.clear()  # all that was painted has gone by: let it go while it is young
 
     def _add_rows(self) -> None:
         lines = self._ring.lines(self._rows.end_line)
@@ -273,7 +278,7 @@ class LogView(ScrollView, can_focus=True):
 
     def _paint_anew(self, number: int) -> _Painted:
         line = self._ring[number]
-        base = self.rich_style
+        base = self._base
         if line.stream in {"stderr", NOTE}:
             base += self._part_style(f"log-view--{line.stream}")
         runs = self._runs(line)
@@ -296,17 +301,24 @@ class LogView(ScrollView, can_focus=True):
     def _part_style(self, component: str) -> Style:
         return self.get_component_rich_style(component, partial=True)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        # Asked once: the style is put together from all ancestors, the region from all parents.
+        self._base = self.rich_style
+        self._seen = self.scrollable_content_region.size
+        self._seen_from = self._top_row
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        width = self.scrollable_content_region.width
-        if self._prompt is not None and y == self.scrollable_content_region.height - 1:
+        width, height = self._seen
+        if self._prompt is not None and y == height - 1:
             return self._line_of_words(f"/{self._prompt}", "log-view--prompt", width)
-        row = self._top_row + y
+        row = self._seen_from + y
         located = self._rows.line_at(row)
         if located is None:
             if row < self._rows.first_row:
                 words = f"{self.dropped:,} earlier lines dropped"
                 return self._line_of_words(words, "log-view--note", width)
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._base)
         number, part = located
         strip, starts = self._paint(number)
         if (selection := self.text_selection) and (span := selection.get_span(number)):
@@ -315,11 +327,11 @@ class LogView(ScrollView, can_focus=True):
             strip = paint.restyle(strip, start, strip.cell_length if end < 0 else end, style)
         start = starts[part] if self._wrap_width else self.scroll_offset.x
         end = starts[part + 1] if part + 1 < len(starts) else start + width
-        strip = strip.crop_extend(start, end, self.rich_style)
-        return strip.extend_cell_length(width, self.rich_style).apply_offsets(start, number)
+        strip = strip.crop_extend(start, end, self._base)
+        return strip.extend_cell_length(width, self._base).apply_offsets(start, number)
 
     def _line_of_words(self, words: str, component: str, width: int) -> Strip:
-        style = self.rich_style + self._part_style(component)
+        style = self._base + self._part_style(component)
         return Strip([Segment(words, style)]).crop_extend(0, width, style)
 
     # Copying

@@ -18,6 +18,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
+from textual.markup import escape
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -69,7 +70,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
     sort_column: reactive[str] = reactive("")
     """Id of a column; "" is the order of the items."""
     sort_reverse: reactive[bool] = reactive(False)
-    empty: reactive[str] = reactive("")
+    empty: reactive[str] = reactive("", repaint=False)
     """Shown where there are no rows."""
 
     class Highlighted(Message):
@@ -114,6 +115,8 @@ class Table(ScrollView, Generic[T], can_focus=True):
         self._texts: dict[int, tuple[T, str]] = {}
         self._layout: list[tuple[Column[T], int]] = []
         self._laid_out = -1
+        self._base = Style()
+        self._titles = ("", "")
 
     # --- what it holds
 
@@ -140,6 +143,13 @@ class Table(ScrollView, Generic[T], can_focus=True):
         """Show `items` from now on."""
         self._items = items
         self._arrange()
+
+    def entitle(self, title: str, subtitle: str = "") -> None:
+        """Set words into the upper and the lower edge. Textual paints a widget whole whenever it is
+        told its title, the same one too."""
+        if (title, subtitle) != self._titles:
+            self._titles = (title, subtitle)
+            self.border_title, self.border_subtitle = escape(title), escape(subtitle)
 
     def select(self, key: str) -> bool:
         """Put the cursor on a row; False where there is none of that key."""
@@ -317,12 +327,11 @@ class Table(ScrollView, Generic[T], can_focus=True):
         self._lay_out()
         self._scroll_to_cursor()
 
-    def _lay_out(self) -> int:
-        """Which columns there is room for now; the width of a line."""
+    def _lay_out(self) -> None:
+        """Find which columns there is room for now."""
         if (width := self._line_width) != self._laid_out:
             self._laid_out = width
             self._layout = layout(self.columns, max(width - 2, 0), GAP)
-        return width
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -358,8 +367,13 @@ class Table(ScrollView, Generic[T], can_focus=True):
         if round(old_value) != round(new_value):
             self._painted.clear()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._lay_out()
+        self._base = self.rich_style  # asked once: it is put together from all ancestors
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        width = self._lay_out()
+        width = self._laid_out
         if y == 0:
             return self._header(width)
         painted = self._cells(self.scroll_offset.y + y - 1, self._clock())
@@ -391,11 +405,11 @@ class Table(ScrollView, Generic[T], can_focus=True):
                 text = set_cell_size(f" {lines[y - 1]}", width)
                 style = self.get_component_rich_style("table--empty")
                 return Strip([Segment(text, style)], width)
-        return Strip.blank(width, self.rich_style)
+        return Strip.blank(width, self._base)
 
     def _row(self, painted: _Painted, width: int) -> Strip:
         cells, is_cursor, is_marked = painted
-        base = self.rich_style
+        base = self._base
         if is_cursor:
             base += self.get_component_rich_style("table--cursor")
         mark = base
