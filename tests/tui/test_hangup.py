@@ -72,3 +72,22 @@ def test_a_request_to_end_is_obeyed(folder: Path) -> None:
     console.expect(pexpect.EOF)
     assert result(console, folder)[:2] == ["143", "running"]
     console.close()
+
+
+def test_the_picture_goes_to_the_terminal_where_errors_go_to_a_file(folder: Path) -> None:
+    program = 'exec "$0" -m tests.tui.hangup_program "$1" 1 2>"$1/errors"'
+    console = pexpect.spawn(
+        "/bin/sh",
+        ["-c", program, sys.executable, str(folder)],
+        cwd=str(ROOT),
+        env={**os.environ, "TERM": "xterm-256color"},
+        dimensions=(24, 80),
+        timeout=DEADLINE,
+        encoding="utf-8",
+    )
+    console.expect("running")
+    console.send("q")
+    console.expect(pexpect.EOF)
+    assert result(console, folder) == ["0", "running", "close"]
+    assert (folder / "errors").read_text() == ""
+    console.close()

@@ -192,6 +192,37 @@ async def test_the_filter_takes_no_line_from_what_it_filters(open_console: OpenC
         assert len(heights) == 1
 
 
+async def test_the_footer_tells_the_keys_of_what_is_typed(open_console: OpenConsole) -> None:
+    async with open_console(fleet()) as console:
+        await console.press("slash")
+        await console.until(lambda: console.footer == {"keep the filter", "show everything"})
+        await console.press("escape", "l")
+        await console.until(lambda: "follow" in console.footer)
+        await console.press("slash")
+        await console.until(lambda: console.footer == {"find", "leave the search"})
+        await console.press("escape")
+        await console.until(lambda: "follow" in console.footer)
+
+
+async def test_the_edge_of_a_log_tells_its_mode(open_console: OpenConsole) -> None:
+    async with open_console(fleet()) as console:
+        await console.press("l")
+        await console.sees(" following ")
+        await console.press("w", "f")
+        await console.sees(" not following · wrapped ")
+        await console.press("slash", *"[x", "enter")
+        await console.sees(" not following · wrapped · /[x ")
+        await console.press("5")
+        await console.until(lambda: not console.main.detail.border_subtitle)
+
+
+async def test_a_console_that_cannot_be_opened_says_why(open_console: OpenConsole) -> None:
+    runtime = fleet()
+    runtime.fail("console", WrongState("the console of pod 'web' is not there"))
+    async with open_console(runtime) as console:
+        await console.sees("the console of pod 'web' is not there")
+
+
 async def test_the_list_is_sorted_by_a_column(open_console: OpenConsole) -> None:
     async with open_console(fleet()) as console:
         await console.press("o", "down", "enter")

@@ -14,6 +14,8 @@ from textual.widgets import Button, Static
 from vctui.tui.screens.dialog import Dialog
 
 _SHOWN: Final = 8
+_REST: Final = 13
+"""Lines that all but the names may take."""
 
 
 class Confirm(Dialog[bool]):
@@ -36,9 +38,10 @@ class Confirm(Dialog[bool]):
         self._command = command
 
     def body(self) -> ComposeResult:
-        shown = [Content.styled(name, "bold") for name in self._names[:_SHOWN]]
-        if more := len(self._names) - _SHOWN:
-            shown += [Content.styled(f"and {more} more", "$muted")] if more > 0 else []
+        most = max(1, min(_SHOWN, self.app.size.height - _REST))
+        shown = [Content.styled(name, "bold") for name in self._names[:most]]
+        if (more := len(self._names) - most) > 0:
+            shown.append(Content.styled(f"and {more} more", "$muted"))
         yield Static(Content("\n").join(shown), classes="names")
         yield Static(Content(self._note), classes="note")
         if self._command:

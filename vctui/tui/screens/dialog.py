@@ -16,6 +16,8 @@ class Dialog(ModalScreen[T | None]):
     """Dismissed with None when it is left without an answer."""
 
     CSS_PATH = "../styles/dialogs.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (90, "roomy")]  # noqa: RUF012 - Textual's
+    VERTICAL_BREAKPOINTS = [(0, "short"), (20, "medium"), (30, "tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "Close", show=False)]
 
     title_text: str = ""

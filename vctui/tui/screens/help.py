@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 from typing import Final
 
@@ -43,28 +44,35 @@ class Help(Dialog[None]):
 
     def body(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(self._text())
+            yield Static(self._text(min(_ROOM, self.app.size.width * 9 // 10 - _EDGES)))
 
-    def _text(self) -> Content:
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._write)
+
+    def _write(self) -> None:
+        shown = self.query_one(Static)
+        shown.update(self._text(shown.size.width))
+
+    def _text(self, room: int) -> Content:
         lines: list[Content] = []
         ordered = sorted(ACTIONS, key=lambda action: _GROUPS.index(action.group))
         for group, actions in groupby(ordered, key=lambda action: action.group):
             lines.append(Content.styled(group, "bold $accent"))
             for action in actions:
                 keys = "  ".join(display(key) for key in self._keymap[action.id]) or "-"
-                lines.append(_line(keys, action.help, action.id))
+                lines.append(_line(room, keys, action.help, action.id))
             lines.append(Content(""))
         lines.append(Content.styled("In a log", "bold $accent"))
         lines += [
-            _line(display(binding.key), f"{binding.description}.")
+            _line(room, display(binding.key), f"{binding.description}.")
             for binding in LogView.BINDINGS
             if isinstance(binding, Binding) and not binding.action.startswith("scroll")
         ]
         lines += [Content(""), Content.styled("Moving about", "bold $accent")]
-        lines += [_line(keys, text) for keys, text in MOVING]
+        lines += [_line(room, keys, text) for keys, text in MOVING]
         if self._detach_keys:
             lines.append(
-                _line(self._detach_keys, "Leave an attached terminal; its process goes on.")
+                _line(room, self._detach_keys, "Leave an attached terminal; its process goes on.")
             )
         lines += [Content(""), Content.styled("States", "bold $accent")]
         lines += [Content.styled(f"  {words}", f"${role}") for words, role in _STATES]
@@ -76,8 +84,18 @@ class Help(Dialog[None]):
 
 
 _GROUPS: Final = ("Pod", "Container", "View", "Console")
+_ROOM: Final = 88
+"""Columns that there are at most, and those that the edges of a dialog take."""
+_EDGES: Final = 7
+_NAMED: Final = 60
+"""Columns from which on there is room for the names of actions."""
+_NARROWEST: Final = 16
 
 
-def _line(keys: str, text: str, action_id: str = "") -> Content:
-    shown = f"{action_id:<17} " if action_id else ""
-    return Content.assemble((f"  {keys:<9} ", "bold $key"), (shown, "$muted"), text)
+def _line(room: int, keys: str, text: str, action_id: str = "") -> Content:
+    """One entry; words that need more lines than one stand below each other."""
+    name = f"{action_id:<17} " if action_id and room >= _NAMED else ""
+    first = f"  {keys:<9} "
+    indent = " " * (len(first) + len(name))
+    words = textwrap.wrap(text, max(room - len(indent), _NARROWEST))
+    return Content.assemble((first, "bold $key"), (name, "$muted"), f"\n{indent}".join(words))

@@ -139,6 +139,10 @@ class MainScreen(Screen[None]):
     def _in_detail(self) -> bool:
         return self.focused is not None and self.detail in self.focused.ancestors_with_self
 
+    @property
+    def _in_filter(self) -> bool:
+        return self.focused is not None and self.filter_bar in self.focused.ancestors_with_self
+
     # --- what the engine tells
 
     def await_pod(self, pod_id: str) -> None:
@@ -290,6 +294,10 @@ class MainScreen(Screen[None]):
     def on_descendant_focus(self) -> None:
         self.refresh_keys()
 
+    @on(LogView.Switched)
+    def _log_switched(self) -> None:
+        self.refresh_keys()
+
     def refresh_keys(self) -> None:
         """The footer: what is possible with the selection, or in what has the focus."""
         self.footer.hints = tuple(self._hints())
@@ -298,6 +306,14 @@ class MainScreen(Screen[None]):
         if isinstance(self.focused, TerminalView) and self.focused.captures_keys:
             if self._detach_keys:
                 yield KeyHint(self._detach_keys.replace(",", " "), "leave the console")
+            return
+        if self._in_filter:
+            yield KeyHint("Enter", "keep the filter")
+            yield KeyHint("Esc", "show everything")
+            return
+        if isinstance(self.focused, LogView) and self.focused.searching:
+            yield KeyHint("Enter", "find")
+            yield KeyHint("Esc", "leave the search")
             return
         if isinstance(self.focused, LogView):
             for binding in LogView.BINDINGS[:LOG_HINTS]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import IO, Any
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -39,5 +40,8 @@ class Lasting:
 class TerminalDriver(LinuxDriver):
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        if self._file is not None:
-            self._file = Lasting(self._file)  # type: ignore[assignment]
+        file = self._file
+        if not (file and file.isatty()):  # `vctui 2>file`
+            file = sys.__stdout__
+        if file is not None:
+            self._file = Lasting(file)  # type: ignore[assignment]

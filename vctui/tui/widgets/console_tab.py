@@ -94,11 +94,23 @@ class ConsoleTab(Vertical, can_focus=True):
         if not shown.machine:
             await self._record(shown.pod_id)
             return
+        why = ""
         while True:
             try:
                 await self._live(shown.pod_id)
-            except VctuiError:
+            except VctuiError as error:
+                if error.message != why:
+                    why = error.message
+                    await self._say(why)
                 await asyncio.sleep(RETRY)
+
+    async def _say(self, words: str) -> None:
+        """Where the console should be."""
+        await self.remove_children()
+        view = LogView()
+        await self.mount(view)
+        view.wrapping = True
+        view.note(words)
 
     async def _record(self, pod_id: str) -> None:
         view = LogView()
@@ -118,6 +130,7 @@ class ConsoleTab(Vertical, can_focus=True):
     async def _live(self, pod_id: str) -> None:
         """Until the operator leaves it, the machine ends, or another pod is selected."""
         attachment = await self._gateway.console(pod_id)
+        await self.remove_children()
         session = TerminalSession(attachment, detach_keys=self._detach_keys)
         view = TerminalView(session)
         try:

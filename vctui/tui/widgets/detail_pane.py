@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.markup import escape
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
@@ -108,6 +109,7 @@ class DetailPane(Vertical):
         if self.active in ("console", "agent", "timeline", "network"):
             names = names[:1]
         self.border_title = "/".join(filter(None, names)) if self.active != "events" else "Events"
+        self._tell_mode()
         for name, tab in self._log_tabs.items():
             if name == self.active:
                 tab.show(pod, container)
@@ -127,6 +129,13 @@ class DetailPane(Vertical):
             self._network_tab.show(pod)
         else:
             self._network_tab.release()
+
+    def on_log_view_switched(self) -> None:
+        self._tell_mode()
+
+    def _tell_mode(self) -> None:
+        tab = self._log_tabs.get(self.active)
+        self.border_subtitle = escape(tab.view.mode) if tab is not None else ""
 
     def tick(self) -> None:
         """A second has passed: ages are older."""

@@ -25,6 +25,7 @@ class Search:
     it case-sensitive."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         flags = re.NOFLAG if any(char.isupper() for char in text) else re.IGNORECASE
         try:
             self._pattern = re.compile(text, flags)

@@ -17,6 +17,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -92,6 +93,9 @@ class LogView(ScrollView, can_focus=True):
         Binding("G", "scroll_end", "Last", show=False),
     ]
 
+    class Switched(Message):
+        """It is in another mode: `mode` or `searching` say something else."""
+
     follow: reactive[bool] = reactive(True, init=False, repaint=False)
     wrapping: reactive[bool] = reactive(False, init=False, repaint=False)
     timestamps: reactive[bool] = reactive(False, init=False, repaint=False)
@@ -130,6 +134,21 @@ class LogView(ScrollView, can_focus=True):
     def dropped(self) -> int:
         """Lines that came and are not here any more."""
         return self._ring.first
+
+    @property
+    def searching(self) -> bool:
+        """Words to look for are being typed."""
+        return self._prompt is not None
+
+    @property
+    def mode(self) -> str:
+        """For the edge of the pane: `following · wrapped · /word`."""
+        words = ["following" if self.follow else "not following"]
+        if self.wrapping:
+            words.append("wrapped")
+        if self._search is not None and not self.searching:
+            words.append(f"/{self._search.text}")
+        return " · ".join(words)
 
     def append(self, lines: Sequence[LogLine]) -> None:
         """Take in lines; they are shown with the next frame.
@@ -252,9 +271,11 @@ class LogView(ScrollView, can_focus=True):
     def watch_follow(self) -> None:
         if self.follow and not self.is_vertical_scroll_end:
             self._place(self._top_row)
+        self.post_message(self.Switched())
 
     def watch_wrapping(self) -> None:
         self._lay_out()
+        self.post_message(self.Switched())
 
     def watch_timestamps(self) -> None:
         self._lay_out()
@@ -380,6 +401,7 @@ class LogView(ScrollView, can_focus=True):
     def action_search(self) -> None:
         self._prompt = ""
         self.refresh()
+        self.post_message(self.Switched())
 
     def action_next_match(self, direction: int) -> None:
         if self._search is None or not self.line_count:
@@ -426,6 +448,8 @@ class LogView(ScrollView, can_focus=True):
         elif event.character and event.is_printable:
             self._look_for(self._prompt + event.character)
         self.refresh()
+        if self._prompt is None:
+            self.post_message(self.Switched())
 
     def _look_for(self, text: str) -> None:
         """Mark what matches so far; enter goes there."""
