@@ -6,12 +6,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from textual.binding import Binding
-
-from vctui.tui.actions import ACTIONS
+from vctui.tui.actions import ACTIONS, LOG_ACTIONS
 from vctui.tui.keymap import display
 from vctui.tui.screens.help import MOVING
-from vctui.tui.widgets.log_view import LogView
 
 TARGET: Final = Path(__file__).parents[1] / "README.md"
 _TABLE: Final = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
@@ -21,21 +18,16 @@ _FIXED: Final = re.compile(r"(<!-- fixed keys -->\n).*?(<!-- /fixed keys -->)", 
 def table() -> str:
     """Every action with its default keys, in the order of the registry."""
     lines = ["| keys | for | what it does | action |", "| --- | --- | --- | --- |"]
-    for action in ACTIONS:
+    for action in (*ACTIONS, *LOG_ACTIONS):
         keys = " ".join(f"`{display(key)}`" for key in action.keys)
         lines.append(f"| {keys} | {action.group.lower()} | {action.help} | `{action.id}` |")
     return "\n".join([*lines, ""])
 
 
 def fixed() -> str:
-    """Keys for moving about and of the log tabs, which cannot be changed."""
+    """Keys for moving about, which cannot be changed."""
     lines = ["| keys | where | what they do |", "| --- | --- | --- |"]
     lines += [f"| `{keys}` | everywhere | {text} |" for keys, text in MOVING]
-    lines += [
-        f"| `{display(binding.key)}` | in a log | {binding.description}. |"
-        for binding in LogView.BINDINGS
-        if isinstance(binding, Binding) and not binding.action.startswith("scroll")
-    ]
     return "\n".join([*lines, ""])
 
 

@@ -157,3 +157,12 @@ def test_any_text_is_a_key_or_refused(text: str) -> None:
         return
     assert keymap.normalize(key) == key
     assert keymap.display(key)
+
+
+def test_the_keys_of_a_log_are_checked_among_themselves() -> None:
+    assert keymap.build({"log.clear": "x"})["log.clear"] == ("x",)
+    assert keymap.build({"log.clear": "s"})["log.clear"] == ("s",)  # a log comes before the rest
+    with pytest.raises(InvalidConfig, match=r"'f' is already the key of log\.follow"):
+        keymap.build({"log.clear": "f"})
+    with pytest.raises(InvalidConfig, match=r"did you mean 'log\.wrap'"):
+        keymap.build({"log.wrp": "x"})

@@ -204,6 +204,20 @@ async def test_the_footer_tells_the_keys_of_what_is_typed(open_console: OpenCons
         await console.until(lambda: "follow" in console.footer)
 
 
+async def test_the_keys_of_a_log_can_be_changed(open_console: OpenConsole) -> None:
+    keys = {"log.follow": "w", "log.wrap": "x,f7", "log.timestamps": ""}
+    async with open_console(fleet(), keys=keys) as console:
+        await console.press("l")
+        await console.until(lambda: "follow" in console.footer)
+        assert "timestamps" not in console.footer
+        view = console.main.detail._log_tabs["log"].view
+        await console.press("w", "f7", "T", "f")
+        await console.until(lambda: view.wrapping)
+        assert (view.follow, view.timestamps) == (False, False)
+        await console.press("x")
+        await console.until(lambda: not view.wrapping)
+
+
 async def test_the_edge_of_a_log_tells_its_mode(open_console: OpenConsole) -> None:
     async with open_console(fleet()) as console:
         await console.press("l")

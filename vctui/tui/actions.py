@@ -231,6 +231,20 @@ ACTIONS: Final[tuple[Action, ...]] = (
 
 BY_ID: Final[dict[str, Action]] = {action.id: action for action in ACTIONS}
 
+_LOG: Final = {"group": "In a log"}
+
+LOG_ACTIONS: Final[tuple[Action, ...]] = (
+    _action("log.follow", "f", "follow", "Follow it, or stop.", **_LOG),
+    _action("log.wrap", "w", "wrap", "Break long lines, or cut them.", **_LOG),
+    _action("log.timestamps", "T", "timestamps", "Show when each line was written.", **_LOG),
+    _action("log.search", "slash", "search", "Look for a regular expression.", **_LOG),
+    _action("log.next", "n", "next match", "Go to the next match.", **_LOG),
+    _action("log.previous", "N", "previous match", "Go to the previous match.", **_LOG),
+    _action("log.copy", "y", "copy", "Copy what is marked, else what is seen.", **_LOG),
+    _action("log.clear", "C", "clear", "Forget the lines that are shown.", **_LOG),
+)
+"""What a log that has the focus does itself: its keys come before those of ACTIONS."""
+
 
 def targets(action: Action, context: Context) -> tuple[PodStatus, ...]:
     """The pods a bulk action works on: the marked ones that allow it, else the selected one."""

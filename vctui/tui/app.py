@@ -136,6 +136,7 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self._hang_up, number)
+        self.set_keymap(keymap.of_log(self.keymap))
         self.call_after_refresh(self.gateway.start)
         self.set_interval(TICK, self._tick)
         for problem in self._theme_problems:

@@ -11,16 +11,20 @@ import re
 import string
 import unicodedata
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Final
 
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from vctui.errors import InvalidConfig
-from vctui.tui.actions import ACTIONS, BY_ID, Action
+from vctui.tui.actions import ACTIONS, LOG_ACTIONS, Action
 
 Keymap = Mapping[str, tuple[str, ...]]
 """Action id → keys, as Textual names them."""
+
+_ALL: Final = {action.id: action for action in (*ACTIONS, *LOG_ACTIONS)}
+_NO_KEY: Final = "no_key"
+"""What no terminal sends."""
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "meta", "hyper"})
 
@@ -90,10 +94,10 @@ def build(changes: Mapping[str, str]) -> Keymap:
     Raises:
         InvalidConfig: unknown action, unknown or reserved key, or two actions on one key.
     """
-    keymap = {action.id: tuple(action.keys) for action in ACTIONS}
+    keymap = {action.id: tuple(action.keys) for action in _ALL.values()}
     for name, text in changes.items():
-        if name not in BY_ID:
-            near = difflib.get_close_matches(name, BY_ID, n=1)
+        if name not in _ALL:
+            near = difflib.get_close_matches(name, _ALL, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "the help screen lists them all"
             raise InvalidConfig(f"keys.{name}: there is no such action; {hint}")
         keys = []
@@ -112,7 +116,7 @@ def build(changes: Mapping[str, str]) -> Keymap:
                 )
             keys.append(key)
         keymap[name] = tuple(keys)
-    for one, other in combinations(ACTIONS, 2):
+    for one, other in chain(combinations(ACTIONS, 2), combinations(LOG_ACTIONS, 2)):
         for key in set(keymap[one.id]) & set(keymap[other.id]):
             if _meet(one, other):
                 changed = one.id if one.id in changes else other.id
@@ -131,3 +135,8 @@ def by_key(keymap: Keymap) -> dict[str, tuple[Action, ...]]:
         for key in keymap[action.id]:
             found[key] = (*found.get(key, ()), action)
     return found
+
+
+def of_log(keymap: Keymap) -> dict[str, str]:
+    """The keys of a log's own bindings, as Textual takes them."""
+    return {action.id: ",".join(keymap[action.id]) or _NO_KEY for action in LOG_ACTIONS}

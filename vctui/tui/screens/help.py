@@ -7,15 +7,13 @@ from itertools import groupby
 from typing import Final
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from vctui.tui.actions import ACTIONS
+from vctui.tui.actions import ACTIONS, LOG_ACTIONS
 from vctui.tui.keymap import Keymap, display
 from vctui.tui.screens.dialog import Dialog
-from vctui.tui.widgets.log_view import LogView
 
 MOVING: Final = (
     ("↑ ↓  j k", "Move the cursor; g and G go to the first and the last row."),
@@ -55,20 +53,14 @@ class Help(Dialog[None]):
 
     def _text(self, room: int) -> Content:
         lines: list[Content] = []
-        ordered = sorted(ACTIONS, key=lambda action: _GROUPS.index(action.group))
+        ordered = sorted((*ACTIONS, *LOG_ACTIONS), key=lambda action: _GROUPS.index(action.group))
         for group, actions in groupby(ordered, key=lambda action: action.group):
             lines.append(Content.styled(group, "bold $accent"))
             for action in actions:
                 keys = "  ".join(display(key) for key in self._keymap[action.id]) or "-"
                 lines.append(_line(room, keys, action.help, action.id))
             lines.append(Content(""))
-        lines.append(Content.styled("In a log", "bold $accent"))
-        lines += [
-            _line(room, display(binding.key), f"{binding.description}.")
-            for binding in LogView.BINDINGS
-            if isinstance(binding, Binding) and not binding.action.startswith("scroll")
-        ]
-        lines += [Content(""), Content.styled("Moving about", "bold $accent")]
+        lines.append(Content.styled("Moving about", "bold $accent"))
         lines += [_line(room, keys, text) for keys, text in MOVING]
         if self._detach_keys:
             lines.append(
@@ -83,7 +75,7 @@ class Help(Dialog[None]):
         return Content("\n").join(lines)
 
 
-_GROUPS: Final = ("Pod", "Container", "View", "Console")
+_GROUPS: Final = ("Pod", "Container", "View", "Console", "In a log")
 _ROOM: Final = 88
 """Columns that there are at most, and those that the edges of a dialog take."""
 _EDGES: Final = 7

@@ -21,14 +21,14 @@ from vctui.model.state import State
 from vctui.present.columns import CONTAINERS, PODS, PROCESSES, Column
 from vctui.present.humanize import plain
 from vctui.present.processes import GuestProcess
-from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
+from vctui.tui.actions import ACTIONS, LOG_ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import Keymap, display
 from vctui.tui.messages import ProcessesSampled, Snapshot
 from vctui.tui.terminal.view import TerminalView
 from vctui.tui.widgets.bars import FooterBar, HeaderBar, KeyHint, StatusBar
 from vctui.tui.widgets.detail_pane import DetailPane
 from vctui.tui.widgets.filter_bar import FilterBar
-from vctui.tui.widgets.log_view import LogView
+from vctui.tui.widgets.log_view import ACTS, LogView
 from vctui.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -316,9 +316,9 @@ class MainScreen(Screen[None]):
             yield KeyHint("Esc", "leave the search")
             return
         if isinstance(self.focused, LogView):
-            for binding in LogView.BINDINGS[:LOG_HINTS]:
-                if isinstance(binding, Binding):
-                    yield KeyHint(display(binding.key), binding.description.lower(), binding.action)
+            for action in LOG_ACTIONS[:LOG_HINTS]:
+                if keys := self._keymap[action.id]:
+                    yield KeyHint(display(keys[0]), action.label, ACTS[action.id])
         context = self.context
         shown: set[str] = set()
         for action in ACTIONS:

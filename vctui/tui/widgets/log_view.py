@@ -25,6 +25,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from vctui.model.logs import LogLine
+from vctui.tui.actions import LOG_ACTIONS
 from vctui.tui.terminal import paint
 from vctui.tui.terminal.cells import PLAIN, Run, split_cells
 from vctui.tui.widgets import log_line
@@ -34,6 +35,18 @@ from vctui.tui.widgets.log_search import Match, Search
 
 NOTE: Final = "note"
 """The stream of what the console itself says between the lines."""
+
+ACTS: Final[dict[str, str]] = {
+    "log.follow": "switch('follow')",
+    "log.wrap": "switch('wrapping')",
+    "log.timestamps": "switch('timestamps')",
+    "log.search": "search",
+    "log.next": "next_match(1)",
+    "log.previous": "next_match(-1)",
+    "log.copy": "copy",
+    "log.clear": "clear",
+}
+"""What they are, as Textual spells it."""
 
 _FRAME: Final = 1 / 20
 """Seconds between two looks at what has come in."""
@@ -79,14 +92,10 @@ class LogView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "switch('follow')", "Follow", show=False),
-        Binding("w", "switch('wrapping')", "Wrap", show=False),
-        Binding("T", "switch('timestamps')", "Timestamps", show=False),
-        Binding("slash", "search", "Search", show=False),
-        Binding("n", "next_match(1)", "Next match", show=False),
-        Binding("N", "next_match(-1)", "Previous match", show=False),
-        Binding("y", "copy", "Copy", show=False),
-        Binding("C", "clear", "Clear", show=False),
+        *(
+            Binding(",".join(action.keys), ACTS[action.id], action.label, show=False, id=action.id)
+            for action in LOG_ACTIONS
+        ),
         Binding("k", "scroll_up", "Up", show=False),
         Binding("j", "scroll_down", "Down", show=False),
         Binding("g", "scroll_home", "First", show=False),
