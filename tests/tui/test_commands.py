@@ -98,6 +98,19 @@ async def test_marked_pods_are_changed_together(open_console: OpenConsole) -> No
         await console.until(lambda: not console.main.pods.marked)
 
 
+async def test_the_command_that_is_shown_is_of_the_marked_pod(open_console: OpenConsole) -> None:
+    runtime = FakeRuntime([make_pod("pod-0"), make_pod("pod-1")])
+    async with open_console(runtime) as console:
+        await console.press("space")
+        await console.until(lambda: console.main.context.pod == runtime.pods["pod-1"])
+        await console.press("D")
+        await console.sees("$ vctui pod delete pod-0")
+        assert "delete pod-1" not in console.text
+        await console.press("y")
+        await console.until(lambda: "pod-0" not in runtime.pods)
+        assert console.main.status.command == "vctui pod delete pod-0"
+
+
 async def test_one_failure_of_many_does_not_stop_the_others(open_console: OpenConsole) -> None:
     runtime = FakeRuntime([make_pod("a"), make_pod("b")])
     async with open_console(runtime) as console:

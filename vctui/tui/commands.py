@@ -6,6 +6,7 @@ import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -141,9 +142,11 @@ class Commands:
 
     async def _change_pods(self, action: Action, context: Context) -> None:
         pods = targets(action, context)
+        if len(pods) == 1:  # it may be a marked one, not that under the cursor
+            context = replace(context, pod=pods[0])
         if action.asks and not await self._confirmed(action, context, [pod.id for pod in pods]):
             return
-        self._tell_command(action, context)
+        self._main.status.command = command_line(action, context) if len(pods) == 1 else ""
         if context.marked:
             self._main.pods.clear_marks()
         await asyncio.gather(*(self._change_pod(action, pod) for pod in pods))
