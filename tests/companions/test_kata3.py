@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -40,8 +41,11 @@ from vctui.model.pod import PodConfig
 from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
 from vctui.model.state import State
 from vctui.settings import Settings
+from vctui.wire import ttrpc
 
 WAIT = 30.0
+RELEASES = ("2.1.0", "2.5.2", VERSION, "3.27.0")
+"""Between them, agents have changed what they say."""
 
 
 class Life:
@@ -102,7 +106,7 @@ async def living(
     *,
     proxy: type[BuiltinProxy] = BuiltinProxy,
     protocol: AgentProtocol = AgentProtocol.TTRPC,
-    **release: bool,
+    **release: Any,
 ) -> AsyncIterator[Life]:
     run_dir = root / "run" / "pods" / POD
     (run_dir / "share").mkdir(parents=True)
@@ -135,11 +139,11 @@ def proxy(request: pytest.FixtureRequest) -> type[BuiltinProxy]:
     return kind
 
 
-@pytest.mark.parametrize("eof_is_an_error", [True, False], ids=["to 3.26", "from 3.27"])
-async def test_a_pods_whole_life(tmp_path: Path, proxy: type[BuiltinProxy], eof_is_an_error: bool):
-    async with living(tmp_path, proxy=proxy, eof_is_an_error=eof_is_an_error) as life:
+@pytest.mark.parametrize("version", RELEASES)
+async def test_a_pods_whole_life(tmp_path: Path, proxy: type[BuiltinProxy], version: str):
+    async with living(tmp_path, proxy=proxy, version=version) as life:
         said = await life.agent.info()
-        assert (said.version, said.protocol, said.features) == (VERSION, "ttrpc", frozenset())
+        assert (said.version, said.protocol, said.features) == (version, "ttrpc", frozenset())
         script = "echo out; echo err >&2; read line; echo got $line; exec sleep 1000"
         await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True))
         log = life.pod.container_log
@@ -157,7 +161,7 @@ async def test_a_pods_whole_life(tmp_path: Path, proxy: type[BuiltinProxy], eof_
         assert (await life.agent.stats(["c1"]))["c1"].cpu_ns == 7
 
         await life.agent.signal("c1", "c1", signal.SIGTERM, all=False)
-        assert await life.ended() == 128 + signal.SIGKILL  # init without a handler
+        assert await life.ended() == signal.SIGKILL  # init without a handler
         await life.agent.remove_container("c1", timeout=5)
         await life.launch(Cmd(args=("/bin/sh", "-c", "seq 1 20000; exit 3")))
         assert await life.ended() == 3
@@ -186,7 +190,7 @@ async def test_nothing_is_put_below_the_sandbox_folder_before_it_is_made_anew(tm
 
 
 async def test_a_terminal_has_its_size_and_its_signals(tmp_path: Path):
-    async with living(tmp_path, eof_is_an_error=True) as life:
+    async with living(tmp_path) as life:
         await life.start(Cmd(args=("/bin/sleep", "1000")))
         script = "trap 'stty size; exit 5' USR1; echo ready; while :; do sleep 0.02; done"
         shell = await life.exec("e1", Cmd(args=("/bin/sh", "-c", script), interactive=True))
@@ -211,7 +215,6 @@ async def test_devices_and_filters_are_as_today_has_them(tmp_path: Path):
     rule = SeccompRule(
         names=("mkdir",),
         action="SCMP_ACT_ERRNO",
-        errno_ret=1,
         args=(SeccompArg(index=0, value=1, op="SCMP_CMP_EQ"),),
     )
     linux = Linux(seccomp=Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=(rule,)))
@@ -231,22 +234,96 @@ async def test_only_the_last_signal_reaches_all_processes(tmp_path: Path):
         with pytest.raises(AgentUnsupported, match="only SIGKILL to all"):
             await life.agent.signal("c1", "c1", signal.SIGTERM, all=True)
         await life.agent.signal("c1", "c1", signal.SIGKILL, all=True)
-        assert (await everything(other))[2] == 137
-        assert await life.ended() == 137
-        await life.agent.signal("c1", "e1", signal.SIGKILL, all=False)  # it is gone: no matter
+        assert (await everything(other))[2] == signal.SIGKILL
+        assert await life.ended() == signal.SIGKILL
 
 
-async def test_a_list_is_left_to_the_container(tmp_path: Path):
-    async with living(tmp_path) as life:
+@pytest.mark.parametrize("version", RELEASES)
+async def test_what_only_our_agent_has_is_not_there_by_any_code(tmp_path: Path, version: str):
+    """A service that it does not have is a wrong argument to it, as a container is that it does not
+    know."""
+    async with living(tmp_path, version=version) as life:
         await life.start(Cmd(args=("/bin/sleep", "1000")))
         with pytest.raises(AgentUnsupported):
             await life.agent.processes("c1", ProcessListOptions(format=ProcessListFormat.TABLE))
+        with pytest.raises(AgentUnsupported, match="only SIGKILL to all"):
+            await life.agent.signal("c1", "c1", signal.SIGTERM, all=True)
+        assert await life.agent.timeline() == ()
+        await life.agent.prepare()
 
 
-async def test_all_processors_are_counted(tmp_path: Path):
+@pytest.mark.parametrize("version", RELEASES)
+async def test_what_is_gone_is_told_as_that_by_any_code(tmp_path: Path, version: str):
+    async with living(tmp_path, version=version) as life:
+        await life.start(Cmd(args=("/bin/sh", "-c", "exit 3")))
+        assert await life.ended() == 3
+        for token in ("c1", "e1"):
+            await life.agent.signal("c1", token, signal.SIGTERM, all=False)  # it is gone: no matter
+        await life.agent.remove_container("c1", timeout=5)
+        await life.agent.signal("c1", "c1", signal.SIGTERM, all=False)
+        with pytest.raises(AgentError) as unknown:
+            await life.agent.remove_container("c1", timeout=5)
+        assert unknown.value.code == ttrpc.NOT_FOUND
+
+
+async def test_a_user_by_name_is_refused_as_nobody_would_look_it_up(tmp_path: Path):
+    """It would run as root."""
     async with living(tmp_path) as life:
-        life.guest.cpus = 3
+        with pytest.raises(AgentUnsupported, match="by number only, not 'nobody'; give the number"):
+            await life.start(Cmd(args=("/bin/sleep", "1000"), user="nobody"))
+        assert life.guest.containers == {}
+        await life.launch(Cmd(args=("/bin/sleep", "1000"), user="65534:65534"))
+        (request,) = life.guest.called("CreateContainer")
+        assert (request.OCI.process.user.UID, request.OCI.process.user.GID) == (65534, 65534)
+        for cmd in (
+            Cmd(args=("/bin/true",), user="0:staff"),
+            Cmd(args=("/bin/true",), primary_group="staff"),
+            Cmd(args=("/bin/true",), supplementary_groups=("4", "staff")),
+        ):
+            with pytest.raises(AgentUnsupported, match="not 'staff'"):
+                await life.agent.exec("c1", "e1", cmd)
+        assert life.guest.called("ExecProcess") == []
+
+
+async def test_a_filter_that_would_be_passed_over_is_refused(tmp_path: Path):
+    linux = Linux(seccomp=Seccomp(default_action="SCMP_ACT_ALLOW"))
+    async with living(tmp_path, seccomp=False) as life:
+        with pytest.raises(AgentUnsupported, match="has no seccomp, which container 'c1' asks for"):
+            await life.start(Cmd(args=("/bin/true",)), linux=linux)
+        assert life.guest.containers == {}
+
+
+@pytest.mark.parametrize("version", RELEASES)
+async def test_input_that_has_ended_harms_neither_terminal_nor_output(tmp_path: Path, version: str):
+    """The end of a terminal's input would be the end of the terminal."""
+    async with living(tmp_path, version=version) as life:
+        await life.start(Cmd(args=("/bin/sleep", "1000")))
+        script = "while [ ! -e go ]; do sleep 0.02; done; echo said; exit 6"
+        cmd = Cmd(args=("/bin/sh", "-c", script), work_dir=str(tmp_path), interactive=True)
+        shell = await life.exec("e1", cmd)
+        await shell.close_stdin()
+        await shell.resize(3, 4)  # told after the end of the input
+        await until(lambda: life.guest.called("TtyWinResize"))
+        (tmp_path / "go").touch()
+        said, _, status = await everything(shell)
+        assert (said, status) == (b"said\r\n", 6)
+        script = script.replace("go", "on")
+        cmd = Cmd(args=("/bin/sh", "-c", script), work_dir=str(tmp_path), stdin=True)
+        pipe = await life.exec("e2", cmd)
+        await pipe.close_stdin()
+        await pipe.write(b"late")
+        await until(lambda: life.guest.called("WriteStdin"))
+        (tmp_path / "on").touch()
+        assert await everything(pipe) == (b"said\n", b"", 6)
+
+
+@pytest.mark.parametrize("version", RELEASES)
+async def test_new_processors_are_used(tmp_path: Path, version: str):
+    """2.x is told how many are new, and its successors how many there are."""
+    async with living(tmp_path, version=version) as life:
+        life.guest.cpus, life.guest.plugged_cpus = 2, 1
         await life.agent.online(vcpus=3, plugged=1)
+        assert life.guest.cpus == 3
 
 
 @pytest.mark.parametrize("answers_last", [True, False])
@@ -278,7 +355,7 @@ async def test_a_command_that_is_not_there_reads_127(tmp_path: Path, proxy: type
 
 
 async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):
-    async with living(tmp_path, nine_p=False) as life:
+    async with living(tmp_path, version="3.29.0") as life:
         with pytest.raises(
             AgentError, match=r"does not mount 9p; set hypervisor_config\.shared_fs"
         ):
@@ -286,7 +363,7 @@ async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):
 
 
 async def test_an_agent_that_mounts_virtio_fs_only_is_given_that(tmp_path: Path):
-    async with living(tmp_path, nine_p=False) as life:
+    async with living(tmp_path, version="3.29.0") as life:
         await life.agent.start_sandbox(pod_id=POD, hostname=POD, shared_fs=SharedFs.VIRTIO_FS)
         (share,) = life.guest.called("CreateSandbox")[0].storages
         assert (share.driver, share.fstype, share.mount_point) == ("virtio-fs", "virtiofs", SHARE)

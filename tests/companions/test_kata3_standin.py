@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.kata3_agent import SHARE, Kata3Agent
 from vctui.drivers import ttrpc_client
 from vctui.drivers.agents.kata import requests
+from vctui.drivers.agents.kata.carrier import Request
 from vctui.drivers.agents.kata.first_generation import CreateContainer
 from vctui.drivers.ttrpc_client import CallFailed, Session
 from vctui.linux import sockets
@@ -38,24 +39,33 @@ async def session(guest: Kata3Agent) -> AsyncIterator[Session]:
     await session.close()
 
 
+SPACES = [oci.LinuxNamespace(Type=kind) for kind in ("ipc", "uts", "mount")]
+
+
 def container(**spec: object) -> pb.CreateContainerRequest:
     parts = {
-        "process": oci.Process(Args=["true"]),
+        "process": oci.Process(Args=["/bin/true"]),
         "root": oci.Root(Path=f"{SHARE}c1/rootfs"),
-        "linux": oci.Linux(),
+        "linux": oci.Linux(Namespaces=SPACES),
     }
     return pb.CreateContainerRequest(container_id="c1", OCI=oci.Spec(**{**parts, **spec}))
 
 
 def filtered() -> pb.CreateContainerRequest:
-    call = oci.LinuxSyscall(Names=["mkdir"], Action="SCMP_ACT_ERRNO")
+    call = oci.LinuxSyscall(Names=["mkdir"], Action="SCMP_ACT_ERRNO", errnoret=1)
     filter_ = oci.LinuxSeccomp(DefaultAction="SCMP_ACT_ALLOW", Syscalls=[call])
-    return container(linux=oci.Linux(Seccomp=filter_))
+    return container(linux=oci.Linux(Seccomp=filter_, Namespaces=SPACES))
 
 
-def with_device(id_: str) -> pb.CreateContainerRequest:
-    made = container(linux=oci.Linux(Devices=[oci.LinuxDevice(Path="/dev/x")]))
+def with_device(id_: str, kind: str = "b") -> pb.CreateContainerRequest:
+    devices = [oci.LinuxDevice(Path="/dev/x", Type=kind)]
+    made = container(linux=oci.Linux(Devices=devices, Namespaces=SPACES))
     made.devices.add(id=id_, type="blk", container_path="/dev/x")
+    return made
+
+
+def without_number(made: pb.CreateContainerRequest) -> pb.CreateContainerRequest:
+    made.OCI.linux.Seccomp.Syscalls[0].ClearField("errnoret")
     return made
 
 
@@ -66,18 +76,48 @@ TAKEN = {
 }
 REFUSED = {
     "agent_pidns of 1.12": container().SerializeToString() + b"\x40\x01",
-    "a filter of 1.x": CreateContainer(filtered()).SerializeToString(),
     "a short id": container().SerializeToString().replace(b"\x0a\x02c1", b"\x0a\x01c"),
     "no process": container(process=None).SerializeToString(),
     "no root": container(root=None).SerializeToString(),
     "no linux": container(linux=None).SerializeToString(),
     "a pid namespace": container(
-        linux=oci.Linux(Namespaces=[oci.LinuxNamespace(Type="pid")])
+        linux=oci.Linux(Namespaces=[*SPACES, oci.LinuxNamespace(Type="pid")])
+    ).SerializeToString(),
+    "no namespaces": container(linux=oci.Linux()).SerializeToString(),
+    "a program that is not there": container(
+        process=oci.Process(Args=["/no/such"])
+    ).SerializeToString(),
+    "a mount that leads out": container(
+        Mounts=[oci.Mount(destination="/a/../b", type="tmpfs")]
     ).SerializeToString(),
     "a root that is not mounted": container(root=oci.Root(Path="/r")).SerializeToString(),
     "a device as 1.11 has it": with_device("bridge/slot").SerializeToString(),
     "a device with a slot that is none": with_device("02/20").SerializeToString(),
     "garbage": b"\xff\xff",
+}
+
+
+PANICS: dict[str, Request] = {
+    "a filter of 1.x": CreateContainer(without_number(filtered())),
+    "a capability": container(
+        process=oci.Process(Args=["/bin/true"], Capabilities={"Bounding": ["CAP_FLY"]})
+    ),
+    "a limit": container(
+        process=oci.Process(Args=["/bin/true"], Rlimits=[oci.POSIXRlimit(Type="RLIMIT_FUN")])
+    ),
+    "an action of a filter": container(
+        linux=oci.Linux(
+            Namespaces=SPACES,
+            Seccomp=oci.LinuxSeccomp(Syscalls=[oci.LinuxSyscall(Names=["mkdir"], Action="refuse")]),
+        )
+    ),
+    "a kind of device": with_device("02", kind="x"),
+}
+SINS = {
+    "'nobody' is taken for 0": container(
+        process=oci.Process(Args=["/bin/true"], user=oci.User(Username="nobody"))
+    ),
+    "['mkdir'] do nothing and seem to succeed": without_number(filtered()),
 }
 
 
@@ -93,11 +133,30 @@ async def test_what_a_real_agent_refuses_is_refused(session: Session, body: byte
     assert refused.value.code in {ttrpc.INVALID_ARGUMENT, ttrpc.INTERNAL}
 
 
+@pytest.mark.parametrize("request_", PANICS.values(), ids=PANICS)
+async def test_who_makes_it_panic_has_no_answer(session: Session, request_: Request):
+    call = asyncio.create_task(session.call(AGENT, "CreateContainer", request_.SerializeToString()))
+    await asyncio.sleep(0)  # it is sent
+    await session.call("grpc.Health", "Check")
+    assert not call.done()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("sin", "request_"), SINS.items(), ids=SINS)
+async def test_what_it_passes_over_in_silence_is_found_out(
+    guest: Kata3Agent, session: Session, sin: str, request_: pb.CreateContainerRequest
+):
+    await session.call(AGENT, "CreateContainer", request_.SerializeToString())
+    assert guest.sins == [sin]
+
+
 async def test_what_is_gone_since_the_first_generation_is_unknown(session: Session):
-    for service, method in ((AGENT, "ListProcesses"), ("vctui.Guest", "ListProcesses")):
+    unknown_to_it = ((AGENT, ttrpc.UNIMPLEMENTED), ("vctui.Guest", ttrpc.INVALID_ARGUMENT))
+    for service, code in unknown_to_it:
         with pytest.raises(CallFailed) as unknown:
-            await session.call(service, method)
-        assert unknown.value.code == ttrpc.UNIMPLEMENTED
+            await session.call(service, "ListProcesses")
+        assert unknown.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ def _catches(pid: int, number: int) -> bool:
 class GuestProcess:
     """Parked until `start`. Output and status stay until somebody has waited for it."""
 
+    signals_from = 128
+    """What the status of one that a signal has ended is, less the signal."""
+
     def __init__(self, spec: oci_pb2.Process) -> None:
         self.spec = spec
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -73,7 +76,7 @@ class GuestProcess:
 
     async def _watch(self, program: subprocess.Popen[bytes]) -> None:
         code = await asyncio.to_thread(program.wait)
-        self.status.set_result(code if code >= 0 else 128 - code)
+        self.status.set_result(code if code >= 0 else self.signals_from - code)
 
     async def read(self, fd: int, length: int) -> bytes:
         """At least one byte. Raises EOFError, OSError where the descriptor was closed.

@@ -1,4 +1,5 @@
-"""A kata-agent 2.x or 3.x as kata-agent-ttrpc has it, which refuses what a real one refuses.
+"""A kata-agent 2.x or 3.x as kata-agent-ttrpc has it, which refuses what a real one refuses, in its
+words and with its codes; where a real one panics, there is no answer.
 
 It serves ttrpc on a unix socket, which stands for the guest's vsock port, to any number of clients
 at once. Containers are processes of this host.
@@ -7,7 +8,6 @@ at once. Containers are processes of this host.
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from tests.fakes import kata3_spec
 from tests.fakes.kata1_processes import GuestProcess
+from tests.fakes.kata3_spec import TRACE, Panicked, Refused
 from vctui.linux import sockets
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as pb
@@ -28,24 +30,23 @@ SHARE = "/run/kata-containers/shared/containers/"
 DRIVERS = {"blk", "scsi", "mmioblk", "nvdimm", "ephemeral", "local", "virtio-fs", "9p", "overlayfs"}
 MOST = 1024 * 1024
 """Bytes of a payload."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
-_SLOT = r"[01]?[0-9a-f](\.[0-7])?"
-_PCI_PATH = re.compile(rf"{_SLOT}(/{_SLOT})*")
-_NODE = re.compile(r"/dev/\w+")
-_ACTIONS = re.compile(r"SCMP_ACT_[A-Z_]+")
 Answer = Awaitable[Any]
 
 
-class Refused(Exception):
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class Process(GuestProcess):
+    """Of an agent that hangs up when the input of a terminal is closed."""
+
+    signals_from = 0
+
+    def hang_up(self) -> None:
+        """Whoever reads from the terminal reads its end."""
+        self.kill()
+        self.close()
 
 
 class Container:
-    def __init__(self, container_id: str, init: GuestProcess, rootfs: str) -> None:
+    def __init__(self, container_id: str, init: Process) -> None:
         self.init = init
-        self.rootfs = rootfs
         self.status = "created"
         self.processes = {container_id: init}
 
@@ -54,20 +55,24 @@ class Kata3Agent:
     """`async with` runs it.
 
     Args:
-        eof_is_an_error: as releases up to 3.26 have it.
+        version: whose ways it has: up to 2.1 (a call that does not exist has the code of a wrong
+            argument, input that was closed kills the call), 2.x (new processors are counted), up to
+            3.26 (the end of a stream is an error, as is a process that is gone), up to 3.28 (9p).
         answers_last: DestroySandbox is answered before the guest is gone.
-        nine_p: 9p can be mounted, which was so up to 3.28.
+        seccomp: it was built with filters.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        eof_is_an_error: bool = False,
+        version: str = VERSION,
         answers_last: bool = True,
-        nine_p: bool = True,
+        seccomp: bool = True,
     ) -> None:
         self.path = path
+        self.version = version
+        self._release = tuple(int(part) for part in version.split(".")[:2])
         self.calls: list[tuple[str, Any]] = []
         self.sins: list[str] = []
         """What clients have done against the tables of ttrpc."""
@@ -76,11 +81,14 @@ class Kata3Agent:
         self.containers: dict[str, Container] = {}
         self.interfaces = {MAC}
         self.cpus = 1
+        """In use."""
+        self.plugged_cpus = 0
+        """There, and not in use yet."""
         self.forbidden: set[str] = set()
         """Methods that the guest's policy forbids."""
-        self._eof_is_an_error = eof_is_an_error
         self._answers_last = answers_last
-        self._drivers = DRIVERS if nine_p else DRIVERS - {"9p"}
+        self._seccomp = seccomp
+        self._drivers = DRIVERS if self._release < (3, 29) else DRIVERS - {"9p"}
         self._mount_points: set[str] = set()
         self._tags: set[str] = set()
         """Of folders of the host; a channel of 9p serves one mount."""
@@ -159,10 +167,12 @@ class Kata3Agent:
                 response.status.SetInParent()
         except Refused as refused:
             response.status.code, response.status.message = refused.code, str(refused)
+        except Panicked:
+            return
         except EOFError:
-            if self._eof_is_an_error:
+            if self._release < (3, 27):
                 response.status.code = ttrpc.INTERNAL
-                response.status.message = '"read meet eof"\n\nStack backtrace:\n   0: anyhow'
+                response.status.message = f'"read meet eof"{TRACE}'
         except TimeoutError:
             response.status.code = ttrpc.DEADLINE_EXCEEDED
         except OSError as error:
@@ -175,11 +185,15 @@ class Kata3Agent:
             await self._power_off()
 
     async def _call(self, envelope: ttrpc_pb2.Request) -> Any:
-        if envelope.service not in {"grpc.AgentService", "grpc.Health"}:
-            raise Refused(ttrpc.UNIMPLEMENTED, f"{envelope.service} does not exist")
         kind, handler = self._table().get(envelope.method, (None, None))
+        unknown = envelope.service not in {"grpc.AgentService", "grpc.Health"}
+        if self._release < (2, 2) and (unknown or kind is None):
+            path = f"/{envelope.service}/{envelope.method}"
+            raise Refused(ttrpc.INVALID_ARGUMENT, f"{path} does not exist")
+        if unknown:
+            raise Refused(ttrpc.INVALID_ARGUMENT, f"{envelope.service} service does not exist")
         if kind is None or handler is None:
-            raise Refused(ttrpc.UNIMPLEMENTED, f"/{envelope.method} is not supported")
+            raise Refused(ttrpc.UNIMPLEMENTED, f"{envelope.method} method")
         try:
             request = kind.FromString(envelope.payload)
         except DecodeError as error:
@@ -227,11 +241,14 @@ class Kata3Agent:
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
     async def _version(self, _request: Any) -> Any:
-        return health_pb2.VersionCheckResponse(grpc_version="0.0.1", agent_version=VERSION)
+        return health_pb2.VersionCheckResponse(grpc_version="0.0.1", agent_version=self.version)
 
     async def _details(self, _request: Any) -> Any:
         details = pb.AgentDetails(
-            version=VERSION, init_daemon=True, storage_handlers=sorted(self._drivers)
+            version=self.version,
+            init_daemon=True,
+            storage_handlers=sorted(self._drivers),
+            supports_seccomp=self._seccomp,
         )
         return pb.GuestDetailsResponse(agent_details=details)
 
@@ -251,7 +268,7 @@ class Kata3Agent:
                 raise Refused(ttrpc.INTERNAL, "need mount source, destination and type")
             if storage.driver == "virtio-fs" and storage.fstype != "virtiofs":
                 raise Refused(ttrpc.INTERNAL, "ENODEV: No such device")
-            if storage.driver == "blk" and not _is_disk(storage.source):
+            if storage.driver == "blk" and not kata3_spec.is_disk(storage.source):
                 raise Refused(ttrpc.INTERNAL, f"{storage.source}: not a PCI path")
             if storage.driver == "9p" and storage.source in self._tags:
                 raise Refused(ttrpc.INTERNAL, f"EBUSY: Device or resource busy {storage.source}")
@@ -262,7 +279,7 @@ class Kata3Agent:
         given = request.interface
         if given.hwAddr not in self.interfaces:
             raise Refused(ttrpc.INTERNAL, f"Link not found (Address: {given.hwAddr})")
-        if given.devicePath and not _PCI_PATH.fullmatch(given.devicePath):
+        if given.devicePath and not kata3_spec.PCI_PATH.fullmatch(given.devicePath):
             raise Refused(ttrpc.INTERNAL, f"{given.devicePath}: not a PCI path")
         for address in given.IPAddresses:
             if not address.mask.isdecimal() or "/" in address.address:
@@ -276,67 +293,47 @@ class Kata3Agent:
 
     async def _create(self, request: pb.CreateContainerRequest) -> Any:
         container_id, spec = request.container_id, request.OCI
-        if not _ID.fullmatch(container_id):
-            raise Refused(ttrpc.INTERNAL, f"invalid container ID {container_id!r}")
         if container_id in self.containers:
-            raise Refused(ttrpc.INTERNAL, f"container {container_id} exists")
-        for part in ("process", "root", "linux"):
-            if not spec.HasField(part):
-                raise Refused(ttrpc.INTERNAL, f"no {part} in the OCI spec")
-        if any(space.Type == "pid" for space in spec.linux.Namespaces):
-            raise Refused(ttrpc.INTERNAL, "duplicate namespace pid")
-        self._check_filter(spec.linux.Seccomp)
-        self._check_devices(request)
+            raise Refused(ttrpc.INTERNAL, f"container {container_id} already exists{TRACE}")
+        kata3_spec.check_container(request)
+        self.sins += kata3_spec.sins_of_filter(spec.linux, self._seccomp)
+        self.sins += kata3_spec.sins_of_user(spec.process, request.string_user)
         self._mount(request.storages)
         root = spec.root.Path
         if not any(root.startswith(f"{point}/") for point in self._mount_points):
             raise Refused(ttrpc.INTERNAL, f"ENOENT: No such file or directory: {root}")
-        rootfs = f"/run/kata-containers/{container_id}/rootfs"
-        self.containers[container_id] = Container(container_id, GuestProcess(spec.process), rootfs)
-
-    def _check_filter(self, seccomp: Any) -> None:
-        for flag in seccomp.Flags:
-            if not flag.startswith("SECCOMP_FILTER_FLAG_"):
-                raise Refused(ttrpc.INTERNAL, f"seccomp flag {flag!r}")
-        for call in seccomp.Syscalls:
-            if not (call.Names and _ACTIONS.fullmatch(call.Action)):
-                raise Refused(ttrpc.INTERNAL, f"seccomp: {call}")
-            if any(not argument.Op.startswith("SCMP_CMP_") for argument in call.Args):
-                raise Refused(ttrpc.INTERNAL, f"seccomp: {call.Args}")
-
-    def _check_devices(self, request: pb.CreateContainerRequest) -> None:
-        there = {device.Path for device in request.OCI.linux.Devices}
-        for device in request.devices:
-            if device.type == "blk" and not _PCI_PATH.fullmatch(device.id):
-                raise Refused(ttrpc.INTERNAL, f"{device.id}: not a PCI path")
-            if device.type != "vfio-pci-gk" and device.container_path not in there:
-                raise Refused(ttrpc.INTERNAL, f"Should have found a device {device}")
+        kata3_spec.find(spec.process)
+        self.containers[container_id] = Container(container_id, Process(spec.process))
 
     async def _start(self, request: Any) -> Any:
-        container = self._container(request.container_id)
+        container = self._container(request.container_id, ttrpc.INTERNAL)
         if container.status != "created":
-            raise Refused(ttrpc.INTERNAL, f"container status {container.status}")
+            raise Refused(ttrpc.INTERNAL, "ENOENT: No such file or directory")  # its exec.fifo
         self._run(container.init)
         container.status = "running"
 
-    def _run(self, process: GuestProcess) -> None:
+    def _run(self, process: Process) -> None:
         try:
             process.start()
-        except FileNotFoundError as error:
+        except BaseException:
             process.close()
-            trace = "\n\nStack backtrace:\n   0: rustjail::container"
-            raise Refused(ttrpc.INTERNAL, f"ENOENT: No such file or directory{trace}") from error
+            raise
 
     async def _exec(self, request: pb.ExecProcessRequest) -> Any:
-        container = self._container(request.container_id)
+        container = self._container(request.container_id, ttrpc.INTERNAL)
         if not request.HasField("process"):
             raise Refused(ttrpc.INVALID_ARGUMENT, "unable to parse process from ExecProcessRequest")
-        process = GuestProcess(request.process)
+        kata3_spec.check_process(request.process)
+        self.sins += kata3_spec.sins_of_user(request.process, request.string_user)
+        kata3_spec.find(request.process)
+        process = Process(request.process)
         self._run(process)
         container.processes[request.exec_id] = process
 
     async def _signal(self, request: pb.SignalProcessRequest) -> Any:
-        container = self._container(request.container_id)
+        container = self._container(request.container_id, ttrpc.INTERNAL)
+        if self._release < (2, 2) and request.signal > signal.SIGSYS:
+            raise Panicked("EINVAL")
         everyone = not request.exec_id and request.signal == signal.SIGKILL
         chosen = container.processes.values() if everyone else (self._process(request),)
         for one in tuple(chosen):
@@ -365,7 +362,17 @@ class Kata3Agent:
         return pb.StatsContainerResponse(cgroup_stats=pb.CgroupStats(cpu_stats=cpu))
 
     async def _write(self, request: pb.WriteStreamRequest) -> Any:
-        return pb.WriteStreamResponse(len=await self._process(request).write(request.data))
+        """All of it, and what is empty is the end of the input."""
+        process, data = self._process(request), request.data
+        if not data:
+            self._end_input(process)
+        while data:
+            if not (taken := await process.write(data)):
+                if self._release < (2, 2):
+                    raise Panicked("called `Option::unwrap()` on a `None` value")
+                raise Refused(ttrpc.INTERNAL, f"Cannot get writer{TRACE}")
+            data = data[taken:]
+        return pb.WriteStreamResponse(len=len(request.data))
 
     async def _read_stdout(self, request: pb.ReadStreamRequest) -> Any:
         return await self._read(request, "stdout")
@@ -386,7 +393,13 @@ class Kata3Agent:
         return pb.ReadStreamResponse(data=data)
 
     async def _close_stdin(self, request: Any) -> Any:
-        self._process(request).close_stdin()
+        self._end_input(self._process(request))
+
+    def _end_input(self, process: Process) -> None:
+        if process.spec.Terminal:
+            process.hang_up()
+        else:
+            process.close_stdin()
 
     async def _resize(self, request: pb.TtyWinResizeRequest) -> Any:
         process = self._process(request)
@@ -395,30 +408,37 @@ class Kata3Agent:
         process.resize(request.row, request.column)
 
     async def _remove(self, request: Any) -> Any:
-        self._container(request.container_id)
+        self._container(request.container_id, ttrpc.INTERNAL)
         container = self.containers.pop(request.container_id)
         for one in container.processes.values():
             await one.destroy()
 
     async def _online(self, request: pb.OnlineCPUMemRequest) -> Any:
-        if request.nb_cpus and request.nb_cpus != self.cpus:
-            raise Refused(ttrpc.INTERNAL, f"{self.cpus} of {request.nb_cpus} CPUs are online")
+        old = self._release < (3, 0)
+        wanted = request.nb_cpus + (self.cpus if old else 0)
+        there = self.cpus + self.plugged_cpus
+        if request.nb_cpus and wanted > there:
+            self.cpus, self.plugged_cpus = there, 0
+            raise Refused(ttrpc.INTERNAL, f"failed to online {request.nb_cpus} CPU(s)")
+        more = max(0, wanted - self.cpus) if request.nb_cpus else 0
+        self.cpus, self.plugged_cpus = self.cpus + more, self.plugged_cpus - more
 
-    def _container(self, container_id: str) -> Container:
+    def _container(self, container_id: str, code: int = ttrpc.INVALID_ARGUMENT) -> Container:
         if container_id not in self.containers:
-            raise Refused(ttrpc.INVALID_ARGUMENT, "invalid container id")
+            words = "Invalid" if code == ttrpc.INTERNAL else "invalid"
+            raise Refused(code, f"{words} container id")
         return self.containers[container_id]
 
-    def _process(self, request: Any) -> GuestProcess:
-        container = self._container(request.container_id)
+    def _process(self, request: Any) -> Process:
+        old = self._release < (3, 27)
+        code = ttrpc.INTERNAL if old else ttrpc.INVALID_ARGUMENT
+        container = self._container(request.container_id, code)
         found = container.processes.get(request.exec_id or request.container_id)
         if found is None:
-            raise Refused(ttrpc.NOT_FOUND, "Invalid exec id")
+            words = "Invalid exec id" if request.exec_id else "cannot find init process!"
+            code = ttrpc.INTERNAL if old else ttrpc.NOT_FOUND
+            raise Refused(code, f"{words}{TRACE}" if old else words)
         return found
-
-
-def _is_disk(source: str) -> bool:
-    return bool(_NODE.fullmatch(source) or _PCI_PATH.fullmatch(source))
 
 
 def _unknown(message: Message) -> str:

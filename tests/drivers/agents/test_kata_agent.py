@@ -248,12 +248,18 @@ def test_the_agents_log_says_everything_where_agent_or_guest_is_debugged():
 @pytest.mark.parametrize(
     ("protocol", "words"),
     [
-        (AgentProtocol.TTRPC, ("vctui.socket=vsock",)),  # Kata 2.x knows no other way
+        (  # Kata 2.x knows no other way
+            AgentProtocol.TTRPC,
+            ("vctui.socket=vsock", "agent.hotplug_timeout=30"),
+        ),
         (
             AgentProtocol.GRPC,
             (*FIRST_GENERATION, "vctui.socket=vsock", "agent.use_vsock=true"),
         ),
-        (AgentProtocol.AUTO, ("vctui.socket=vsock", "agent.use_vsock=true")),
+        (
+            AgentProtocol.AUTO,
+            ("vctui.socket=vsock", "agent.use_vsock=true", "agent.hotplug_timeout=30"),
+        ),
     ],
 )
 def test_an_agent_on_vsock_is_told_so_and_has_no_serial_port(

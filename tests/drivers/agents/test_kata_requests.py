@@ -17,6 +17,7 @@ from vctui.model.hook import Hook
 from vctui.model.kinds import DeviceType, SharedFs
 from vctui.model.linux import ContainerResources, DeviceRule, Linux, Rlimit
 from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
+from vctui.wire import ttrpc
 
 BIND = Mount(destination="/data", source="/srv", read_only=True)
 PLACE = Place(pci_path="01/00/01")
@@ -206,6 +207,8 @@ def test_capabilities_are_the_usual_ones_unless_given():
         ("executable file `nope` not found in $PATH: No such file or directory", 127),
         ('exec: "nope": executable file not found in $PATH', 127),
         ("ENOENT: No such file or directory\n\nStack backtrace:\n 0: mount", 127),
+        ("get message from child: the file /sbin/mount was not found\n\nStack backtrace:\n", 127),
+        ("the file nope is not exist", 127),
         ("EACCES: Permission denied", 126),
         ("open executable: Permission denied", 126),
         ("exec format error", 126),
@@ -231,8 +234,38 @@ def test_errors_of_an_agent_are_one_clean_line():
     assert isinstance(error, AgentError)
     assert not any(ord(c) < 32 for c in str(error))
     assert len(str(error)) < 400
-    missing = answers.refused("X", "in pod 'web'", CallFailed(12, "no"))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (12, "no"),
+        (3, "vctui.Guest service does not exist"),
+        (3, "/vctui.Guest/X does not exist"),
+        (5, "/grpc.AgentService/X is not supported"),
+    ],
+)
+def test_a_call_that_an_agent_lacks_is_told_from_any_other_refusal(code: int, message: str):
+    missing = answers.refused("X", "in pod 'web'", CallFailed(code, message))
     assert isinstance(missing, AgentUnsupported)
+    assert missing.code == ttrpc.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "now"),
+    [
+        (3, "container c1 does not exist", 3),
+        (3, "the file /a/X does not exist", 3),
+        (13, "Invalid container id\n\nStack backtrace:", 5),
+        (13, '"Invalid exec id"', 5),
+        (13, "cannot find init process!", 5),
+        (13, "the file service does not exist", 13),
+    ],
+)
+def test_what_is_gone_has_one_code(code: int, message: str, now: int):
+    error = answers.refused("Y", "in pod 'web'", CallFailed(code, message))
+    assert not isinstance(error, AgentUnsupported)
+    assert error.code == now
 
 
 def test_a_volume_is_a_storage_of_the_sandbox_and_a_bind_mount_of_the_container():

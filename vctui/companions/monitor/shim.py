@@ -86,7 +86,10 @@ class Shim(StandIn):
         )
 
     async def close_stdin(self) -> None:
-        """Raises CallFailed."""
+        """Raises CallFailed. Nothing happens to a terminal, which has no end of its input: agents
+        of Kata 2.x and 3.x would hang up, and what the process has still to say would be lost."""
+        if self.start.terminal:
+            return
         await self._ask(
             "CloseStdin",
             message("CloseStdinRequest")(

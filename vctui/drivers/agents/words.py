@@ -19,9 +19,10 @@ _SHOWN: Final = 300
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _BACKTRACE: Final = re.compile(r"\s*(Stack backtrace:|stack backtrace:).*", re.DOTALL)
 
-_MISSING: Final = re.compile(
-    r"executable file .*not found|ENOENT|no such file or directory", re.IGNORECASE
+_NO_PROGRAM: Final = re.compile(
+    r"executable file .*not found|the file .+ (was not found|is not exist)", re.IGNORECASE
 )
+_MISSING: Final = re.compile(r"ENOENT|no such file or directory", re.IGNORECASE)
 _REFUSED: Final = re.compile(
     r"EACCES|ENOEXEC|EISDIR|permission denied|exec format error|is a directory", re.IGNORECASE
 )
@@ -40,7 +41,7 @@ def sentence(message: str) -> str:
 
 def command_status(message: str) -> int | None:
     """127 or 126 where the message is about the command itself; None for anything else."""
-    if re.search(r"executable file .*not found", message, re.IGNORECASE):
+    if _NO_PROGRAM.search(message):
         return NOT_FOUND
     if _SOMETHING_ELSE.search(message):
         return None

@@ -14,7 +14,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from vctui.drivers.agents import words
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats
-from vctui.drivers.agents.kata import answers, first_generation, interfaces, requests
+from vctui.drivers.agents.kata import (
+    answers,
+    first_generation,
+    interfaces,
+    later_generations,
+    requests,
+)
 from vctui.drivers.agents.kata.carrier import AGENT, GUEST, HEALTH, Carrier, Request
 from vctui.drivers.agents.kata.needs import needs
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported
@@ -64,15 +70,7 @@ class KataAgent(Agent):
             await self._carrier.close()
 
     async def info(self) -> AgentInfo:
-        version, details = await asyncio.gather(
-            self._call(
-                "Version",
-                health_pb2.CheckRequest(),
-                health_pb2.VersionCheckResponse,
-                service=HEALTH,
-            ),
-            self._details(),
-        )
+        version, details = await asyncio.gather(self._version(), self._details())
         return AgentInfo(
             version=words.sentence(version.agent_version)[:_VERSION_SHOWN],
             features=frozenset(_words(details.extra_features)),
@@ -80,6 +78,11 @@ class KataAgent(Agent):
             storage_handlers=_words(details.storage_handlers),
             device_handlers=_words(details.device_handlers),
             supports_seccomp=details.supports_seccomp,
+        )
+
+    async def _version(self) -> health_pb2.VersionCheckResponse:
+        return await self._call(
+            "Version", health_pb2.CheckRequest(), health_pb2.VersionCheckResponse, service=HEALTH
         )
 
     async def _details(self) -> agent_pb2.AgentDetails:
@@ -187,9 +190,18 @@ class KataAgent(Agent):
                 first_generation.suit_mounts(request.OCI, spec.config)
                 await self._do("CreateContainer", first_generation.CreateContainer(request))
             else:
+                await self._suit(cmd, request)
                 await self._do("CreateContainer", request)
         except AgentError as error:
             raise words.command_failed(cmd.args[0], container_id, error) from error
+
+    async def _suit(self, cmd: Cmd, request: agent_pb2.CreateContainerRequest) -> None:
+        """Raises AgentUnsupported."""
+        linux = request.OCI.linux
+        if later_generations.names(cmd) or linux.HasField("Seccomp"):
+            details = await self._details()
+            later_generations.check_user(cmd, details)
+            later_generations.suit_filter(request.container_id, linux, details)
 
     async def start_container(self, container_id: str) -> None:
         cmd = self._created.pop(container_id, None)
@@ -234,6 +246,8 @@ class KataAgent(Agent):
             request = requests.exec_process(container_id, token, cmd)
             if self._is_first_generation:
                 first_generation.suit(request.process, cmd)
+            elif later_generations.names(cmd):
+                later_generations.check_user(cmd, await self._details())
             await self._do("ExecProcess", request)
         except AgentError as error:
             raise words.command_failed(cmd.args[0], container_id, error) from error
@@ -288,8 +302,12 @@ class KataAgent(Agent):
         return answer.process_list
 
     async def online(self, *, vcpus: int, plugged: int) -> None:
-        """1.x counts the new processors only, and looks ten seconds for one that is not there."""
-        count = plugged if self._is_first_generation else vcpus
+        """Up to 2.x an agent counts the new processors only, and looks seconds for one that is not
+        there."""
+        only_new = self._is_first_generation or later_generations.counts_new_processors(
+            (await self._version()).agent_version
+        )
+        count = plugged if only_new else vcpus
         await self._do(
             "OnlineCPUMem", agent_pb2.OnlineCPUMemRequest(wait=True, nb_cpus=count, cpu_only=False)
         )

@@ -15,18 +15,32 @@ from vctui.wire.pb import guest_pb2
 _STEPS: Final = 1000
 """Of a guest's timeline; more are not looked at."""
 _STEP_NAME: Final = 64
+_GONE: Final = re.compile(r"Invalid (container|exec) id|invalid eid |cannot find init process")
+"""What agents of 2.x and 3.x say with the code of any failure where a container or process is not
+there."""
 
 
 def refused(method: str, where: str, error: CallFailed) -> AgentError:
     """What an answered call failed with; the agent is `where`, in words."""
-    if error.code == ttrpc.UNIMPLEMENTED:
+    if _is_unknown(method, error):
         return AgentUnsupported(
             f"the agent {where} has no call {method}; use a guest with a newer agent",
-            code=error.code,
+            code=ttrpc.UNIMPLEMENTED,
         )
+    gone = error.code == ttrpc.INTERNAL and _GONE.search(error.message)
     return AgentError(
         f"the agent {where} refused {method}: {sentence(error.message) or 'it gives no reason'}",
-        code=error.code,
+        code=ttrpc.NOT_FOUND if gone else error.code,
+    )
+
+
+def _is_unknown(method: str, error: CallFailed) -> bool:
+    """The agent has no such call. Those in Rust answer a service, and early ones also a method,
+    that they do not have as an argument that is wrong or as something that was not found."""
+    return error.code == ttrpc.UNIMPLEMENTED or (
+        error.code in {ttrpc.INVALID_ARGUMENT, ttrpc.NOT_FOUND}
+        and re.search(rf"(\bservice|/{method}) (does not exist|is not supported)", error.message)
+        is not None
     )
 
 

@@ -35,6 +35,8 @@ def needs(run_dir: Path, share_dir: Path, config: AgentConfig, *, debug: bool) -
 
 def _on_vsock(protocol: AgentProtocol) -> tuple[str, ...]:
     """Kernel parameters for an agent on vsock: for our own, and for Kata 1.x, which would prefer a
-    serial port. Its successors know no other way, and pass over what they do not know."""
+    serial port. Its successors know no other way, and pass over what they do not know; they wait
+    3 s for a device unless they are told a number (ttrpc sheet, §8), which 1.x passes over."""
     first_generation = () if protocol is AgentProtocol.TTRPC else ("agent.use_vsock=true",)
-    return ("vctui.socket=vsock", *first_generation)
+    later = () if protocol is AgentProtocol.GRPC else ("agent.hotplug_timeout=30",)
+    return ("vctui.socket=vsock", *first_generation, *later)
