@@ -34,6 +34,8 @@ def test_a_guest_that_lives_is_told_by_its_last_lines():
         (b"Initramfs unpacking failed: write error", "64 MiB of memory seem to be too little"),
         (b"Kernel panic - not syncing: System is deadlocked on memory", "64 MiB of memory"),
         (b"Kernel panic - not syncing: VFS: Unable to mount root fs on", "an executable /init"),
+        (b"[    3.2] systemd[1]: Detected virtualization qemu.", "systemd.unit=kata-containers"),
+        (b"[  OK  ] Reached target \x1b[0;1;39mMulti-User System\x1b[0m.", "systemd.unit=kata-"),
     ],
 )
 def test_what_is_known_to_go_wrong_comes_with_advice(line: bytes, advice: str):

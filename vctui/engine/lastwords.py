@@ -20,6 +20,7 @@ _NO_MEMORY: Final = re.compile(
 _NO_INIT: Final = re.compile(
     r"Unable to mount root fs|No working init found|Requested init .* failed|Failed to execute"
 )
+_SYSTEMD: Final = re.compile(r"\bsystemd\[1\]: |Reached target ")
 
 
 def told(console: Sequence[bytes], *, memory: int) -> list[str]:
@@ -46,4 +47,7 @@ def _advice(text: str, memory: int) -> list[str]:
     if _NO_INIT.search(text):
         why = "an initrd needs an executable /init, and a machine with room for all that is in it"
         return [f"the kernel found no program to start: {why}"]
+    if _SYSTEMD.search(text):
+        unit = "an image of Kata's starts its agent with systemd.unit=kata-containers.target"
+        return [f"the guest runs systemd; {unit} among its kernel parameters"]
     return []
