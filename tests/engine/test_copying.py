@@ -3,98 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.engine.conftest import pod
+from tests.engine.conftest import err, out, pod
 from vctui import errors
-from vctui.drivers.agents.noop import NoopAgent
-from vctui.drivers.shims.base import Attachment, Output
-from vctui.engine import container, copying, streams
+from vctui.drivers.shims.base import Output
+from vctui.engine import copying
 from vctui.engine.runtime import Runtime
-from vctui.model.container import Process
-
-
-class Shell(Attachment):
-    """A process that says what it is to say once its input has ended."""
-
-    def __init__(self, said: list[Output], status: int | None, *, stuck: bool = False) -> None:
-        self.said, self.status, self.stuck = said, status, stuck
-        self.got = bytearray()
-        self.fed, self.ended, self.left = asyncio.Event(), asyncio.Event(), False
-
-    async def __aiter__(self) -> AsyncIterator[Output]:
-        await self.ended.wait()
-        for one in self.said:
-            yield one
-        self.exit_code, self.reason = self.status, "the machine went away"
-
-    async def write(self, data: bytes) -> None:
-        self.got += data
-        self.fed.set()
-
-    async def resize(self, rows: int, columns: int) -> None:
-        raise NotImplementedError
-
-    async def close_stdin(self) -> None:
-        if not self.stuck:
-            self.ended.set()
-
-    async def detach(self) -> None:
-        self.left = True
-
-
-class Mute(NoopAgent):
-    """It has no commands for files."""
-
-    refusal = errors.AgentError("the agent refused readfile: it gives no reason")
-    killed: list[str]
-
-    async def read_file(self, container_id: str, path: str) -> bytes:
-        raise self.refusal
-
-    async def write_file(self, container_id: str, path: str, data: bytes) -> None:
-        raise errors.AgentUnsupported("no")
-
-    async def signal(self, container_id: str, token: str, signal: int, *, all: bool) -> None:  # noqa: A002
-        self.killed.append(token)
-
-
-@pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    killed: list[str] = []
-    monkeypatch.setattr(Mute, "killed", killed, raising=False)
-    monkeypatch.setattr("vctui.engine.registry.agent", lambda *_: Mute())
-    return killed
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, killed: list[str]) -> Any:
-    def install(said: list[Output], status: int | None, *, stuck: bool = False) -> Shell:
-        made = Shell(said, status, stuck=stuck)
-
-        async def enter(*_: object) -> Process:
-            return Process(token="t1", pid=1, start_time=datetime.now(UTC))
-
-        async def attach(*_: object) -> Attachment:
-            return made
-
-        monkeypatch.setattr(container, "enter", enter)
-        monkeypatch.setattr(streams, "attach", attach)
-        return made
-
-    return install
-
-
-def out(data: bytes) -> Output:
-    return Output(stream=1, data=data)
-
-
-def err(data: bytes) -> Output:
-    return Output(stream=2, data=data)
 
 
 async def test_what_the_process_writes_is_the_file(runtime: Runtime, shell: Any, killed: Any):
@@ -170,13 +87,6 @@ async def test_more_than_is_copied_ends_the_process(
     assert killed == ["t1"]
     with pytest.raises(errors.InvalidInput, match="longer than 1 MiB"):
         await runtime.write_file("web", "main", "/x", bytes(1024**2 + 1))
-
-
-async def test_a_process_that_does_nothing_is_given_up_and_killed(shell: Any):
-    made = shell([], 0, stuck=True)
-    with pytest.raises(TimeoutError):
-        await copying._converse(made, b"abc", 0.05)
-    assert made.got == b"abc"
 
 
 async def test_a_caller_that_leaves_takes_the_process_along(

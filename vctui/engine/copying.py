@@ -4,11 +4,10 @@ a process in the container. Its paths are the container's own; the host looks no
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from vctui.engine import container, streams
+from vctui.engine import container, oneshot
 from vctui.engine.change import shared
 from vctui.engine.context import Context
 from vctui.errors import (
@@ -21,16 +20,13 @@ from vctui.errors import (
 from vctui.model.container import Cmd
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable
 
     from vctui.drivers.agents.base import Agent
-    from vctui.drivers.shims.base import Attachment
 
 MAX_FILE: Final = 64 * 1024 * 1024
 """Bytes of a file that is copied; it is held in memory."""
 _MAX_PATH: Final = 4095
-_MAX_ERRORS: Final = 4096
-_PIECE: Final = 64 * 1024
 _CANNOT_RUN: Final = (126, 127)
 _CHECK: Final = 'if [ -e "$1" ] && [ ! -f "$1" ]; then echo "$1: not a file" >&2; exit 1; fi; '
 _READ: Final = _CHECK + f'exec head -c {MAX_FILE + 1} "$1"'
@@ -143,8 +139,7 @@ async def _run(
     doing: str,
     data: bytes | None = None,
 ) -> bytes:
-    """What a script for the container's shell and its argument write that are given `data`; a guest
-    that makes no progress for as long as an agent may take is given up.
+    """What a script for the container's shell and its argument write that are given `data`.
 
     Raises:
         CommandFailed: there is no such program.
@@ -153,59 +148,18 @@ async def _run(
     text, path = script
     args = ("/bin/sh", "-c", text, "sh", path)
     cmd = Cmd(args=args, work_dir="/", stdin=data is not None)
-    try:
-        async with streams.errand(ctx, pod_id, container_id, cmd) as attachment:
-            output, errors = await _converse(attachment, data, ctx.settings.timeouts.agent)
-    except TimeoutError as error:
-        raise AgentError(
-            f"cannot {doing}: nothing moves for {ctx.settings.timeouts.agent:g} s; "
-            "see what the container does, and try again"
-        ) from error
-    if attachment.exit_code in _CANNOT_RUN:
+    said = await oneshot.run(ctx, pod_id, container_id, cmd, doing=doing, most=MAX_FILE, data=data)
+    if said.exit_code in _CANNOT_RUN:
         raise CommandFailed(
-            f"cannot {doing}: {_why(errors, 'a program is missing')}",
-            exit_code=attachment.exit_code,
+            f"cannot {doing}: {_why(said.errors, 'a program is missing')}",
+            exit_code=said.exit_code,
         )
-    if attachment.exit_code:
-        why = _why(errors, f"exit status {attachment.exit_code}")
+    if said.exit_code:
+        why = _why(said.errors, f"exit status {said.exit_code}")
         raise AgentError(f"cannot {doing}: {why}; give another path")
-    if attachment.exit_code is None and len(output) <= MAX_FILE:
-        raise AgentError(f"cannot {doing}: {attachment.reason or 'the process went away'}")
-    return output
-
-
-async def _converse(
-    attachment: Attachment, data: bytes | None, patience: float
-) -> tuple[bytes, bytes]:
-    """Raises TimeoutError where neither side moves for `patience` seconds."""
-    output, errors = bytearray(), bytearray()
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(patience) as limit:
-
-        def moved() -> None:
-            limit.reschedule(loop.time() + patience)
-
-        feeding = asyncio.create_task(_feed(attachment, data or b"", moved))
-        try:
-            async for piece in attachment:
-                moved()
-                if piece.stream == 1:
-                    output.extend(piece.data)
-                else:
-                    errors.extend(piece.data[: _MAX_ERRORS - len(errors)])
-                if len(output) > MAX_FILE:
-                    break
-        finally:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
-    return bytes(output), bytes(errors)
-
-
-async def _feed(attachment: Attachment, data: bytes, moved: Callable[[], None]) -> None:
-    for at in range(0, len(data), _PIECE):
-        await attachment.write(data[at : at + _PIECE])
-        moved()
-    await attachment.close_stdin()
+    if said.exit_code is None and len(said.output) <= MAX_FILE:
+        raise AgentError(f"cannot {doing}: {said.reason or 'the process went away'}")
+    return said.output
 
 
 def _why(errors: bytes, otherwise: str) -> str:

@@ -6,11 +6,9 @@ The Kata agent's protocol of today has no ListProcesses (kata-agent ttrpc sheet 
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
-from vctui.engine import container, streams
+from vctui.engine import container, oneshot
 from vctui.engine.change import shared
 from vctui.engine.context import Context
 from vctui.errors import AgentError, AgentUnsupported
@@ -18,7 +16,7 @@ from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.kinds import ProcessListFormat
 
 MAX_OUTPUT = 1024 * 1024
-"""Bytes of a process list; the guest is not trusted to be brief."""
+"""Bytes of a process list; what is more is left out."""
 
 
 async def process_list(
@@ -36,24 +34,27 @@ async def process_list(
 
 
 async def _run(ctx: Context, pod_id: str, container_id: str, options: ProcessListOptions) -> bytes:
-    """Raises AgentError where the container has no `ps` or it fails."""
-    arguments = options.args or ("-ef",)
-    process = await container.enter(ctx, pod_id, container_id, Cmd(args=("ps", *arguments)))
-    attachment = await streams.attach(ctx, pod_id, container_id, process.token)
-    output, errors = bytearray(), bytearray()
-    async with asyncio.timeout(ctx.settings.timeouts.agent):
-        async for piece in attachment:
-            (output if piece.stream == 1 else errors).extend(piece.data)
-            if len(output) + len(errors) > MAX_OUTPUT:
-                break
-    await attachment.detach()
-    if attachment.exit_code:
-        said = errors.decode(errors="replace").strip().splitlines()
-        why = said[0][:200] if said else f"exit status {attachment.exit_code}"
+    """Raises AgentError where the container has no `ps`, or it fails or does not end."""
+    said = await oneshot.run(
+        ctx,
+        pod_id,
+        container_id,
+        Cmd(args=("ps", *(options.args or ("-ef",)))),
+        doing=f"list the processes of container {container_id!r}",
+        most=MAX_OUTPUT,
+    )
+    if said.exit_code:
+        lines = said.errors.decode(errors="replace").strip().splitlines()
+        why = lines[0][:200] if lines else f"exit status {said.exit_code}"
         raise AgentError(f"`ps` failed in container {container_id!r}: {why}; try other arguments")
+    if said.exit_code is None and len(said.output) <= MAX_OUTPUT:
+        raise AgentError(
+            f"`ps` did not end in container {container_id!r}: "
+            f"{said.reason or 'the process went away'}; try again"
+        )
     if options.format is ProcessListFormat.TABLE:
-        return bytes(output)
-    return msgspec.json.encode(parse_table(output.decode(errors="replace")))
+        return said.output
+    return msgspec.json.encode(parse_table(said.output.decode(errors="replace")))
 
 
 def parse_table(text: str) -> list[dict[str, object]]:
