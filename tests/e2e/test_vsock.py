@@ -3,14 +3,17 @@ a real guest in either case."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.e2e.conftest import Host, wait_until
+from tests.e2e.conftest import PATIENCE, Host, wait_until
 
 pytestmark = pytest.mark.vm
 
@@ -20,11 +23,32 @@ TICKS = "n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.2; done"
 
 
 @pytest.fixture(scope="module")
-def pod(host: Host) -> str:
+def checked(host: Host) -> dict[str, Any]:
+    """What `guest check` says of a guest on vsock, which boots while pod `first` does."""
+    add(host, "near", "--socket", "vsock", "--protocol", "ttrpc")
+    checking = host.start("guest", "check", "near", "--json")
+    try:
+        containers = (("clock", TICKS), ("idle", "sleep 100000"))
+        host.do("pod", "run", host.pod("first", *containers, agent_config={"socket_type": "vsock"}))
+    finally:
+        said, errors = checking.communicate(timeout=PATIENCE * 2)
+    assert checking.returncode == 0, errors
+    report: dict[str, Any] = json.loads(said)
+    return report
+
+
+@pytest.fixture(scope="module")
+def pod(checked: dict[str, Any]) -> str:
     """Our agent with Kata 3.x's protocol, behind the monitor."""
-    containers = (("clock", TICKS), ("idle", "sleep 100000"))
-    host.do("pod", "run", host.pod("first", *containers, agent_config={"socket_type": "vsock"}))
     return "first"
+
+
+def add(host: Host, name: str, *options: str, parameters: Sequence[str] = ()) -> None:
+    """The built guest as one of the operator's own."""
+    (guest, *_) = host.ask("guest", "list")
+    files = ("--kernel", guest["kernel"], "--initrd", guest["initrd"])
+    words = [f"--kernel-param={word}" for word in (*guest["kernel_params"], *parameters)]
+    host.do("guest", "add", name, *files, *words, *options)
 
 
 def program(host: Host, pod: str, module: str) -> psutil.Process:
@@ -45,6 +69,13 @@ def test_a_pod_runs_on_vsock(host: Host, pod: str):
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
     wait_until(lambda: "tick 2" in host.do("logs", pod, "clock"), "ticks in the log")
+
+
+def test_a_guest_on_vsock_is_checked(host: Host, checked: dict[str, Any]):
+    assert (checked["name"], checked["protocol"]) == ("near", "ttrpc")
+    assert {"virtio-fs", "9p"} <= set(checked["storage_handlers"])
+    assert "vctui.Guest.ListProcesses" in checked["features"]
+    assert [one["id"] for one in host.ask("pod", "list")] == ["first"]  # that of the check is gone
 
 
 def test_much_passes_both_ways_whole(host: Host, pod: str):
@@ -82,12 +113,8 @@ def test_a_pod_whose_vsock_program_is_killed_says_so_and_leaves_nothing(host: Ho
 
 def test_a_guest_is_added_for_vsock_and_talked_to_without_a_proxy(host: Host):
     """Kata 1.x, gRPC without yamux, found out by asking; the built-in shim is a client, too."""
-    (guest, *_) = host.ask("guest", "list")
-    files = ("--kernel", guest["kernel"], "--initrd", guest["initrd"])
-    words = (*guest["kernel_params"], "vctui.protocol=grpc")
-    parameters = [f"--kernel-param={word}" for word in words]
     todays = ("--socket", "hybrid-vsock", "--shared-fs", "virtio-fs")
-    host.do("guest", "add", "far", *files, *parameters, *todays)
+    add(host, "far", *todays, parameters=("vctui.protocol=grpc",))
     file = host.pod("second", ("idle", "sleep 1000"), guest="far", proxy_type="noProxy")
     host.do("pod", "run", file)
     done = host.run("container", "exec", "second", "idle", "--", "sh", "-c", "echo out; exit 4")
