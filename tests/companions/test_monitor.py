@@ -199,18 +199,21 @@ async def test_an_exec_loses_nothing_to_a_slow_or_late_reader(ready: Pod):
     assert await collect(attachment) == whole
 
 
-async def test_input_arrives_in_order_and_a_terminal_is_resized_meanwhile(ready: Pod):
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_input_arrives_in_order_and_a_terminal_is_resized_meanwhile(
+    ready: Pod, terminal: bool
+):
     process = ready.agent.process("c1")
-    await ready.start_shim(terminal=True)
+    await ready.start_shim(terminal=terminal)
     attachment = await ready.shim.attach(ready.run_dir, "c1")
     typed = bytes(range(256)) * 1024
     await attachment.write(typed)
-    await attachment.resize(50, 100)
     await attachment.close_stdin()
+    await attachment.resize(50, 100)
     async with asyncio.timeout(WAIT):
-        await process.until(lambda: process.stdin_closed)
+        await process.until(lambda: process.size == (50, 100))
     assert bytes(process.stdin) == typed
-    assert process.size == (50, 100)
+    assert process.stdin_closed is not terminal  # which has no end of its input
     await attachment.detach()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Host, wait_until
+from tests.e2e.conftest import PATIENCE, Host, wait_until
 from tests.e2e.test_images import busybox
 from tests.images.archives import Image, docker_files, file, layer, write_tar
 from vctui import settings
@@ -178,6 +178,24 @@ def test_a_machine_without_who_serves_its_folders_ends(vf: Vf, host: Host):
     host.do("pod", "start", "vf")
     assert " / virtiofs " in vf.sh("one", "cat /proc/mounts")
     host.do("pod", "delete", "vf")
+
+
+def test_a_pod_that_loses_who_serves_its_folders_while_it_starts_says_so(vf: Vf, host: Host):
+    """In the middle of a call: a program runs before a container's first process, for ever."""
+    site = Path(vf.folder("site"))
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "> /srv/here; exec sleep 1000"]}
+    one = vf.container("one", bind(str(site), "/srv"), rootfs="busybox", start_hooks=[hook])
+    document = {"id": "vf", "hypervisor_config": {"shared_fs": "virtio-fs"}, "containers": [one]}
+    starting = host.start("pod", "run", "--json", host.file("vf.json", json.dumps(document)))
+    wait_until((site / "here").exists, "a container that starts")
+    victim = vf.server(0)
+    os.kill(victim, signal.SIGKILL)
+    said, _ = starting.communicate(timeout=PATIENCE)
+    error = json.loads(said)["error"]
+    assert (starting.returncode, error["kind"]) == (1, "machine-died")
+    assert f"virtiofsd (process {victim}), which shows the guest" in error["message"]
+    assert host.ask("pod", "list") == []
+    assert host.left_over() == []
 
 
 def test_an_engine_killed_between_who_serves_and_the_machine_leaves_nothing(host: Host):

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,14 @@ import pytest
 
 from tests.engine.conftest import container, pod
 from vctui import errors
+from vctui.drivers.agents.noop import NoopAgent
+from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.hypervisors.mock import MockHypervisor
 from vctui.engine import paths
 from vctui.engine.runtime import Runtime
 from vctui.linux import locks, process
 from vctui.model.events import EventKind
+from vctui.model.hypervisor import Machine
 from vctui.model.pod import PodStatus
 from vctui.model.state import State
 from vctui.settings import Settings
@@ -207,3 +211,73 @@ async def test_a_monitor_that_is_still_there_may_tell_how_the_machine_ended(
     monitor.wait()
     assert (await asked).reason == "the guest kernel panicked"
     store.close()
+
+
+@pytest.fixture
+def machine() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "100"]) as stands_for_it:
+        yield stands_for_it
+        stands_for_it.kill()
+
+
+async def losing(
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: subprocess.Popen[bytes],
+    lose: Callable[[], None],
+) -> errors.VctuiError:
+    """How a pod's start fails whose agent is lost when it has lost something else."""
+
+    class Lost(NoopAgent):
+        async def start_sandbox(self, **_: object) -> None:
+            lose()
+            raise errors.AgentUnreachable("the connection ended")
+
+    start = MockHypervisor.start
+
+    async def with_process(self: MockHypervisor, plan: MachinePlan) -> Machine:
+        begun = process.start_time(machine.pid)
+        return msgspec.structs.replace(await start(self, plan), pid=machine.pid, pid_started=begun)
+
+    monkeypatch.setattr(MockHypervisor, "start", with_process)
+    monkeypatch.setattr("vctui.engine.registry.agent", lambda *_: Lost())
+    with pytest.raises(errors.VctuiError) as failed:
+        await runtime.run_pod(pod())
+    assert await runtime.list_pods() == ()
+    return failed.value
+
+
+async def test_an_agent_that_is_lost_with_its_machine_is_told_of_by_why_that_ended(
+    runtime: Runtime,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: subprocess.Popen[bytes],
+):
+    store = SqliteStore(settings.state_dir)
+
+    def lose() -> None:
+        machine.kill()
+        with store.transaction() as tx:  # as its monitor does
+            ended = {"state": State.STOPPED, "reason": "virtiofsd ended", "machine": None}
+            tx.save_pod(msgspec.structs.replace(tx.pod("web"), **ended))
+
+    failed = await losing(runtime, monkeypatch, machine, lose)
+    store.close()
+    assert isinstance(failed, errors.MachineDied)
+    assert "'web' ended while it was made ready: virtiofsd ended" in str(failed)
+
+
+async def test_an_agent_that_is_lost_alone_is_told_of_as_that(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, machine: subprocess.Popen[bytes]
+):
+    monkeypatch.setattr("vctui.engine.recovery._ENDS", 0.01)
+    failed = await losing(runtime, monkeypatch, machine, lambda: None)
+    assert str(failed) == "the connection ended"
+    assert machine.poll() is None
+
+
+async def test_a_machine_whose_monitor_says_nothing_is_told_of_by_its_agent(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, machine: subprocess.Popen[bytes]
+):
+    failed = await losing(runtime, monkeypatch, machine, machine.kill)
+    assert str(failed) == "the connection ended"

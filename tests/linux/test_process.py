@@ -234,3 +234,18 @@ def commands() -> list[bytes]:
         with contextlib.suppress(OSError):  # it may end while we look
             found.append(file.read_bytes())
     return found
+
+
+def test_the_arguments_of_a_program_that_has_just_begun_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Their place in /proc is empty for a moment."""
+    shown = tmp_path / "cmdline"
+    shown.touch()
+    assert process._command(tmp_path) == b""  # one of the kernel's own, or one that has ended
+    (tmp_path / "exe").symlink_to("/bin/sh")
+    monkeypatch.setattr(process.time, "sleep", lambda _seconds: shown.write_bytes(b"sh\0-c\0"))
+    assert process._command(tmp_path) == b"sh\0-c\0"
+    shown.write_bytes(b"")
+    monkeypatch.setattr(process.time, "sleep", lambda _seconds: None)
+    assert process._command(tmp_path) == b""  # one that hides them is not waited for for ever

@@ -251,7 +251,7 @@ async def _boot(ctx: Context, record: PodRecord, progress: Progress) -> None:
                 error.add_note(note)
             raise
         progress("preparing the guest")
-        async with ctx.agent(record) as agent:
+        async with recovery.telling_why(ctx, pod_id, started, handle), ctx.agent(record) as agent:
             with span("prepare the guest"):
                 hostname = record.config.hostname or pod_id
                 await agent.start_sandbox(

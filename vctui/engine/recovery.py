@@ -10,25 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
+from vctui.drivers.proxies.base import ProxyHandle
 from vctui.engine import devices, endpoints, images, network, paths, pool, resources
 from vctui.engine.context import Context, event, now
 from vctui.engine.shelf import Shelf
-from vctui.errors import NotFound, VctuiError
+from vctui.errors import AgentUnreachable, MachineDied, MonitorError, NotFound, VctuiError
 from vctui.linux import locks, mounts, process, trees
 from vctui.linux.files import tail
 from vctui.linux.problems import host_problem
 from vctui.model.container import ContainerRecord
 from vctui.model.events import EventKind
+from vctui.model.hypervisor import Machine
 from vctui.model.pod import PodRecord
 from vctui.model.state import State
 
 log = logging.getLogger(__name__)
 
 LIVE = frozenset({State.RUNNING, State.PAUSED})
+_ENDS = 3.0
+"""Seconds for a machine to end after its agent's connection, or with what it cannot do without."""
 _TELLS = 5.0
 """Seconds that a monitor may take to write how its machine ended; then it ends itself."""
 _FROZEN = frozenset({"pause", "resume"})
@@ -265,6 +270,42 @@ async def _told_by_monitor(ctx: Context, record: PodRecord) -> PodRecord:
             async with asyncio.timeout(_TELLS):
                 await process.wait_end(record.monitor_pid, record.monitor_started)
     return ctx.store.pod(record.id)
+
+
+@contextlib.asynccontextmanager
+async def telling_why(
+    ctx: Context, pod_id: str, machine: Machine, monitor: ProxyHandle
+) -> AsyncIterator[None]:
+    """Says why the machine ended, as its monitor has seen it, where that is why its agent does not
+    answer any more.
+
+    Raises:
+        MachineDied: in the place of what a lost connection has to say.
+    """
+    try:
+        yield
+    except (AgentUnreachable, MonitorError) as error:
+        if not await _ends(machine):
+            raise
+        watched = msgspec.structs.replace(
+            ctx.store.pod(pod_id), monitor_pid=monitor.pid, monitor_started=monitor.pid_started
+        )
+        record = await _told_by_monitor(ctx, watched)
+        if record.machine is not None:
+            raise
+        raise MachineDied(
+            f"the virtual machine of pod {pod_id!r} ended while it was made ready: {record.reason}"
+        ) from error
+
+
+async def _ends(machine: Machine) -> bool:
+    if machine.pid <= 0:
+        return False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDS):
+            await process.wait_end(machine.pid, machine.pid_started)
+            return True
+    return False
 
 
 async def _machine_is_gone(ctx: Context, record: PodRecord) -> PodRecord:

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ _KILL_PATIENCE: Final = 10.0
 """Seconds for a process to go after SIGKILL; one in uninterruptible sleep may take long."""
 _OUTPUT_PATIENCE: Final = 0.5
 """Seconds for the outputs of a process that was killed to close."""
+_LOOKS: Final = 100
+"""Times, a thousandth of a second apart, that the arguments of a process are looked for."""
 
 File = int | IO[bytes] | None
 """What a standard stream is connected to; None is /dev/null."""
@@ -244,8 +247,7 @@ def find_by_argument(
         with suppress(OSError):  # it may end while we look
             if entry.stat().st_uid != os.geteuid():
                 continue
-            command = Path(entry.path, "cmdline").read_bytes()
-            words = command.split(b"\0")
+            words = _command(Path(entry.path)).split(b"\0")
             arguments = {_plain(each) for each in words}
             arguments |= {_plain(each.partition(b"=")[2]) for each in words}
             if others.issubset(arguments) and any(
@@ -255,6 +257,18 @@ def find_by_argument(
                 if stat.detached:
                     found.append(Spawned(int(entry.name), stat.started))
     return found
+
+
+def _command(process: Path) -> bytes:
+    """The arguments, which the kernel shows a moment after a program has begun, and after whoever
+    has started it is told so; none of its own threads and of what has ended. Raises OSError."""
+    for _ in range(_LOOKS):
+        if command := (process / "cmdline").read_bytes():
+            return command
+        if not (process / "exe").exists():
+            break
+        time.sleep(0.001)
+    return b""
 
 
 def _plain(argument: bytes) -> bytes:
