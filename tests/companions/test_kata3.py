@@ -352,6 +352,9 @@ async def test_a_command_that_is_not_there_reads_127(tmp_path: Path, proxy: type
         with pytest.raises(CommandFailed) as failed:
             await life.agent.exec("c1", "e1", Cmd(args=("no-such-program",)))
         assert failed.value.exit_code == 127
+        with pytest.raises(AgentError, match="ENOENT") as missing:
+            await life.agent.exec("c1", "e1", Cmd(args=("/bin/true",), work_dir="/no/such"))
+        assert not isinstance(missing.value, CommandFailed)  # it is its folder that is not there
 
 
 async def test_an_agent_that_mounts_no_9p_any_more_says_so(tmp_path: Path):

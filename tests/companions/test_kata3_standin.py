@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.kata3_agent import SHARE, Kata3Agent
+from tests.fakes.kata3_agent import MAC, SHARE, Kata3Agent
 from vctui.drivers import ttrpc_client
 from vctui.drivers.agents.kata import requests
 from vctui.drivers.agents.kata.carrier import Request
@@ -18,6 +18,7 @@ from vctui.linux import sockets
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as pb
 from vctui.wire.pb import oci_pb2 as oci
+from vctui.wire.pb import types_pb2
 
 AGENT = "grpc.AgentService"
 WAIT = 10.0
@@ -44,7 +45,7 @@ SPACES = [oci.LinuxNamespace(Type=kind) for kind in ("ipc", "uts", "mount")]
 
 def container(**spec: object) -> pb.CreateContainerRequest:
     parts = {
-        "process": oci.Process(Args=["/bin/true"]),
+        "process": oci.Process(Args=["/bin/true"], Cwd="/"),
         "root": oci.Root(Path=f"{SHARE}c1/rootfs"),
         "linux": oci.Linux(Namespaces=SPACES),
     }
@@ -100,10 +101,12 @@ REFUSED = {
 PANICS: dict[str, Request] = {
     "a filter of 1.x": CreateContainer(without_number(filtered())),
     "a capability": container(
-        process=oci.Process(Args=["/bin/true"], Capabilities={"Bounding": ["CAP_FLY"]})
+        process=oci.Process(Args=["/bin/true"], Cwd="/", Capabilities={"Bounding": ["CAP_FLY"]})
     ),
     "a limit": container(
-        process=oci.Process(Args=["/bin/true"], Rlimits=[oci.POSIXRlimit(Type="RLIMIT_FUN")])
+        process=oci.Process(
+            Args=["/bin/true"], Cwd="/", Rlimits=[oci.POSIXRlimit(Type="RLIMIT_FUN")]
+        )
     ),
     "an action of a filter": container(
         linux=oci.Linux(
@@ -115,7 +118,7 @@ PANICS: dict[str, Request] = {
 }
 SINS = {
     "'nobody' is taken for 0": container(
-        process=oci.Process(Args=["/bin/true"], user=oci.User(Username="nobody"))
+        process=oci.Process(Args=["/bin/true"], Cwd="/", user=oci.User(Username="nobody"))
     ),
     "['mkdir'] do nothing and seem to succeed": without_number(filtered()),
 }
@@ -149,6 +152,38 @@ async def test_what_it_passes_over_in_silence_is_found_out(
 ):
     await session.call(AGENT, "CreateContainer", request_.SerializeToString())
     assert guest.sins == [sin]
+
+
+ROUTES = {
+    "no address": types_pb2.Route(dest="elsewhere", device="eth0"),
+    "another family": types_pb2.Route(dest="fd00::/64", device="eth0"),
+    "an interface that is not there": types_pb2.Route(dest="10.0.0.0/8", device="eth1"),
+    "a gateway with a mask": types_pb2.Route(gateway="10.0.0.1/24", device="eth0"),
+}
+
+
+async def test_interfaces_and_routes_are_looked_at_closely(session: Session):
+    address = types_pb2.IPAddress(address="10.0.0.2", mask="24")
+    good = types_pb2.Interface(name="eth0", hwAddr=MAC, mtu=1500, IPAddresses=[address])
+    addressed = types_pb2.Interface(name="eth0", hwAddr=MAC, mtu=1500)
+    addressed.IPAddresses.add(address="10.0.0.2/24", mask="24")
+    for bad in (types_pb2.Interface(name="eth0", hwAddr=MAC), addressed):
+        with pytest.raises(CallFailed):
+            await session.call(AGENT, "UpdateInterface", request(bad))
+    await session.call(AGENT, "UpdateInterface", request(good))
+    for route in ROUTES.values():
+        with pytest.raises(CallFailed):
+            await session.call(AGENT, "UpdateRoutes", to(route))
+    way_out = types_pb2.Route(gateway="10.0.0.1", device="eth0")
+    assert await session.call(AGENT, "UpdateRoutes", to(way_out))
+
+
+def request(interface: types_pb2.Interface) -> bytes:
+    return pb.UpdateInterfaceRequest(interface=interface).SerializeToString()
+
+
+def to(route: types_pb2.Route) -> bytes:
+    return pb.UpdateRoutesRequest(routes=pb.Routes(Routes=[route])).SerializeToString()
 
 
 async def test_what_is_gone_since_the_first_generation_is_unknown(session: Session):

@@ -80,6 +80,8 @@ class Kata3Agent:
         self.sandbox: pb.CreateSandboxRequest | None = None
         self.containers: dict[str, Container] = {}
         self.interfaces = {MAC}
+        self.devices = {"lo"}
+        """Names of those that were set up."""
         self.cpus = 1
         """In use."""
         self.plugged_cpus = 0
@@ -279,16 +281,15 @@ class Kata3Agent:
         given = request.interface
         if given.hwAddr not in self.interfaces:
             raise Refused(ttrpc.INTERNAL, f"Link not found (Address: {given.hwAddr})")
-        if given.devicePath and not kata3_spec.PCI_PATH.fullmatch(given.devicePath):
-            raise Refused(ttrpc.INTERNAL, f"{given.devicePath}: not a PCI path")
-        for address in given.IPAddresses:
-            if not address.mask.isdecimal() or "/" in address.address:
-                raise Refused(ttrpc.INTERNAL, f"Invalid IP address {address}")
+        kata3_spec.check_interface(given)
+        self.devices.add(given.name)
         return types_pb2.Interface(device=given.device)
 
     async def _update_routes(self, request: Any) -> Any:
         if not request.HasField("routes"):
             raise Refused(ttrpc.INVALID_ARGUMENT, "empty update routes request")
+        for route in request.routes.Routes:
+            kata3_spec.check_route(route, self.devices)
         return request.routes
 
     async def _create(self, request: pb.CreateContainerRequest) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from vctui.model.capabilities import ALL as CAPABILITIES
 from vctui.model.linux import RLIMITS
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as pb
+from vctui.wire.pb import types_pb2
 
 TRACE = "\n\nStack backtrace:\n   0: anyhow"
 _SLOT = r"[01]?[0-9a-f](\.[0-7])?"
@@ -66,11 +69,13 @@ def check_process(process: Any) -> None:
 
 
 def find(process: Any) -> None:
-    """Its program is looked for before a process is made. Raises Refused."""
+    """Its program and its folder are looked for before a process is made. Raises Refused."""
     path = next((word[5:] for word in process.Env if word.startswith("PATH=")), "")
     program = process.Args[0]
     if shutil.which(program, path=path) is None and not Path(program).exists():
         raise _refusal(f"get message from child: the file {program} was not found")
+    if not Path(process.Cwd).is_dir():
+        raise _refusal("get message from child: ENOENT: No such file or directory")
 
 
 def sins_of_user(process: Any, named: pb.StringUser) -> list[str]:
@@ -89,6 +94,34 @@ def sins_of_filter(linux: Any, is_built_in: bool) -> list[str]:
     if linux.HasField("Seccomp") and not is_built_in:
         silent.append("a filter that is passed over")
     return silent
+
+
+def check_interface(interface: Any) -> None:
+    """Raises Refused."""
+    if interface.devicePath and not PCI_PATH.fullmatch(interface.devicePath):
+        raise _refusal(f"{interface.devicePath}: not a PCI path")
+    if not interface.mtu:
+        raise _refusal("update interface: Received a netlink error message Invalid argument")
+    for one in interface.IPAddresses:
+        if not (one.mask.isdecimal() and _is_network(f"{one.address}/{one.mask}", one.family)):
+            raise _refusal(f"invalid IP address syntax: {one}")
+
+
+def check_route(route: Any, devices: Collection[str]) -> None:
+    """Raises Refused."""
+    if route.device not in devices:
+        raise _refusal(f"Link not found (Name: {route.device})")
+    given = [each for each in (route.dest, route.gateway, route.source) if each]
+    if "/" in route.gateway or not all(_is_network(each, route.family) for each in given):
+        raise _refusal("invalid address")
+
+
+def _is_network(text: str, family: int) -> bool:
+    try:
+        version = ipaddress.ip_interface(text).version
+    except ValueError:
+        return False
+    return version == (6 if family == types_pb2.v6 else 4)
 
 
 def is_disk(source: str) -> bool:

@@ -206,10 +206,11 @@ def test_capabilities_are_the_usual_ones_unless_given():
     [
         ("executable file `nope` not found in $PATH: No such file or directory", 127),
         ('exec: "nope": executable file not found in $PATH', 127),
-        ("ENOENT: No such file or directory\n\nStack backtrace:\n 0: mount", 127),
+        ("stat /nope: no such file or directory", 127),
+        ("ENOENT: No such file or directory\n\nStack backtrace:\n 0: anyhow", None),
         ("get message from child: the file /sbin/mount was not found\n\nStack backtrace:\n", 127),
         ("the file nope is not exist", 127),
-        ("EACCES: Permission denied", 126),
+        ("EACCES: Permission denied", None),
         ("open executable: Permission denied", 126),
         ("exec format error", 126),
         ("chdir to `/nope`: No such file or directory", None),

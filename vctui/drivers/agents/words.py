@@ -22,15 +22,16 @@ _BACKTRACE: Final = re.compile(r"\s*(Stack backtrace:|stack backtrace:).*", re.D
 _NO_PROGRAM: Final = re.compile(
     r"executable file .*not found|the file .+ (was not found|is not exist)", re.IGNORECASE
 )
-_MISSING: Final = re.compile(r"ENOENT|no such file or directory", re.IGNORECASE)
-_REFUSED: Final = re.compile(
-    r"EACCES|ENOEXEC|EISDIR|permission denied|exec format error|is a directory", re.IGNORECASE
-)
+_MISSING: Final = re.compile(r"no such file or directory", re.IGNORECASE)
+_REFUSED: Final = re.compile(r"permission denied|exec format error|is a directory", re.IGNORECASE)
 _SOMETHING_ELSE: Final = re.compile(
     r"chdir|\bcwd\b|working dir|\bmount|\bstorage|rootfs|pivot|cgroup|\bhook|no such process",
     re.IGNORECASE,
 )
 """Other files and folders that may be missing when a container is made."""
+_ERRNO: Final = re.compile(r"\bE[A-Z]{3,}: ")
+"""So agents in Rust tell of a folder, a mount or the like: a program that is missing they name, and
+one that cannot be executed ends with the number."""
 
 
 def sentence(message: str) -> str:
@@ -43,7 +44,7 @@ def command_status(message: str) -> int | None:
     """127 or 126 where the message is about the command itself; None for anything else."""
     if _NO_PROGRAM.search(message):
         return NOT_FOUND
-    if _SOMETHING_ELSE.search(message):
+    if _SOMETHING_ELSE.search(message) or _ERRNO.search(message):
         return None
     if _REFUSED.search(message):
         return NOT_EXECUTABLE
