@@ -182,7 +182,7 @@ def test_a_machine_without_who_serves_its_folders_ends(vf: Vf, host: Host):
 
 def test_a_pod_that_loses_who_serves_its_folders_while_it_starts_says_so(vf: Vf, host: Host):
     """In the middle of a call: a program runs before a container's first process, for ever."""
-    site = Path(vf.folder("site"))
+    site = Path(vf.folder("begun"))
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "> /srv/here; exec sleep 1000"]}
     one = vf.container("one", bind(str(site), "/srv"), rootfs="busybox", start_hooks=[hook])
     document = {"id": "vf", "hypervisor_config": {"shared_fs": "virtio-fs"}, "containers": [one]}
