@@ -187,7 +187,7 @@ def test_a_pod_that_loses_who_serves_its_folders_while_it_starts_says_so(vf: Vf,
     one = vf.container("one", bind(str(site), "/srv"), rootfs="busybox", start_hooks=[hook])
     document = {"id": "vf", "hypervisor_config": {"shared_fs": "virtio-fs"}, "containers": [one]}
     starting = host.start("pod", "run", "--json", host.file("vf.json", json.dumps(document)))
-    wait_until((site / "here").exists, "a container that starts")
+    wait_until(lambda: (site / "here").exists() or starting.poll() is not None, "the program")
     victim = vf.server(0)
     os.kill(victim, signal.SIGKILL)
     said, _ = starting.communicate(timeout=PATIENCE)
