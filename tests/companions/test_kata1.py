@@ -4,6 +4,7 @@ monitor between them and it."""
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,6 +28,7 @@ from vctui.drivers.proxies.builtin import BuiltinProxy
 from vctui.drivers.shims.base import Attachment
 from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
+from vctui.linux import process
 from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOptions
 from vctui.model.events import EventKind
 from vctui.model.kinds import (
@@ -403,6 +405,36 @@ async def test_entries_of_the_agents_log_are_taken_from_the_console(tmp_path: Pa
         log = life.pod.run_dir / "logs" / "agent.log"
         await life.pod.until_log(log, f"{entry}\n".encode())
         assert b"kernel says" not in content(log)
+
+
+@pytest.mark.parametrize("helpers", [("proxy", "shim"), ("shim",)], ids=" and ".join)
+async def test_processes_outlive_the_connection_that_their_kata_shims_had(
+    tmp_path: Path, helpers: tuple[str, ...]
+):
+    """Another kata-shim follows each that was cut off, before that one can ask for the end."""
+    script = "read a; echo lost; read b; echo kept; read c; exit 6"
+    async with living(tmp_path, *helpers) as life:
+        socket = life.pod.run_dir / "proxy.sock"
+        await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True))
+        await until(lambda: life.guest.called("ReadStdout") and life.guest.called("ReadStderr"))
+        attachment = await life.pod.shim.attach(life.pod.run_dir, "c1")
+        (shim,) = process.find_by_argument(socket, beside=["-exec-id"])
+        if "proxy" in helpers:
+            (proxy,) = process.find_by_argument(socket, beside=["-mux-socket"])
+            os.kill(proxy.pid, signal.SIGKILL)
+        else:
+            life.guest.sessions[0].hang_up()
+        await until(lambda: len(life.guest.called("ReadStdout")) == 2)
+        assert process.find_by_argument(socket, beside=["-exec-id"]) != [shim]
+        await attachment.write(b"1\n")
+        await until(lambda: "ReadStdout" in life.guest.answered)
+        await attachment.write(b"2\n")
+        await until(lambda: b"stdout F kept" in content(life.pod.container_log))
+        await attachment.write(b"3\n")
+        assert await life.ended() == 6
+        assert len(life.guest.called("WaitProcess")) == 1
+        assert len(life.guest.sessions) == 2
+        await attachment.detach()
 
 
 async def test_a_new_monitor_goes_on_where_the_last_one_ended(

@@ -147,6 +147,11 @@ async def test_a_program_that_dies_is_reported_and_started_again_but_not_for_eve
     ("script", "said"),
     [
         ("echo no syslog >&2; exit 1", "ended: no syslog"),
+        (
+            """echo 'level=fatal msg="no logger" error="syslog is away" pid=7' >&2; exit 1""",
+            "ended: no logger: syslog is away (it needs",
+        ),
+        ("echo 'time=0 level=debug msg=here pid=7' >&2; exit 1", "ended (it needs"),
         ("exit 1", "ended (it needs a syslog daemon, and there is no /nowhere/log)"),
         ("", "cannot be started with /nowhere/kata-proxy: No such file or directory"),
     ],
@@ -166,6 +171,24 @@ async def test_a_program_that_does_not_start_is_given_up_with_its_words(
     assert said in side.link.given_up
     assert len(side.warnings) == 3
     listening.close()
+
+
+async def test_a_syslog_socket_where_nobody_listens_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(port, "SETTLE", 0.05)
+    monkeypatch.setattr(proxy_program, "_SYSLOG", tmp_path)
+    program = tmp_path / "kata-proxy"
+    entry = 'level=fatal msg="unable to setup logger" error="Unix syslog delivery error"'
+    program.write_text(f"#!/bin/sh\necho '{entry}' >&2; exit 1\n")
+    program.chmod(0o755)
+    side = Side(tmp_path, str(program))
+    async with side.running():
+        await until(lambda: side.link.given_up)
+    assert side.link.given_up.endswith(
+        "ended: unable to setup logger: Unix syslog delivery error (it needs a syslog daemon that "
+        f"listens at {tmp_path})"
+    )
 
 
 async def test_whoever_waits_for_the_agent_hears_that_its_proxy_stays_away(
@@ -198,6 +221,7 @@ class Shims:
             max_log_bytes=1 << 20,
             replay_bytes=4096,
             on_end=self._ended,
+            on_renewed=self._renewed,
             warn=side.warnings.append,
         )
         if built_in:
@@ -207,6 +231,9 @@ class Shims:
 
     async def _ended(self, which: StartShim, how: Exit) -> None:
         self.ends[which.token] = how
+
+    async def _renewed(self, which: StartShim, pid: int) -> None:
+        """Nobody here asks for the process's number."""
 
 
 @asynccontextmanager

@@ -34,6 +34,17 @@ class Program(Family):
         self.folder = folder
         self.sizes: list[Size] = []
         self.killed: list[str] = []
+        self.way = asyncio.Event()
+        self.way.set()
+        self.lost = ""
+
+    @property
+    def has_way(self) -> bool:
+        return self.way.is_set()
+
+    async def way_back(self) -> str:
+        await self.way.wait()
+        return self.lost
 
     def argv(self, start: StartShim) -> Sequence[str]:
         if not self.script:
@@ -72,6 +83,11 @@ class NoAgent:
     async def remembers_ended(self) -> bool:
         return False
 
+    is_ready = True
+
+    async def settled(self) -> str:
+        return ""
+
 
 def no_stand_in(start: StartShim, **_how: object) -> StandIn:
     raise AssertionError(f"a program is to stand for {start.token}")
@@ -81,12 +97,14 @@ class Pod:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ends: list[tuple[str, Exit]] = []
+        self.renewed: list[int] = []
         self.processes = Processes(
             stand_in=no_stand_in,
             log_dir=folder,
             max_log_bytes=1 << 20,
             replay_bytes=4096,
             on_end=self._ended,
+            on_renewed=self._renewed,
             warn=lambda _message: None,
         )
 
@@ -110,6 +128,9 @@ class Pod:
 
     async def _ended(self, which: StartShim, how: Exit) -> None:
         self.ends.append((which.token, how))
+
+    async def _renewed(self, _which: StartShim, pid: int) -> None:
+        self.renewed.append(pid)
 
 
 def pipes() -> int:
@@ -183,6 +204,58 @@ async def test_children_of_the_program_do_not_hold_its_end_up(pod: Pod):
     shim, client, _ = await pod.run("sleep 5 & echo said")
     assert await pod.end(shim) == Exit(0)
     assert client.seen == b"said\n"
+
+
+async def test_a_program_that_is_cut_off_makes_room_for_another(pod: Pod):
+    """Who has typed and looked on goes on with that one; input that has ended has ended there."""
+    shim, client, program = await pod.run("echo new; cat; exit 7")
+    await until(lambda: client.seen == b"new\n")
+    first = shim.pid
+    program.way.clear()
+    pod.processes.cut_off()
+    await until(lambda: not process.find_by_argument(pod.folder))
+    typing = asyncio.create_task(shim.write(b"typed\n"))
+    assert pod.renewed == []
+    program.way.set()
+    await typing
+    await until(lambda: client.seen == b"new\nnew\ntyped\n")
+    assert pod.renewed == [shim.pid]
+    assert shim.pid != first
+    await shim.close_stdin()
+    assert await pod.end(shim) == Exit(7)
+    assert program.killed == []
+
+
+async def test_a_program_that_fails_without_its_way_does_not_speak_for_its_process(pod: Pod):
+    shim, client, program = await pod.run("read line; echo got $line; exit 1")
+    program.way.clear()
+    await shim.write(b"first\n")
+    await until(lambda: client.seen == b"got first\n" and shim.pid and not shim.has_ended)
+    await until(lambda: not process.find_by_argument(pod.folder))
+    program.way.set()
+    await until(lambda: pod.renewed)
+    await shim.write(b"second\n")
+    assert await pod.end(shim) == Exit(1)
+    assert client.seen == b"got first\ngot second\n"
+
+
+async def test_a_process_whose_way_is_lost_for_good_ends_with_the_reason(pod: Pod):
+    shim, _, program = await pod.run("exec sleep 1000")
+    program.lost = "kata-proxy was killed"
+    pod.processes.cut_off()
+    assert await pod.end(shim) == Exit(None, "kata-proxy was killed")
+    with pytest.raises(CallFailed, match="takes no input"):
+        await shim.write(b"more")
+
+
+async def test_a_terminal_keeps_its_size_when_its_program_is_renewed(pod: Pod):
+    shim, client, _ = await pod.run("stty size; read line; exit 3", terminal=True)
+    await until(lambda: b"0 0" in client.seen)
+    await shim.resize(Size(33, 111))
+    pod.processes.cut_off()
+    await until(lambda: b"33 111" in client.seen)
+    await shim.write(b"\n")
+    assert await pod.end(shim) == Exit(3)
 
 
 async def test_a_program_that_is_not_there_is_named_and_nothing_stays_open(pod: Pod):

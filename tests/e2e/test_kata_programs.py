@@ -16,7 +16,7 @@ from vctui.linux import process
 pytestmark = pytest.mark.vm
 
 POD = "kata"
-SCRIPT = "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.1; done"
+SCRIPT = "trap 'echo caught; exit 5' USR1; echo ready; while :; do echo again; sleep 0.1; done"
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +68,22 @@ def test_a_signal_to_the_shim_reaches_the_process(host: Host, pod: str):
 
 
 def test_a_proxy_that_dies_is_reported_and_replaced(host: Host, pod: str):
-    """Its kata-shims lose their way to the agent with it, so their processes are ended."""
+    """Its kata-shims lose their way to the agent with it; others follow, and all goes on."""
+    shim = host.container(pod, "main")["pid"]
     first = program(host, "kata-proxy", "-mux-socket")
     os.kill(first.pid, signal.SIGKILL)
     wait_until(
         lambda: f"kata-proxy (process {first.pid}) was killed by signal 9" in host.do("events"),
         "the event of its end",
     )
-    wait_until(lambda: host.container(pod, "main")["state"] == "stopped", "the end of its shim")
-    host.do("container", "start", pod, "main")
+    wait_until(lambda: host.container(pod, "main")["pid"] != shim, "the next shim")
+    seen = len(host.do("logs", pod, "main"))
+    wait_until(lambda: len(host.do("logs", pod, "main")) > seen, "more of its output")
     assert host.do("container", "exec", pod, "main", "--", "echo", "here") == "here\n"
     assert program(host, "kata-proxy", "-mux-socket") != first
+    os.kill(host.container(pod, "main")["pid"], signal.SIGUSR1)
+    wait_until(lambda: host.container(pod, "main")["state"] == "stopped", "its end")
+    assert host.container(pod, "main")["exit_code"] == 5
 
 
 def test_nothing_is_left_of_them(host: Host, pod: str):

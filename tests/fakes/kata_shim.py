@@ -12,9 +12,14 @@ import grpc
 from vctui.wire.pb import agent_pb2 as pb
 
 READ = 32768
+REDIAL = 20.0
+"""Seconds for which a lost way to the agent is looked for, before a call fails."""
 FORWARDED = set(signal.Signals) - {
-    *(signal.SIGCHLD, signal.SIGPIPE, signal.SIGKILL, signal.SIGSTOP, signal.SIGWINCH),
-    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT),
+    *(signal.SIGCHLD, signal.SIGPIPE, signal.SIGKILL, signal.SIGSTOP, signal.SIGWINCH)
+}
+FATAL = {
+    *(signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGQUIT, signal.SIGSEGV),
+    *(signal.SIGSTKFLT, signal.SIGSYS, signal.SIGTRAP),
 }
 
 
@@ -24,7 +29,11 @@ class Shim:
         self.terminal = terminal
         agent = options["-agent"].removeprefix("unix://")
         self.channel = grpc.insecure_channel(
-            f"unix:{agent}", options=[("grpc.default_authority", "localhost")]
+            f"unix:{agent}",
+            options=[
+                ("grpc.default_authority", "localhost"),
+                *((f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "max")),
+            ],
         )
 
     def call(self, method: str, request: object, answer: type | None = None) -> object:
@@ -68,7 +77,9 @@ class Shim:
             else:
                 self.call("SignalProcess", pb.SignalProcessRequest(**self.ids, signal=number))
         except (grpc.RpcError, OSError):
-            return
+            pass
+        if number in FATAL:
+            os._exit(1)
 
     def run(self) -> int:
         for number in (*FORWARDED, signal.SIGWINCH):
@@ -85,6 +96,8 @@ class Shim:
             reader.start()
         for reader in readers:
             reader.join()
+        # outputs end with the connection as well, and the process is waited for on the next one
+        grpc.channel_ready_future(self.channel).result(REDIAL)
         answer = self.call("WaitProcess", pb.WaitProcessRequest(**self.ids), pb.WaitProcessResponse)
         return answer.status & 0xFF  # type: ignore[attr-defined, no-any-return]
 
@@ -98,5 +111,5 @@ def main(arguments: list[str]) -> int:
     assert set(options) <= {"-agent", "-container", "-exec-id", "-log"}, options
     try:
         return Shim(options, terminal=terminal).run()
-    except grpc.RpcError:
+    except (grpc.RpcError, grpc.FutureTimeoutError):
         return 1

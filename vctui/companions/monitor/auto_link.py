@@ -94,7 +94,7 @@ class AutoLink(Link):
         link = await self._find(adopting=adopting)
         if self._port.is_set():
             link.port_opened()
-        self.protocol = link.protocol
+        self.protocol, link.attendants = link.protocol, self.attendants
         self._found.set()
         await link.run(adopting=adopting or link.protocol == monitor.TTRPC)
 

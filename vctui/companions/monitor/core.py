@@ -117,6 +117,7 @@ class Monitor:
             max_log_bytes=config.max_log_bytes,
             replay_bytes=config.replay_bytes,
             on_end=self._process_ended,
+            on_renewed=self._process_moved,
             warn=self.warn,
         )
         self._agent.attendants = self._processes
@@ -178,6 +179,9 @@ class Monitor:
         if record.machine.vsock:
             self._agent.reached_at(f"{record.machine.vsock}:{vsock.AGENT_PORT}")
         self._choose_shims(record.config)
+        if adopting:  # before they find the way to the agent again
+            for started in await self._in_store_thread(ledger.live_processes):
+                await self._processes.end_former(started)
         watch = MachineWatch(
             self._config.run_dir,
             record.machine,
@@ -245,7 +249,7 @@ class Monitor:
                 self.warn(error.message)
                 await self._process_ended(started, Exit(None, error.message))
                 continue
-            await self._in_store_thread(functools.partial(ledger.stood_for, started, pid))
+            await self._process_moved(started, pid)
         self._note(EventKind.MONITOR_ADOPTED, "a new monitor watches the running machine")
 
     async def _end_machine(self, machine: Machine) -> None:
@@ -284,6 +288,9 @@ class Monitor:
 
     async def _process_ended(self, which: StartShim, how: Exit) -> None:
         await self._in_store(lambda ledger: ledger.process_ended(which, how))
+
+    async def _process_moved(self, which: StartShim, pid: int) -> None:
+        await self._in_store(lambda ledger: ledger.stood_for(which, pid))
 
     def _channel(self) -> str:
         port = self._config.agent_chardev

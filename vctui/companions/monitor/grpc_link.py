@@ -132,6 +132,7 @@ class GrpcLink(Link):
             self._ready.clear()
             self._listener.serve(None)
             mux.abort()
+            self._cut_off()
 
     async def _greet(self, mux: Mux, session: Session) -> None:
         """The agent is there when it has answered its health check, whatever it says."""

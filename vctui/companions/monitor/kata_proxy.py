@@ -111,6 +111,7 @@ class KataProxyLink(GrpcLink):
             return await self._program.ended()
         finally:
             self._ready.clear()
+            self._cut_off()
             check.cancel()
             await asyncio.gather(check, return_exceptions=True)
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from vctui.companions.monitor.program_shim import Family
 from vctui.companions.monitor.shim import AGENT, Agent
@@ -20,6 +20,16 @@ _ANSWER: Final = 15.0
 """Seconds."""
 
 
+class Way(Agent, Protocol):
+    """What the programs and we need of the way to the agent."""
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    async def settled(self) -> str:
+        """Return when the agent answers (again), "", or why it was given up."""
+
+
 class KataShim(Family):
     """
     Args:
@@ -28,10 +38,17 @@ class KataShim(Family):
         agent: the way there, for what the program does not do.
     """
 
-    def __init__(self, config: ShimConfig, socket: Path, agent: Agent) -> None:
+    def __init__(self, config: ShimConfig, socket: Path, agent: Way) -> None:
         self._config = config
         self._socket = socket
         self._agent = agent
+
+    @property
+    def has_way(self) -> bool:
+        return self._agent.is_ready
+
+    async def way_back(self) -> str:
+        return await self._agent.settled()
 
     def argv(self, start: monitor.StartShim) -> Sequence[str]:
         return (

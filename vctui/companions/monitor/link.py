@@ -26,6 +26,9 @@ class Attendants(Protocol):
     async def close_input(self, token: str) -> None:
         """Nobody will type at the process, which runs now."""
 
+    def cut_off(self) -> None:
+        """Whoever talked to the agent is cut off from it."""
+
 
 class Link(ABC):
     """Keeps the one connection to an agent for as long as the machine lives.
@@ -67,6 +70,21 @@ class Link(ABC):
     async def hopeless(self) -> None:
         """Return when the agent was given up."""
         await self._hopeless.wait()
+
+    async def settled(self) -> str:
+        """Return when the agent answers (again), "", or why it was given up."""
+        either = {asyncio.create_task(self.ready()), asyncio.create_task(self.hopeless())}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in either:
+                task.cancel()
+            await asyncio.gather(*either, return_exceptions=True)
+        return self.given_up
+
+    def _cut_off(self) -> None:
+        if self.attendants is not None:
+            self.attendants.cut_off()
 
     def _give_up(self, why: str) -> None:
         self._why = why

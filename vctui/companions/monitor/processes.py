@@ -13,7 +13,7 @@ import msgspec
 from vctui.companions.monitor.host_console import HostConsole
 from vctui.companions.monitor.logfile import LogFile
 from vctui.companions.monitor.program_shim import Family, ProgramShim
-from vctui.companions.monitor.standin import OnEnd, StandIn
+from vctui.companions.monitor.standin import OnEnd, OnRenewed, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import terminals
 from vctui.wire import ttrpc
@@ -48,6 +48,7 @@ class Processes:
         max_log_bytes: int,
         replay_bytes: int,
         on_end: OnEnd,
+        on_renewed: OnRenewed,
         warn: Callable[[str], None],
     ) -> None:
         self._make = stand_in
@@ -55,6 +56,7 @@ class Processes:
         self._max_log_bytes = max_log_bytes
         self._replay_bytes = replay_bytes
         self._on_end = on_end
+        self._on_renewed = on_renewed
         self._warn = warn
         self._shims: OrderedDict[str, StandIn] = OrderedDict()
         self._tasks: dict[StandIn, asyncio.Task[None]] = {}
@@ -102,16 +104,17 @@ class Processes:
         self._drop_oldest()
         return shim.pid
 
+    async def end_former(self, wanted: StartShim) -> None:
+        """End a program that another monitor has started: its streams led there."""
+        if self._family is not None:
+            await self._family.end_former(wanted)
+
     async def adopt(self, wanted: StartShim) -> int:
         """As `start`, for a process that runs already, though its console may be gone.
-
-        A program that another monitor has started is ended, as its streams led there.
 
         Raises:
             CallFailed: as `start`, but for the console.
         """
-        if self._family is not None:
-            await self._family.end_former(wanted)
         try:
             return await self.start(wanted, adopting=True)
         except CallFailed as error:
@@ -120,6 +123,10 @@ class Processes:
             self._warn(error.message)
             without = msgspec.structs.replace(wanted, console="")
             return await self.start(without, adopting=True)
+
+    def cut_off(self) -> None:
+        for shim in self._tasks:
+            shim.cut_off()
 
     def not_started(self, token: str) -> None:
         if (shim := self._shims.get(token)) is not None:
@@ -159,6 +166,7 @@ class Processes:
                 log=log,
                 replay_bytes=self._replay_bytes,
                 on_end=self._on_end,
+                on_renewed=self._on_renewed,
             )
         return self._make(
             wanted,

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from vctui.companions.monitor.standin import CHUNK, OnEnd, StandIn
+from vctui.companions.monitor.standin import CHUNK, OnEnd, OnRenewed, StandIn
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import process, terminals
 from vctui.wire import monitor, ttrpc
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FAILED: Final = 1
 """What a shim exits with when it fails itself; a process may do so as well."""
+_NOT_STARTED: Final = "it was not started"
 
 
 class Family(ABC):
@@ -30,6 +31,15 @@ class Family(ABC):
 
     can_follow = True
     """One may stand for a process that another one has stood for."""
+
+    @property
+    def has_way(self) -> bool:
+        """Programs reach the agent; what they say of a process is true."""
+        return True
+
+    async def way_back(self) -> str:
+        """Return when programs reach the agent again (""), or why they never will."""
+        return ""
 
     async def prepare(self, start: monitor.StartShim) -> None:  # noqa: B027 - most need nothing
         """Get what the command line needs. Raises CallFailed."""
@@ -62,7 +72,11 @@ class Family(ABC):
 
 
 class ProgramShim(StandIn):
-    """One running program. `begin` starts it."""
+    """One running program, and the next where it has lost its way to the agent.
+
+    Args:
+        on_renewed: told of the process that stands for the guest's from now on.
+    """
 
     def __init__(
         self,
@@ -72,12 +86,18 @@ class ProgramShim(StandIn):
         log: LogFile | None,
         replay_bytes: int,
         on_end: OnEnd,
+        on_renewed: OnRenewed,
     ) -> None:
         super().__init__(start, log=log, replay_bytes=replay_bytes, on_end=on_end)
         self._family = family
+        self._on_renewed = on_renewed
         self._streams: list[tuple[int, int]] = []
         """Descriptors that are read, each with the stream it is."""
         self._stdin = -1
+        self._standing = asyncio.Event()
+        """There is a program that is not to be replaced."""
+        self._input_has_ended = False
+        self._size: monitor.Size | None = None
         self._abandoned = False
         self._begin(family.argv(start))
 
@@ -89,6 +109,13 @@ class ProgramShim(StandIn):
         self._abandoned = True
         process.send(self._program, signal.SIGKILL)
 
+    def cut_off(self) -> None:
+        """Before it comes back to the agent, where it would only wait for the process, and so have
+        the agent forget how that ended and what it has said (kata-agent gRPC sheet, §10.4)."""
+        if self._family.can_follow and not self._abandoned:
+            self._standing.clear()
+            process.send(self._program, signal.SIGKILL)
+
     def leave(self) -> None:
         """The program goes too: nobody holds the other ends of its streams any more."""
         process.send(self._program, signal.SIGKILL)
@@ -97,6 +124,7 @@ class ProgramShim(StandIn):
     async def write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
+            await self._standing.wait()
             if self._stdin < 0:
                 raise CallFailed(ttrpc.FAILED_PRECONDITION, "the process takes no input")
             try:
@@ -104,9 +132,11 @@ class ProgramShim(StandIn):
             except BlockingIOError:
                 await _ready(self._stdin, writing=True)
             except OSError as error:
-                raise CallFailed(ttrpc.FAILED_PRECONDITION, "the process has ended") from error
+                if self._standing.is_set():
+                    raise CallFailed(ttrpc.FAILED_PRECONDITION, "the process has ended") from error
 
     async def resize(self, size: monitor.Size) -> None:
+        self._size = size
         if self.start.terminal and self._stdin >= 0:
             terminals.set_size(self._stdin, size.rows, size.columns)
             process.send(self._program, signal.SIGWINCH)
@@ -114,21 +144,59 @@ class ProgramShim(StandIn):
 
     async def close_stdin(self) -> None:
         if not self.start.terminal:  # a terminal has no end
+            self._input_has_ended = True
             self._close_stdin()
 
     async def _stand(self) -> monitor.Exit:
+        try:
+            while True:
+                status = await self._see_to_its_end()
+                if not self._has_lost_its_way(status):
+                    return await self._tell(status)
+                if why := await self._renew():
+                    return monitor.Exit(None, why)
+        finally:
+            self._standing.set()  # whoever types learns that nobody takes it
+
+    async def _see_to_its_end(self) -> int | None:
         reading = asyncio.gather(*(self._read(fd, stream) for fd, stream in self._streams))
         cutting = asyncio.create_task(self._end_when_cut_off())
         try:
             status = await process.wait_end(self._program.pid, self._program.started)
+            if self._has_lost_its_way(status):
+                self._standing.clear()
             await self._read_rest(reading)
         finally:
             for task in (reading, cutting):
                 task.cancel()
             await asyncio.gather(reading, cutting, return_exceptions=True)
             self._close()
+        return status
+
+    def _has_lost_its_way(self, status: int | None) -> bool:
+        """Its exit status is its own, not the process's."""
+        if self._abandoned or not self._family.can_follow:
+            return False
+        if status == _FAILED and not self._family.has_way:
+            return True
+        return not self._standing.is_set() and status in {None, _FAILED, -signal.SIGKILL}
+
+    async def _renew(self) -> str:
+        """Have another program stand for the process; gives why that is impossible."""
+        if why := await self._family.way_back():
+            return why
         if self._abandoned:
-            return monitor.Exit(None, "it was not started")
+            return _NOT_STARTED
+        try:
+            self._begin(self._family.argv(self.start))
+        except CallFailed as error:
+            return error.message
+        await self._on_renewed(self.start, self.pid)
+        return ""
+
+    async def _tell(self, status: int | None) -> monitor.Exit:
+        if self._abandoned:
+            return monitor.Exit(None, _NOT_STARTED)
         if status is None or status < 0 or status == _FAILED:
             if why := self._family.cut_off:
                 return monitor.Exit(None, why)
@@ -148,6 +216,8 @@ class ProgramShim(StandIn):
             ours, theirs = terminals.open_pair()
             self._stdin, self._streams = ours, [(ours, monitor.STDOUT)]
             ends = (theirs, theirs, theirs)
+            if self._size is not None:
+                terminals.set_size(ours, self._size.rows, self._size.columns)
         else:
             stdin, self._stdin = os.pipe2(os.O_CLOEXEC)
             stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
@@ -169,6 +239,9 @@ class ProgramShim(StandIn):
         finally:
             for fd in set(ends):
                 os.close(fd)
+        if self._input_has_ended:
+            self._close_stdin()
+        self._standing.set()
 
     async def _read(self, fd: int, stream: int) -> None:
         while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from vctui.linux.process import Spawned
 _SYSLOG: Final = Path("/dev/log")
 _GOODBYE: Final = 2.0
 _WORDS: Final = 300
+_FIELD: Final = re.compile(r'([\w-]+)=("(?:[^"\\]|\\.)*"|\S*)')
+_FAILURES: Final = frozenset({"error", "fatal", "panic"})
+"""Levels of entries that say why a program ends."""
 
 
 class ProxyProgram:
@@ -76,11 +80,16 @@ class ProxyProgram:
             trimming.cancel()
             await asyncio.gather(trimming, return_exceptions=True)
         how = "ended" if status is None or status >= 0 else f"was killed by signal {-status}"
-        words = files.tail(self._log, lines=1)
-        said = f": {clean(words[-1])[:_WORDS]}" if words else ""
-        missing = self._needs_syslog and not _SYSLOG.exists()
-        hint = f" (it needs a syslog daemon, and there is no {_SYSLOG})" if missing else ""
-        return f"{self._name} (process {pid}) {how}{said}{hint}"
+        words = "".join(_failure(clean(line)) for line in files.tail(self._log, lines=1))
+        said = f": {words[:_WORDS]}" if words and (status is None or status >= 0) else ""
+        return f"{self._name} (process {pid}) {how}{said}{self._hint(words)}"
+
+    def _hint(self, words: str) -> str:
+        if self._needs_syslog and not _SYSLOG.exists():
+            return f" (it needs a syslog daemon, and there is no {_SYSLOG})"
+        if self._needs_syslog and "syslog" in words:
+            return f" (it needs a syslog daemon that listens at {_SYSLOG})"
+        return ""
 
     def cannot_start(self, error: OSError) -> str:
         return f"{self._name} cannot be started with {self.argv[0]}: {error.strerror}"
@@ -99,3 +108,13 @@ class ProxyProgram:
                 await process.wait_end(pid, started)
         with contextlib.suppress(TimeoutError):
             await process.terminate(pid, started, timeout=_GOODBYE)
+
+
+def _failure(line: str) -> str:
+    """What a line of the program's log says that went wrong; "" for an entry of anything else."""
+    fields = {key: value.strip('"') for key, value in _FIELD.findall(line)}
+    if "level" not in fields or "msg" not in fields:
+        return line
+    if fields["level"] not in _FAILURES:
+        return ""
+    return ": ".join(filter(None, (fields["msg"], fields.get("error", ""))))

@@ -25,6 +25,9 @@ _LINGER: Final = 0.5
 OnEnd = Callable[[monitor.StartShim, monitor.Exit], Awaitable[None]]
 """Records the end; attached clients and waiters hear of it afterwards."""
 
+OnRenewed = Callable[[monitor.StartShim, int], Awaitable[None]]
+"""Records the other host process that stands for one in the guest."""
+
 
 class StandIn(Target):
     """Keeps a process's output, tells how it ended, and is what clients attach to."""
@@ -83,6 +86,9 @@ class StandIn(Target):
 
     def abandon(self) -> None:
         """The process was not started: end, with nothing to tell of it."""
+
+    def cut_off(self) -> None:
+        """The way to the agent was lost, and may be there again."""
 
     def leave(self) -> None:
         """Let go of what was held on the host, whatever became of the process. Idempotent."""
