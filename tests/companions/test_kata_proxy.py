@@ -105,8 +105,8 @@ async def test_the_agent_answers_through_the_program_which_ends_with_us(tmp_path
             await one.close()
         assert len(side.programs()) == 1
         console.publish(1, b"the agent says\r\n")
-        await until(lambda: "proxy: agent: the agent says\n" in side.log.read_text())
-        assert side.log.read_text().startswith("proxy: log level debug\n")
+        await until(lambda: r'msg="the agent says\n" ' in side.log.read_text())
+        assert "log-level=debug" in side.log.read_text().splitlines()[0]
     await copy.close()
     assert not side.served.exists()
     assert side.warnings == []

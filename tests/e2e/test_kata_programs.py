@@ -48,7 +48,7 @@ def test_status_names_them_and_each_process_has_one(host: Host, pod: str):
 
 
 def test_the_proxy_reads_the_guests_console(host: Host, pod: str):
-    assert "proxy: agent: " in (host.root / "run" / "pods" / pod / "proxy.log").read_text()
+    assert "source=agent" in (host.root / "run" / "pods" / pod / "proxy.log").read_text()
 
 
 def test_commands_have_their_streams_and_their_status(host: Host, pod: str):

@@ -1,7 +1,7 @@
 """A kata-proxy as proxies-and-shims has it (§2), but for the syslog that it needs.
 
-It prints "proxy: …" lines to its standard error, those of the agent's log among them, and ends at
-its next client when its session has ended.
+It writes entries to its standard error, lines of the agent's log among them, and ends at its next
+client when its session has ended.
 """
 
 from __future__ import annotations
@@ -19,6 +19,19 @@ FLAGS = ("-mux-socket", "-listen-socket", "-agent-logs-socket", "-log")
 """Those of every release."""
 
 
+def log(level: str, message: str, source: str, more: str = "") -> None:
+    sys.stderr.write(
+        f'time="2020-01-01T00:00:00.000000001Z" level={level} msg="{message}" {more} '
+        f"name=kata-proxy pid={os.getpid()} source={source}\n"
+    )
+    sys.stderr.flush()
+
+
+def fail(message: str, error: str) -> int:
+    log("fatal", message, "proxy", f'error="{error}"')
+    return 1
+
+
 def main(arguments: list[str]) -> int:
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert set(options) <= set(FLAGS), options
@@ -29,19 +42,17 @@ def main(arguments: list[str]) -> int:
         Path(options[flag].removeprefix("unix://")) for flag in ("-mux-socket", "-listen-socket")
     )
     if max(len(os.fsencode(path)) for path in (mux, listen)) > sockets.MAX_PATH:
-        sys.stderr.write("proxy: a path is too long\n")
-        return 1
+        return fail("failed to serve", "bind: invalid argument")
     if listen.exists():
-        sys.stderr.write(f"proxy: {listen} is in use\n")
-        return 1
-    sys.stderr.write(f"proxy: log level {options.get('-log', 'warn')}\n")
+        return fail("failed to serve", "bind: address already in use")
+    if options.get("-log") == "debug":
+        log("info", "announce", "proxy", 'log-level=debug debug="true"')
     return asyncio.run(serve(mux, listen, options.get("-agent-logs-socket", "")))
 
 
 async def tell(logs: asyncio.StreamReader) -> None:
     while line := await logs.readline():
-        sys.stderr.write(f"proxy: agent: {line.decode().rstrip()}\n")
-        sys.stderr.flush()
+        log("info", line.decode().rstrip() + r"\n", "agent")
 
 
 async def serve(mux_path: Path, listen: Path, logs: str) -> int:
@@ -55,8 +66,7 @@ async def serve(mux_path: Path, listen: Path, logs: str) -> int:
 
     def accept() -> asyncio.Protocol:
         if mux.lost.done() and not status.done():
-            sys.stderr.write("proxy: the session is over\n")
-            status.set_result(1)
+            status.set_result(fail("channel error", "session shutdown"))
         return Client(mux)
 
     loop.add_signal_handler(signal.SIGTERM, lambda: status.done() or status.set_result(0))
