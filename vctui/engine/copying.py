@@ -16,6 +16,7 @@ from vctui.errors import (
     AgentUnsupported,
     CommandFailed,
     InvalidInput,
+    NotFound,
 )
 from vctui.model.container import Cmd
 
@@ -116,11 +117,11 @@ def _check_path(path: str) -> None:
 
 
 async def _or(refusal: AgentError | None, doing: str, process: Awaitable[bytes]) -> bytes:
-    """What the process says; where the container has no such program, why the agent did not, or
-    nothing, if it did."""
+    """What the process says; where the container has no such program, or the pod nobody to run it
+    (a mock's), why the agent did not, or nothing, if it did."""
     try:
         return await process
-    except CommandFailed as error:
+    except (CommandFailed, NotFound) as error:
         if refusal is None:
             return b""
         if not isinstance(refusal, AgentUnsupported):
