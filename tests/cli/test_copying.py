@@ -128,3 +128,20 @@ def test_a_file_of_the_host_keeps_its_mode_and_links_to_it(tmp_path: Path):
     with pytest.raises(FileProblem, match="is no file"):
         places.write("/dev/null", b"", "/x")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("w", ["plain,web:main:/", "file,w"]), ("x", ["file,x"])],
+)
+def test_files_of_both_sides_are_completed(
+    running: Cli,
+    folders: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    offered: list[str],
+) -> None:
+    monkeypatch.setenv("_VCTUI_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(["vctui", *folders, "container", "cp", typed]))
+    monkeypatch.setenv("COMP_CWORD", str(len(folders) + 3))
+    assert running().out.split() == offered

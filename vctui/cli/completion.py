@@ -33,6 +33,14 @@ def container_ids(
     return []
 
 
+def places(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Files of the host, and where the files of a container begin: `POD:CONTAINER:/`."""
+    inside = [f"{pod}:{container}:/" for pod, own in _pods(context).items() for container in own]
+    return [*_items(inside, incomplete), CompletionItem(incomplete, type="file")]
+
+
 def network_names(
     context: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vctui.cli import places
+from vctui.cli import completion, places
 from vctui.cli.call import Call, Group, with_engine
 from vctui.cli.completion import container_ids, pod_ids
 from vctui.cli.places import Inside, Place
@@ -114,8 +114,8 @@ async def list_(call: Call, runtime: Runtime, pod_id: str) -> None:
 
 
 @container.command()
-@click.argument("source", metavar="SRC", type=Place())
-@click.argument("target", metavar="DST", type=Place())
+@click.argument("source", metavar="SRC", type=Place(), shell_complete=completion.places)
+@click.argument("target", metavar="DST", type=Place(), shell_complete=completion.places)
 def cp(source: Inside | str, target: Inside | str) -> None:
     """Copy one file into or out of a running container.
 
