@@ -362,6 +362,19 @@ async def test_a_cc_shim_that_is_killed_takes_its_process_along(tmp_path: Path):
         await side.guest.inits["c1"].ended.wait()
 
 
+async def test_a_cc_shim_that_fails_with_the_guest_tells_no_status(tmp_path: Path):
+    """The proxy does not know its token any more, and it ends with 1."""
+    async with running(tmp_path, KINDS["cc-agent, cc-proxy, cc-shim"]) as side:
+        await side.agent.start_sandbox(pod_id=POD, hostname="web")
+        await side.container("sleep")
+        await side.exec("t1", "sleep")
+        side.guest._die("the machine ends, of which the monitor does not hear")
+        waiting = asyncio.create_task(side.status("t1"))
+        await until(lambda: len(process.find_by_argument(side.pod.run_dir, beside=["-c"])) == 0)
+        side.pod.qemu.kill()
+        assert await waiting is None
+
+
 @pytest.mark.parametrize("name", ["cc-agent, our cc-proxy", "cc-agent, cc-proxy"])
 async def test_a_guest_that_does_not_greet_is_given_up(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

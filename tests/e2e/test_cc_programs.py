@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import psutil
@@ -117,10 +118,27 @@ def test_a_proxy_that_dies_is_reported_and_nothing_hangs(host: Host, theirs: str
     os.kill(proxy.pid, signal.SIGKILL)
     said = f"cc-proxy (process {proxy.pid}) ended"  # no child of the monitor that took over
     wait_until(lambda: said in host.do("events"), "the event of its end")
-    assert said in host.refuse("container", "exec", theirs, "other", "--", "true")["message"]
+    # its cc-shim would look for the proxy for ever
+    wait_until(lambda: host.container(theirs, "other")["state"] == "stopped", "its end")
+    assert said in host.container(theirs, "other")["reason"]
+    refused = host.refuse("container", "start", theirs, "other")["message"]
+    assert said in refused
+    assert refused.endswith("; restart the pod")
     host.do("pod", "restart", theirs)
     assert host.do("container", "exec", theirs, "main", "--", "echo", "here") == "here\n"
     assert program(host, "cc-proxy", "-uri") != proxy
+
+
+def test_a_proxy_that_ends_at_once_is_all_that_is_blamed(host: Host):
+    keys = {
+        "agent_type": "hyperstart",
+        "proxy_type": "ccProxy",
+        "proxy_config": {"path": shutil.which("false")},
+    }
+    refused = host.run("pod", "run", host.pod("broken", ("main", SCRIPT), **keys))
+    assert "cc-proxy (process " in refused.stderr
+    assert "kernel" not in refused.stderr
+    assert not host.processes("broken")
 
 
 def test_nothing_is_left_of_them(host: Host, theirs: str):

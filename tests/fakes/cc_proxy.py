@@ -156,6 +156,7 @@ class Vm:
             for session in self.sessions.values():
                 if session.client is not None:
                     session.client.hang_up()
+            self.sessions.clear()
 
     def take(self, session: Session, number: int, data: bytes) -> None:
         if not data:

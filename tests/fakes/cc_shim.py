@@ -121,12 +121,12 @@ class Shim:
         while time.monotonic() < until:
             try:
                 self.connect()
-                self.frame()
+                kind, *_ = self.frame()
             except (OSError, EOFError) as error:
                 write(2, f"cannot connect with the proxy: {error}\n".encode())
                 time.sleep(0.1)
                 continue
-            return self.run()
+            return 1 if kind == RESPONSE | 0x10 else self.run()
         return 1
 
     def watch(self) -> int:

@@ -378,6 +378,14 @@ class CcLink(CommandLink):
             with contextlib.suppress(CallFailed):
                 await self._hyper("killcontainer", data, None)
 
+    async def answers(self) -> bool:
+        """Whether the guest does."""
+        try:
+            await self._hyper("ping", {}, None)
+        except CallFailed:
+            return False
+        return True
+
     def _ignore(self, token: str) -> None:
         """Nobody stands for the process; somebody must, or the proxy does not begin it."""
         task = asyncio.create_task(_swallow(self.serve_at, token))

@@ -56,6 +56,10 @@ class Family(ABC):
         """Return when no program can tell the truth any more, which it may not know for a while."""
         await asyncio.Event().wait()
 
+    async def is_true(self, start: monitor.StartShim) -> bool:
+        """Whether a status of 1 may be the process's, and not a program's that has failed."""
+        return True
+
     async def end_former(self, start: monitor.StartShim) -> None:
         """End a program that stood for the process under a monitor before us."""
         program, *arguments = self.argv(start)
@@ -201,6 +205,8 @@ class ProgramShim(StandIn):
             if why := self._family.cut_off:
                 return monitor.Exit(None, why)
             await self._family.kill(self.start)
+        if status == _FAILED and not await self._family.is_true(self.start):
+            return monitor.Exit(None, f"its shim (process {self._program.pid}) failed")
         if status is None or status < 0:
             how = f"was killed by signal {-status}" if status else "went away"
             return monitor.Exit(None, f"its shim (process {self._program.pid}) {how}")
