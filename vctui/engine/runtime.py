@@ -521,7 +521,7 @@ class Runtime:
         """Lead ports of the host to ports of a running pod while the block runs.
 
         `addresses` are the host's to listen on, else the loopback ones; `tell` is told why a
-        connection was not carried. Raises NotFound, WrongState, NetworkError, HostProblem.
+        connection was not carried. Raises NotFound, WrongState, HostProblem.
         """
         from vctui.engine import forward
 
