@@ -14,8 +14,10 @@ from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.selection import Selection
+from textual.strip import Strip
 
 from vctui.model.logs import LogLine
+from vctui.tui import garbage
 from vctui.tui.widgets.log_ring import MAX_LINES
 from vctui.tui.widgets.log_view import LogView
 
@@ -265,3 +267,22 @@ async def test_a_flood_leaves_the_screen_its_turn(wrapping: bool, line: bytes) -
         view = stage.view
         await stage.until(lambda: view.dropped + view.line_count == repeats * len(batch) + 1)
         assert longest < 0.05
+
+
+async def test_lines_that_have_gone_by_do_not_wait_for_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full collection would hold up the keys, the longer the more is left to it."""
+    monkeypatch.setattr(Strip, "divide", garbage.divide)
+    async with staged() as stage:
+        await stage.append(*(f"before {n}" for n in range(100)))
+        gc.collect()
+        gc.disable()
+        try:
+            for n in range(20):
+                await stage.append(*(f"line {n} {m}" for m in range(2 * HEIGHT)))
+                assert stage.lines[-1] == f"line {n} {2 * HEIGHT - 1}"
+            left = gc.collect()
+        finally:
+            gc.enable()
+        assert left < 20 * HEIGHT  # a cycle for each line that was shown is a dozen objects

@@ -20,7 +20,7 @@ from vctui.settings import Settings
 from vctui.tui import keymap, themes, workers
 from vctui.tui.actions import BY_ID, Action, Context, allowed, why_not
 from vctui.tui.commands import Commands
-from vctui.tui.garbage import TICK, FullCollections
+from vctui.tui.garbage import TICK, FullCollections, let_strips_go
 from vctui.tui.gateway import Gateway, OpenRuntime, open_engine
 from vctui.tui.messages import (
     Changed,
@@ -267,6 +267,7 @@ def run(
         InvalidConfig: `[keys]` cannot be used.
     """
     sys.setswitchinterval(_TURN)
+    let_strips_go()
     app = ConsoleApp(
         settings,
         read_only=read_only or settings.console.read_only,

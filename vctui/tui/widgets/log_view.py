@@ -15,7 +15,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -57,6 +56,8 @@ _BUSY: Final = 0.01
 """Seconds of a frame for taking it in, and how many lines are taken between two looks at the
 clock."""
 _CHUNK: Final = 500
+_KEPT: Final = 256
+"""Lines that stay painted."""
 _NO_TIME: Final = " " * 13
 
 
@@ -125,7 +126,7 @@ class LogView(ScrollView, can_focus=True):
         """The scroll position is being set by the view, not by the operator."""
         self._longest = 0
         self._wrap_width = 0
-        self._cache: LRUCache[int, _Painted] = LRUCache(256)
+        self._cache: dict[int, _Painted] = {}
         self._prompt: str | None = None
         self._search: Search | None = None
         self._match: Match | None = None
@@ -229,7 +230,7 @@ class LogView(ScrollView, can_focus=True):
             lines = self._incoming[taken : taken + _CHUNK]
             taken += len(lines)
             changed = self._ring.append(lines)
-            self._cache.discard(changed)
+            self._cache.pop(changed, None)
             self._rows.cut(changed)
             self._rows.drop(self._ring.first)
             self._add_rows()
@@ -303,6 +304,8 @@ class LogView(ScrollView, can_focus=True):
     def _paint(self, number: int) -> _Painted:
         painted = self._cache.get(number)
         if painted is None:
+            if len(self._cache) >= _KEPT:
+                del self._cache[next(iter(self._cache))]
             painted = self._cache[number] = self._paint_anew(number)
         return painted
 
