@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,7 +29,7 @@ from vctui.errors import (
     InvalidConfig,
     MachineDied,
 )
-from vctui.linux import files, hugepages, netns, probe, process, sockets, tsc
+from vctui.linux import files, netns, probe, process, sockets, tsc
 from vctui.linux.problems import host_problem
 from vctui.model.hypervisor import HypervisorConfig, Machine
 from vctui.model.kinds import MachineType
@@ -220,7 +219,7 @@ class Qemu(Hypervisor):
                     *(fd for one in queues.values() for fd in one.all),
                     *((device.descriptor,) if device else ()),
                 )
-                with span("execute QEMU"), _pages(found.choice):
+                with span("execute QEMU"):
                     spawned = _spawn_at_place(plan, argv, inherited)
         try:
             with span("QEMU's greeting"):
@@ -476,11 +475,6 @@ async def _connected(plan: MachinePlan) -> AsyncIterator[dict[str, int]]:
             for share in plan.shares
             if share.socket is not None
         }
-
-
-def _pages(choice: accel.Choice) -> AbstractContextManager[None]:
-    """An emulator asks for huge pages for the code that it translates, and waits for them."""
-    return hugepages.avoided() if choice.name == "tcg" else contextlib.nullcontext()
 
 
 def _spawn_at_place(
