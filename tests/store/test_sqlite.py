@@ -21,7 +21,7 @@ from vctui.linux import mounts
 from vctui.model.container import Cmd, ContainerConfig, ContainerRecord
 from vctui.model.events import Event, EventKind
 from vctui.model.pod import PodConfig, PodRecord
-from vctui.store import schema
+from vctui.store import schema, sqlite
 from vctui.store.sqlite import NAME, SqliteStore
 
 NOW = datetime(2024, 2, 29, tzinfo=UTC)
@@ -179,6 +179,29 @@ def test_a_damaged_page_is_told(store, state):
         file.write(os.urandom(size - 4096))
     with closing(SqliteStore(state)) as again, pytest.raises(StoreError, match="restore it"):
         again.pods()
+
+
+def test_a_database_that_another_makes_at_the_same_time_is_ours(state, monkeypatch):
+    state.mkdir(mode=0o700)
+    (state / NAME).touch(0o600)
+    connect, asked = sqlite._connect, []
+
+    def watched(path):
+        connection = connect(path)
+        monkeypatch.setattr(sqlite, "_connect", connect)
+        connection.set_trace_callback(interrupt)
+        return connection
+
+    def interrupt(statement):
+        if statement.startswith("PRAGMA"):
+            asked.append(statement)
+            if len(asked) == 2:
+                SqliteStore(state).close()
+
+    monkeypatch.setattr(sqlite, "_connect", watched)
+    with closing(SqliteStore(state)) as store:
+        assert store.pods() == ()
+    assert len(asked) > 2
 
 
 def test_another_programs_database_is_left_alone(state):

@@ -178,8 +178,9 @@ class SqliteStore(base.Store):
 
     def _version(self) -> int:
         connection = self._connection()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        # in this order: somebody may make the database between the two
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application not in {0, schema.APPLICATION_ID} or (version and not application):
             raise StoreError(
                 f"{self._path} is the database of another program; "
