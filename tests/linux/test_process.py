@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from vctui.linux import process
 
 SLEEP = ("sleep", "60")
+STAY = ("sh", "-c", "kill -STOP $$; :", "name")
+"""Takes any arguments, and has no children."""
 
 
 async def until(condition) -> None:
@@ -147,7 +150,7 @@ async def test_detached_processes_are_found_by_argument_or_a_path_below_it(start
     wanted = tmp_path / "pod"
     named = (f"{wanted}", f"{wanted}/qemu.pid", f"--source={wanted}/share0/.")
     for argument in (*named, f"{wanted}-other", f"x{wanted}", f"--source={wanted}-other"):
-        started.append(process.spawn_detached(("sh", "-c", "sleep 60; :", "name", argument)))
+        started.append(process.spawn_detached((*STAY, argument)))
     found = process.find_by_argument(wanted)
     assert sorted(each.pid for each in found) == sorted(each.pid for each in started[:3])
     assert set(found) == set(started[:3])
@@ -236,16 +239,37 @@ def commands() -> list[bytes]:
     return found
 
 
-def test_the_arguments_of_a_program_that_has_just_begun_are_waited_for(
+def test_what_a_program_was_given_is_seen_from_its_beginning_on():
+    """Of some, the kernel shows nothing yet when we are told that they run."""
+    for turn in range(300):
+        name = ("environ", "cmdline")[turn % 2]
+        with subprocess.Popen(SLEEP, env={"TURN": str(turn)}) as child:
+            shown = process._shown(Path(f"/proc/{child.pid}", name))
+            child.kill()
+        assert shown == (b"sleep\x0060\0" if turn % 2 else f"TURN={turn}\0".encode())
+
+
+def test_what_a_program_was_given_is_waited_for_while_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Their place in /proc is empty for a moment."""
-    shown = tmp_path / "cmdline"
+    """Its place in /proc is empty for a moment."""
+    shown, stat = tmp_path / "environ", tmp_path / "stat"
     shown.touch()
-    assert process._command(tmp_path) == b""  # one of the kernel's own, or one that has ended
+    stat.write_text(f"7 (a) b) S {' 0' * 40}")
+    assert process._shown(shown) == b""  # a thread of the kernel, or it has ended
     (tmp_path / "exe").symlink_to("/bin/sh")
-    monkeypatch.setattr(process.time, "sleep", lambda _seconds: shown.write_bytes(b"sh\0-c\0"))
-    assert process._command(tmp_path) == b"sh\0-c\0"
+    naps: list[float] = []
+
+    def begin(seconds: float) -> None:
+        naps.append(seconds)
+        shown.write_bytes(b"A=b\0")
+
+    monkeypatch.setattr(process.time, "sleep", begin)
+    assert process._shown(shown) == b"A=b\0"
     shown.write_bytes(b"")
-    monkeypatch.setattr(process.time, "sleep", lambda _seconds: None)
-    assert process._command(tmp_path) == b""  # one that hides them is not waited for for ever
+    monkeypatch.setattr(process.time, "sleep", naps.append)
+    assert process._shown(shown) == b""  # what seems to begin for ever is given up
+    assert len(naps) == 1 + process._LOOKS
+    stat.write_text(f"7 (a) b) S {' 0' * 22} 4096 {' 0' * 17}")
+    assert process._shown(shown) == b""  # it was given nothing
+    assert len(naps) == 1 + process._LOOKS

@@ -29,8 +29,8 @@ _KILL_PATIENCE: Final = 10.0
 """Seconds for a process to go after SIGKILL; one in uninterruptible sleep may take long."""
 _OUTPUT_PATIENCE: Final = 0.5
 """Seconds for the outputs of a process that was killed to close."""
-_LOOKS: Final = 100
-"""Times, a thousandth of a second apart, that the arguments of a process are looked for."""
+_LOOKS: Final = 1000
+"""Times, a thousandth of a second apart, that a program is given to begin."""
 
 File = int | IO[bytes] | None
 """What a standard stream is connected to; None is /dev/null."""
@@ -247,7 +247,7 @@ def find_by_argument(
         with suppress(OSError):  # it may end while we look
             if entry.stat().st_uid != os.geteuid():
                 continue
-            words = _command(Path(entry.path)).split(b"\0")
+            words = _shown(Path(entry.path, "cmdline")).split(b"\0")
             arguments = {_plain(each) for each in words}
             arguments |= {_plain(each.partition(b"=")[2]) for each in words}
             if others.issubset(arguments) and any(
@@ -259,16 +259,24 @@ def find_by_argument(
     return found
 
 
-def _command(process: Path) -> bytes:
-    """The arguments, which the kernel shows a moment after a program has begun, and after whoever
-    has started it is told so; none of its own threads and of what has ended. Raises OSError."""
+def _shown(file: Path) -> bytes:
+    """The arguments or the environment of a process, by its file below /proc. The kernel shows them
+    a moment after the program has begun, and after whoever has started it is told so.
+
+    Raises OSError."""
     for _ in range(_LOOKS):
-        if command := (process / "cmdline").read_bytes():
-            return command
-        if not (process / "exe").exists():
-            break
+        if text := file.read_bytes():
+            return text
+        if _has_begun(file.parent):
+            return file.read_bytes()
         time.sleep(0.001)
     return b""
+
+
+def _has_begun(process: Path) -> bool:
+    """Whether all that the kernel will show of the process is there. It knows where the program's
+    code is only after that; threads of its own, and what has ended, have no program."""
+    return int(_fields(process)[23]) > 0 or not (process / "exe").exists()
 
 
 def _plain(argument: bytes) -> bytes:
@@ -286,7 +294,7 @@ def find_by_environment(variables: Mapping[str, str]) -> list[Spawned]:
         with suppress(OSError):  # it may end while we look
             if entry.stat().st_uid != os.geteuid():
                 continue
-            if wanted <= set(Path(entry.path, "environ").read_bytes().split(b"\0")):
+            if wanted <= set(_shown(Path(entry.path, "environ")).split(b"\0")):
                 found.append(Spawned(int(entry.name), start_time(int(entry.name))))
     return found
 
@@ -303,16 +311,21 @@ def _stat(pid: int) -> _Stat:
     if pid <= 0:
         raise ProcessLookupError(f"{pid} is no process")
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        fields = _fields(Path(f"/proc/{pid}"))
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(f"there is no process {pid}") from None
-    fields = text[text.rindex(b")") + 2 :].split()  # the name before may hold anything
     return _Stat(
         # its first thread may be a zombie while others still let go of what they hold
         ended=fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1,
         started=int(fields[19]) / _TICKS_PER_SECOND,
         detached=int(fields[3]) == pid and int(fields[4]) == 0,
     )
+
+
+def _fields(process: Path) -> list[bytes]:
+    """Of its stat (proc(5)), from the third on. Raises OSError."""
+    text = (process / "stat").read_bytes()
+    return text[text.rindex(b")") + 2 :].split()  # the name before may hold anything
 
 
 @contextmanager
