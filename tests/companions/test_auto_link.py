@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.companions.test_grpc_link import WAIT, Agents, channel
+from tests.companions.serial_agent import WAIT, Agents, channel
 from tests.fakes.fake_agent import FakeAgent
 from vctui.companions.monitor import auto_link, port
 from vctui.companions.monitor.auto_link import AutoLink

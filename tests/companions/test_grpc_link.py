@@ -7,25 +7,20 @@ import asyncio
 import os
 import socket
 import struct
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.companions.conftest import until
+from tests.companions.serial_agent import AGENT, WAIT, Agents, channel, start
 from vctui.companions.monitor import port
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.drivers.grpc_client import Session
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
-from vctui.linux import sockets
 from vctui.wire import ttrpc, yamux
-from vctui.wire.pb import agent_pb2, health_pb2, oci_pb2
-
-ROOT = Path(__file__).parents[2]
-AGENT = "grpc.AgentService"
-WAIT = 20.0
+from vctui.wire.pb import agent_pb2, health_pb2
 
 
 class Side:
@@ -50,58 +45,6 @@ class Side:
 
 
 @asynccontextmanager
-async def channel(
-    path: Path, serve: Callable[[socket.socket], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """QEMU's side of the channel: one client at a time, each given to `serve`."""
-    listening = sockets.listen(path)
-
-    async def accept() -> None:
-        while True:
-            ours, _ = await asyncio.get_running_loop().sock_accept(listening)
-            with ours:
-                await serve(ours)
-
-    task = asyncio.create_task(accept())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        listening.close()
-
-
-class Agents:
-    """Our agent's 1.x face, a new program for each client, as after a restart of the guest."""
-
-    def __init__(self, folder: Path, face: str = "vctui.protocol=grpc") -> None:
-        self._folder = folder
-        self._face = face
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    async def serve(self, sock: socket.socket) -> None:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.guest.host_agent", str(sock.fileno())),
-                *(str(self._folder), self._face),
-            ],
-            cwd=ROOT,
-            pass_fds=[sock.fileno()],
-            stderr=subprocess.PIPE,
-        )
-        self.running.append(process)
-        sock.close()
-        while process.poll() is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-    def end(self) -> None:
-        for process in self.running:
-            process.kill()
-            log = process.communicate()[1].decode()
-            assert "Traceback" not in log, log
-
-
-@asynccontextmanager
 async def connected(tmp_path: Path) -> AsyncIterator[tuple[Side, Agents]]:
     side, agents = Side(tmp_path), Agents(tmp_path)
     try:
@@ -114,20 +57,6 @@ async def connected(tmp_path: Path) -> AsyncIterator[tuple[Side, Agents]]:
             yield side, agents
     finally:
         agents.end()
-
-
-async def start(session: Session, *args: str) -> None:
-    sandbox = agent_pb2.CreateSandboxRequest(sandbox_id="pod")
-    await session.call(AGENT, "CreateSandbox", sandbox.SerializeToString(), timeout=WAIT)
-    spec = oci_pb2.Spec(
-        process=oci_pb2.Process(Args=args),
-        root=oci_pb2.Root(Path="/"),
-        linux=oci_pb2.Linux(Resources=oci_pb2.LinuxResources()),
-    )
-    wanted = agent_pb2.CreateContainerRequest(container_id="c1", exec_id="c1", OCI=spec)
-    await session.call(AGENT, "CreateContainer", wanted.SerializeToString(), timeout=WAIT)
-    begin = agent_pb2.StartContainerRequest(container_id="c1")
-    await session.call(AGENT, "StartContainer", begin.SerializeToString(), timeout=WAIT)
 
 
 def stream(exec_id: str = "c1") -> bytes:
@@ -216,8 +145,8 @@ async def test_time_outs_and_unknown_calls_have_their_errors(tmp_path: Path):
 
 async def test_an_agent_that_starts_anew_is_found_again(tmp_path: Path):
     async with connected(tmp_path) as (side, agents):
-        agents.running[0].kill()
-        while len(agents.running) < 2:  # noqa: ASYNC110
+        agents.started[0].kill()
+        while len(agents.started) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         while True:
             await side.link.ready()
@@ -237,6 +166,17 @@ async def test_calls_on_a_channel_that_closes_fail_at_once(tmp_path: Path):
         side.link.port_closed()
         with pytest.raises(ConnectionLost):
             await waiting
+
+
+async def test_nothing_of_a_guest_is_left_on_this_host(tmp_path: Path):
+    async with connected(tmp_path) as (side, _):
+        session = Session.over_unix(side.served)
+        await start(session, "/bin/sh", "-c", "echo $$; exec sleep 1000")
+        body = await session.call(AGENT, "ReadStdout", stream(), timeout=WAIT)
+        program = Path("/proc", agent_pb2.ReadStreamResponse.FromString(body).data.decode().strip())
+        assert (program / "exe").exists()
+        await session.close()
+    await until(lambda: not (program / "exe").exists())
 
 
 async def test_left_overs_of_an_earlier_session_are_passed_over(tmp_path: Path):
@@ -294,6 +234,6 @@ async def test_an_agent_that_says_that_it_speaks_ttrpc_is_given_up_at_once(tmp_p
             while not link.given_up:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert "it speaks ttrpc, not grpc" in link.given_up
-        assert (side.warnings, len(agents.running)) == ([], 1)
+        assert (side.warnings, len(agents.started)) == ([], 1)
     finally:
         agents.end()

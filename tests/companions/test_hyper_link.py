@@ -6,14 +6,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.guest.agent_program import AgentProgram
 from vctui.companions.monitor.hyper_link import HyperLink
 from vctui.companions.monitor.hyper_shim import HyperShim
 from vctui.companions.monitor.hyper_streams import number
@@ -21,7 +20,6 @@ from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.linux import sockets
 from vctui.wire import hyperstart, monitor
 
-ROOT = Path(__file__).parents[2]
 WAIT = 20.0
 
 
@@ -81,26 +79,13 @@ async def pod(folder: Path) -> AsyncIterator[Side]:
     """With our agent behind it, whose containers are plain processes here."""
     side = Side(folder)
     async with side.running() as ends:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.guest.host_agent"),
-                ",".join(str(end.fileno()) for end in ends),
-                *(str(folder), "vctui.protocol=hyperstart"),
-            ],
-            cwd=ROOT,
-            pass_fds=[end.fileno() for end in ends],
-            stderr=subprocess.PIPE,
-        )
-        for end in ends:
-            end.close()
+        agent = AgentProgram(ends, folder, "vctui.protocol=hyperstart")
         try:
             await side.link.ready()
             (folder / "kata/shared/containers/c1/rootfs").mkdir(parents=True)
             yield side
         finally:
-            process.kill()
-            log = process.communicate()[1].decode()
-            assert "Traceback" not in log, log
+            agent.end()
 
 
 def process(token: str, *args: str, **more: object) -> dict[str, object]:

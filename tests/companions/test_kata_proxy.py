@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.companions.conftest import Pod, running_monitor, until
-from tests.companions.test_grpc_link import Agents, channel, start
+from tests.companions.serial_agent import Agents, channel, start
 from tests.fakes.programs import executable
 from vctui.companions.monitor import port, proxy_program
 from vctui.companions.monitor.console_socket import ConsoleSocket

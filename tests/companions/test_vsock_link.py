@@ -6,8 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hybrid_vsock import HybridVsock
+from tests.guest.agent_program import AgentProgram
 from vctui.companions.monitor import vsock_link
 from vctui.companions.monitor.link import Link
 from vctui.drivers.agents.kata.agent import KataAgent
@@ -25,33 +24,18 @@ from vctui.model.kinds import AgentProtocol
 from vctui.wire import monitor
 from vctui.wire.pb import health_pb2
 
-ROOT = Path(__file__).parents[2]
 WAIT = 30.0
 TTRPC, GRPC, AUTO = AgentProtocol.TTRPC, AgentProtocol.GRPC, AgentProtocol.AUTO
 
 
-class Guest:
-    """Our own agent, one program that answers each client of a listening socket: `inside.sock` of
-    `folder` where none is given."""
+class Guest(AgentProgram):
+    """One program that answers each client of a listening socket: `inside.sock` of `folder` where
+    none is given."""
 
     def __init__(self, folder: Path, *words: str, listening: socket.socket | None = None) -> None:
         self.socket = folder / "inside.sock"
         listening = listening or sockets.listen(self.socket)
-        self._program = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.guest.host_agent"),
-                *(f"listen:{listening.fileno()}", str(folder), *words),
-            ],
-            cwd=ROOT,
-            pass_fds=[listening.fileno()],
-            stderr=subprocess.PIPE,
-        )
-        listening.close()
-
-    def end(self) -> None:
-        self._program.kill()
-        log = self._program.communicate()[1].decode()
-        assert "Traceback" not in log, log
+        super().__init__([listening], folder, *words, listens=True)
 
 
 class Side:

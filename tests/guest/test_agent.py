@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.guest.agent_program import AgentProgram
 from tests.guest.client import HEALTH, CallError, Client, exec_request
 from vctui.wire import ttrpc
 from vctui.wire.pb import agent_pb2 as agent
 from vctui.wire.pb import oci_pb2
 
-ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 Connector = Callable[[], Client]
 
@@ -29,20 +26,12 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.sock
     """Our end of the channel of one agent for all tests here."""
     folder = tmp_path_factory.mktemp("agent")
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.guest.host_agent", str(theirs.fileno()), str(folder)],
-        cwd=ROOT,
-        pass_fds=[theirs.fileno()],
-        stderr=subprocess.PIPE,
-    )
-    theirs.close()
+    program = AgentProgram([theirs], folder)
     with ours:
         yield ours
-        ended = process.poll()
-    process.kill()
-    log = process.communicate()[1].decode()
-    assert ended is None, log
-    assert "Traceback" not in log, log
+        runs = program.runs
+    program.end()
+    assert runs
 
 
 @pytest.fixture
