@@ -7,25 +7,21 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
 import msgspec
 import pytest
 
-from tests.companions.conftest import POD, Pod, content, running_monitor, until
-from tests.fakes.fake_qemu import FakeQemu
+from tests.companions.conftest import POD, content, running_monitor, until
+from tests.companions.life import WAIT, Life, everything, helped, led, machine, network
 from tests.fakes.kata1_agent import MAC, SHARE, VERSION, Kata1Agent
-from tests.fakes.programs import executable
 from vctui.companions.monitor import port
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.drivers.agents.base import ContainerSpec
 from vctui.drivers.agents.kata import agent as kata
-from vctui.drivers.agents.kata.agent import KataAgent
 from vctui.drivers.grpc_client import Session
-from vctui.drivers.proxies.builtin import BuiltinProxy
-from vctui.drivers.shims.base import Attachment
 from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
 from vctui.linux import process
@@ -33,70 +29,10 @@ from vctui.model.container import Cmd, ContainerConfig, Mount, ProcessListOption
 from vctui.model.events import EventKind
 from vctui.model.kinds import (
     AgentProtocol,
-    EndpointType,
-    NetInterworkingModel,
     ProcessListFormat,
-    ProxyType,
-    ShimType,
 )
-from vctui.model.network import Endpoint, Interface, PodNetwork, Route
-from vctui.model.pod import PodConfig
-from vctui.model.proxy import ProxyConfig
-from vctui.model.shim import ShimConfig
+from vctui.model.network import Route
 from vctui.model.state import State
-from vctui.settings import Settings
-
-WAIT = 30.0
-
-
-class Life:
-    """A pod, its monitor, the guest's agent, and the engine's driver connected to it."""
-
-    def __init__(self, pod: Pod, guest: Kata1Agent, agent: KataAgent) -> None:
-        self.pod = pod
-        self.monitor = AsyncExitStack()
-        """Closed, the monitor leaves."""
-        self.guest = guest
-        self.agent = agent
-
-    async def start(self, cmd: Cmd, *, network: PodNetwork | None = None) -> None:
-        """Sandbox and container `c1`, as engine/container.py has it."""
-        await self.agent.start_sandbox(pod_id=POD, hostname=POD, network=network)
-        await self.launch(cmd)
-
-    async def launch(self, cmd: Cmd) -> None:
-        config = ContainerConfig(id="c1", rootfs="busybox", cmd=cmd)
-        await self.agent.create_container(
-            ContainerSpec(config=config, hostname=POD, rootfs="c1/rootfs")
-        )
-        await self.pod.start_shim(terminal=cmd.interactive)
-        await self.agent.start_container("c1")
-
-    async def exec(self, token: str, cmd: Cmd) -> Attachment:
-        await self.agent.exec("c1", token, cmd)
-        await self.pod.start_shim(token, terminal=cmd.interactive)
-        return await self.pod.shim.attach(self.pod.run_dir, token)
-
-    async def ended(self, token: str = "c1") -> int | None:
-        return await self.pod.shim.wait(self.pod.run_dir, token)
-
-
-async def everything(attachment: Attachment) -> tuple[bytes, bytes, int | None]:
-    said = {1: b"", 2: b""}
-    async for piece in attachment:
-        said[piece.stream] += piece.data
-    return said[1], said[2], attachment.exit_code
-
-
-def programs(folder: Path, *names: str) -> PodConfig:
-    config = PodConfig(id=POD)
-    if "proxy" in names:
-        program = ProxyConfig(path=str(executable(folder, "kata_proxy")))
-        config = msgspec.structs.replace(config, proxy_type=ProxyType.KATA, proxy_config=program)
-    if "shim" in names:
-        shim = ShimConfig(path=str(executable(folder, "kata_shim")))
-        config = msgspec.structs.replace(config, shim_type=ShimType.KATA, shim_config=shim)
-    return config
 
 
 @asynccontextmanager
@@ -106,66 +42,47 @@ async def living(
     protocol: AgentProtocol = AgentProtocol.GRPC,
     is_slow: bool = False,
     **guest_has: object,
-) -> AsyncIterator[Life]:
-    run_dir = root / "run" / "pods" / POD
-    (run_dir / "share").mkdir(parents=True)
-    qemu = FakeQemu(run_dir)
-    qemu.has_agent = False
+) -> AsyncIterator[Life[Kata1Agent]]:
+    qemu = machine(root)
 
     async def tell(is_open: bool) -> None:
         await (qemu.open_port() if is_open else qemu.close_port())
 
-    guest = Kata1Agent(run_dir / "agent.sock", on_port=tell, **guest_has)  # type: ignore[arg-type]
-    config = programs(root, *helpers)
-    async with asyncio.timeout(WAIT * 2), qemu, guest:
-        pod = Pod(root, qemu)
-        pod.record(state=State.READY, operation="start", config=config)
-        agent = KataAgent(timeout=WAIT)
-        proxy = BuiltinProxy(Settings(), protocol)
-        async with AsyncExitStack() as monitor:
-            await monitor.enter_async_context(
-                running_monitor(pod, protocol=protocol, proxy=config.proxy_config)
-            )
-            if is_slow:
-                guest.reads.clear()
-            await tell(True)
-            if is_slow:
-                await until(lambda: guest.waiting)
-                guest.reads.set()
-            url = await proxy.wait_agent(run_dir, timeout=WAIT)
-            assert url.startswith("grpc+unix://")
-            await agent.connect(url, timeout=WAIT)
-            try:
-                life = Life(pod, guest, agent)
-                life.monitor = monitor
-                yield life
-            finally:
-                await agent.close()
-        pod.store.close()
-        assert guest.sins == []
+    guest = Kata1Agent(qemu.run_dir / "agent.sock", on_port=tell, **guest_has)  # type: ignore[arg-type]
+
+    async def boot() -> None:
+        if is_slow:
+            guest.reads.clear()
+        await tell(True)
+        if is_slow:
+            await until(lambda: guest.waiting)
+            guest.reads.set()
+
+    config = helped(root, *helpers)
+    async with (
+        asyncio.timeout(WAIT * 2),
+        qemu,
+        guest,
+        led(root, qemu, guest, protocol=protocol, config=config, boot=boot) as life,
+    ):
+        assert life.url.startswith("grpc+unix://")
+        yield life
 
 
 @pytest.fixture(
     params=[(), ("proxy",), ("shim",), ("proxy", "shim")],
     ids=["built in", "kata-proxy", "kata-shim", "kata-proxy and kata-shim"],
 )
-async def life(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Life]:
+async def life(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Life[Kata1Agent]]:
     async with living(tmp_path, *request.param) as one:
         yield one
 
 
-def network() -> PodNetwork:
-    interface = Interface(name="eth0", mac=MAC, mtu=1500, addresses=("10.0.0.2/24",))
-    endpoint = Endpoint(
-        type=EndpointType.VETH, index=0, interface=interface, model=NetInterworkingModel.TC_FILTER
-    )
-    return PodNetwork(namespace="/run/netns/web", created=True, endpoints=(endpoint,))
-
-
-async def test_a_pods_whole_life(life: Life):
+async def test_a_pods_whole_life(life: Life[Kata1Agent]):
     assert (await life.agent.info()).version == VERSION
     script = "echo out; echo err >&2; read line; echo got $line; exec sleep 1000"
-    await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True), network=network())
+    life.network = network(MAC)
+    await life.start(Cmd(args=("/bin/sh", "-c", script), stdin=True))
     log = life.pod.container_log
     await until(lambda: b"err" in content(log) and b"out" in content(log))
     assert b" stderr F err\n" in content(log)
@@ -194,7 +111,7 @@ async def test_a_pods_whole_life(life: Life):
     assert len(life.guest.sessions) == 1
 
 
-async def test_a_terminal_has_its_size_and_its_signals(life: Life):
+async def test_a_terminal_has_its_size_and_its_signals(life: Life[Kata1Agent]):
     await life.start(Cmd(args=("/bin/sleep", "1000")))
     script = "trap 'stty size; exit 5' USR1; echo ready; while :; do sleep 0.02; done"
     shell = await life.exec("e1", Cmd(args=("/bin/sh", "-c", script), interactive=True))
@@ -209,7 +126,7 @@ async def test_a_terminal_has_its_size_and_its_signals(life: Life):
     assert shell.exit_code == 5
 
 
-async def test_one_party_waits_for_a_process_and_does_so_last(life: Life):
+async def test_one_party_waits_for_a_process_and_does_so_last(life: Life[Kata1Agent]):
     await life.start(Cmd(args=("/bin/sh", "-c", "seq 1 20000; seq 1 9 >&2; exit 4")))
     assert await life.ended() == 4
     order = [name for name, _ in life.guest.calls]
@@ -221,7 +138,7 @@ async def test_one_party_waits_for_a_process_and_does_so_last(life: Life):
 
 async def test_what_the_agent_is_asked_for_before_the_sandbox_is_what_works_then(tmp_path: Path):
     async with living(tmp_path) as life:
-        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=network())
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=network(MAC))
         order = [name for name, _ in life.guest.calls if name != "Check"]
         assert sorted(order[:2]) == ["ReseedRandomDev", "SetGuestDateTime"]
         assert order[2:] == ["UpdateInterface", "CreateSandbox"]  # there is no route to tell of
@@ -247,13 +164,13 @@ async def test_of_two_default_routes_the_one_that_holds_is_told(tmp_path: Path):
         Route(device="eth0", gateway="fd61::1", family=6),
     )
     async with living(tmp_path) as life:
-        two = msgspec.structs.replace(network(), routes=routes)
+        two = msgspec.structs.replace(network(MAC), routes=routes)
         await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=two)
         (told,) = life.guest.called("UpdateRoutes")
         assert [one.gateway for one in told.routes.Routes] == ["10.62.0.1", "fd61::1"]
 
 
-async def test_a_command_that_is_not_there_reads_127(life: Life):
+async def test_a_command_that_is_not_there_reads_127(life: Life[Kata1Agent]):
     await life.start(Cmd(args=("/bin/sleep", "1000")))
     with pytest.raises(CommandFailed) as failed:
         await life.agent.exec("c1", "e1", Cmd(args=("no-such-program",)))

@@ -10,94 +10,36 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from tests.companions.conftest import POD, Pod, content, running_monitor, until
-from tests.fakes.fake_qemu import FakeQemu
-from tests.fakes.hybrid_vsock import HybridVsock
+from tests.companions.conftest import POD, content, until
+from tests.companions.life import WAIT, Life, everything, led, machine, network, on_vsock
 from tests.fakes.kata3_agent import MAC, SHARE, VERSION, Kata3Agent
-from vctui.drivers.agents.base import ContainerSpec, GuestDevice
-from vctui.drivers.agents.kata.agent import KataAgent
+from vctui.drivers.agents.base import GuestDevice
 from vctui.drivers.hypervisors.base import Place
 from vctui.drivers.proxies.builtin import BuiltinProxy
 from vctui.drivers.proxies.no import NoProxy
-from vctui.drivers.shims.base import Attachment
 from vctui.errors import AgentError, AgentUnreachable, AgentUnsupported, CommandFailed
-from vctui.model.container import Cmd, ContainerConfig, ProcessListOptions
+from vctui.model.container import Cmd, ProcessListOptions
 from vctui.model.device import DeviceInfo
 from vctui.model.kinds import (
     AgentProtocol,
     DeviceType,
-    EndpointType,
-    NetInterworkingModel,
     ProcessListFormat,
     SharedFs,
     SocketType,
 )
 from vctui.model.linux import Linux
-from vctui.model.network import Endpoint, Interface, PodNetwork, Route
-from vctui.model.pod import PodConfig
+from vctui.model.network import PodNetwork
 from vctui.model.seccomp import Seccomp, SeccompArg, SeccompRule
-from vctui.model.state import State
-from vctui.settings import Settings
 from vctui.wire import ttrpc
 
-WAIT = 30.0
 RELEASES = ("2.1.0", "2.5.2", VERSION, "3.27.0")
 """Between them, agents have changed what they say."""
 
 
-class Life:
-    """A pod, its monitor, the guest's agent, and the engine's driver connected to it."""
-
-    def __init__(self, pod: Pod, guest: Kata3Agent, agent: KataAgent) -> None:
-        self.pod = pod
-        self.guest = guest
-        self.agent = agent
-
-    async def start(self, cmd: Cmd, **fields: object) -> None:
-        """Sandbox and container `c1`, as engine/container.py has it."""
-        await self.agent.start_sandbox(pod_id=POD, hostname=POD, network=network())
-        await self.launch(cmd, **fields)
-
-    async def launch(
-        self, cmd: Cmd, *, devices: tuple[GuestDevice, ...] = (), **fields: object
-    ) -> None:
-        config = ContainerConfig(id="c1", rootfs="busybox", cmd=cmd, **fields)  # type: ignore[arg-type]
-        spec = ContainerSpec(config=config, hostname=POD, rootfs="c1/rootfs", devices=devices)
-        await self.agent.create_container(spec)
-        await self.pod.start_shim(terminal=cmd.interactive)
-        await self.agent.start_container("c1")
-
-    async def exec(self, token: str, cmd: Cmd) -> Attachment:
-        await self.agent.exec("c1", token, cmd)
-        await self.pod.start_shim(token, terminal=cmd.interactive)
-        return await self.pod.shim.attach(self.pod.run_dir, token)
-
-    async def ended(self, token: str = "c1") -> int | None:
-        return await self.pod.shim.wait(self.pod.run_dir, token)
-
-
-def network() -> PodNetwork:
-    interface = Interface(name="eth0", mac=MAC, mtu=1500, addresses=("10.0.0.2/24", "fd00::2/64"))
-    endpoint = Endpoint(
-        type=EndpointType.VETH,
-        index=0,
-        interface=interface,
-        model=NetInterworkingModel.TC_FILTER,
-        pci_path="02/00/01",
-    )
-    route = Route(dest="", gateway="10.0.0.1", device="eth0")
-    namespace = "/run/netns/web"
-    return PodNetwork(namespace=namespace, created=True, endpoints=(endpoint,), routes=(route,))
-
-
-async def everything(attachment: Attachment) -> tuple[bytes, bytes, int | None]:
-    said = {1: b"", 2: b""}
-    async for piece in attachment:
-        said[piece.stream] += piece.data
-    return said[1], said[2], attachment.exit_code
+def cards() -> PodNetwork:
+    return network(MAC, ipv6="fd00::2/64", pci_path="02/00/01", gateway="10.0.0.1")
 
 
 @asynccontextmanager
@@ -107,30 +49,21 @@ async def living(
     proxy: type[BuiltinProxy] = BuiltinProxy,
     protocol: AgentProtocol = AgentProtocol.TTRPC,
     **release: Any,
-) -> AsyncIterator[Life]:
-    run_dir = root / "run" / "pods" / POD
-    (run_dir / "share").mkdir(parents=True)
-    qemu = FakeQemu(run_dir)
-    qemu.has_agent = False
-    guest = Kata3Agent(run_dir / "inside.sock", **release)
-    vsock = HybridVsock(run_dir / "vsock.sock", guest.path)
+) -> AsyncIterator[Life[Kata3Agent]]:
+    qemu = machine(root)
+    guest = Kata3Agent(qemu.run_dir / "inside.sock", **release)
+    how = {"protocol": protocol, "proxy": proxy, "socket_type": SocketType.VSOCK}
     # the agent ends before its socket, so that nothing is carried when that is closed
-    async with asyncio.timeout(WAIT * 2), qemu, vsock, guest:
-        qemu.machine = msgspec.structs.replace(qemu.machine, vsock=f"hvsock://{vsock.path}")
-        pod = Pod(root, qemu)
-        pod.record(state=State.READY, operation="start", config=PodConfig(id=POD))
-        agent = KataAgent(timeout=WAIT)
-        way = proxy(Settings(), protocol, socket_type=SocketType.VSOCK)
-        async with running_monitor(pod, protocol=protocol, socket_type=SocketType.VSOCK):
-            url = await way.wait_agent(run_dir, timeout=WAIT)
-            assert url == (vsock.url if proxy is NoProxy else f"unix://{run_dir / 'monitor.sock'}")
-            await agent.connect(url, timeout=WAIT)
-            try:
-                yield Life(pod, guest, agent)
-            finally:
-                await agent.close()
-        pod.store.close()
-        assert guest.sins == []
+    async with (
+        asyncio.timeout(WAIT * 2),
+        qemu,
+        on_vsock(qemu, guest.path) as vsock,
+        guest,
+        led(root, qemu, guest, network=cards(), **how) as life,
+    ):
+        ours = f"unix://{qemu.run_dir / 'monitor.sock'}"
+        assert life.url == (vsock.url if proxy is NoProxy else ours)
+        yield life
 
 
 @pytest.fixture(params=[BuiltinProxy, NoProxy], ids=["built in", "no proxy"])
@@ -183,7 +116,7 @@ async def test_one_party_waits_for_a_process_and_does_so_last(tmp_path: Path):
 
 async def test_nothing_is_put_below_the_sandbox_folder_before_it_is_made_anew(tmp_path: Path):
     async with living(tmp_path) as life:
-        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=network())
+        await life.agent.start_sandbox(pod_id=POD, hostname=POD, network=cards())
         order = [name for name, _ in life.guest.calls if name != "Check"]
         assert order[2:] == ["UpdateInterface", "UpdateRoutes", "CreateSandbox"]
         assert life.guest.called("CreateSandbox")[0].storages[0].mount_point == SHARE

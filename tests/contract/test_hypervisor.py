@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
-from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.mock import MockHypervisor
 from vctui.drivers.hypervisors.qemu.machine import Qemu
-from vctui.model.hypervisor import HypervisorConfig
-from vctui.model.kinds import Accelerator
 
 
 @pytest.fixture(params=["mock", pytest.param("qemu", marks=pytest.mark.vm)])
@@ -22,23 +18,7 @@ def hypervisor(request, tmp_path):
 def plan(tmp_path):
     run = tmp_path / "run"
     (run / "share").mkdir(parents=True)
-    return MachinePlan(
-        pod_id="web",
-        uuid=str(uuid.uuid4()),
-        run_dir=run,
-        config=HypervisorConfig(),
-        hypervisor_path="qemu-system-x86_64",
-        accelerator=Accelerator.TCG,
-        kernel=None,
-        initrd=None,
-        image=None,
-        kernel_params=(),
-        vcpus=1,
-        memory=64,
-        min_memory=0,
-        ports=(Port(name="agent.channel.0", socket=run / "agent.sock"),),
-        shares=(Share(tag="kataShared", path=run / "share"),),
-    )
+    return machine_plan(run, memory=64)
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from vctui.drivers.hypervisors.base import MachinePlan, Port, SavedGuest, Share
+from tests.fakes.plans import machine_plan
+from vctui.drivers.hypervisors.base import MachinePlan, SavedGuest
 from vctui.drivers.hypervisors.mock import MockHypervisor
 from vctui.engine import filling, templates
 from vctui.engine.context import Context
 from vctui.engine.pool import LOG, Pool
 from vctui.errors import AgentUnreachable, HostProblem
 from vctui.linux import files, probe, process
-from vctui.model.hypervisor import HypervisorConfig, Machine
-from vctui.model.kinds import Accelerator
+from vctui.model.hypervisor import Machine
 from vctui.settings import Settings
 from vctui.settings import Template as TemplateSettings
 from vctui.store.sqlite import SqliteStore
@@ -102,23 +102,7 @@ async def machines(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Machines]:
     made = Machines()
-    plan = MachinePlan(
-        pod_id="template",
-        uuid="",
-        run_dir=tmp_path,
-        config=HypervisorConfig(),
-        hypervisor_path="qemu",
-        accelerator=Accelerator.TCG,
-        kernel=None,
-        initrd=None,
-        image=None,
-        kernel_params=(),
-        vcpus=1,
-        memory=256,
-        min_memory=0,
-        ports=(Port(name="agent.channel.0", socket=tmp_path / "agent.sock"),),
-        shares=(Share(tag="kataShared", path=tmp_path / "share"),),
-    )
+    plan = machine_plan(tmp_path, pod_id="template")
 
     async def usual(_ctx: Context) -> templates.Usual:
         return templates.Usual(hypervisor=made, plan=plan, key=KEY)

@@ -6,30 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.base import MachinePlan, Size
 from vctui.engine.templates import _grows
-from vctui.model.hypervisor import HypervisorConfig
-from vctui.model.kinds import Accelerator
 
 MOST = Size(vcpus=4, memory=16 * 1024)
 
 
 def plan(vcpus: int, memory: int) -> MachinePlan:
-    return MachinePlan(
-        pod_id="web",
-        uuid="",
-        run_dir=Path("/run"),
-        config=HypervisorConfig(),
-        hypervisor_path="qemu",
-        accelerator=Accelerator.TCG,
-        kernel=None,
-        initrd=None,
-        image=None,
-        kernel_params=(),
-        vcpus=vcpus,
-        memory=memory,
-        min_memory=0,
-    )
+    return machine_plan(Path("/run"), vcpus=vcpus, memory=memory)
 
 
 @pytest.mark.parametrize(

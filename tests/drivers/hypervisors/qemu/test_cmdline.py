@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline
 from vctui.drivers.hypervisors.qemu.vsock import Vsock
@@ -22,16 +23,12 @@ LISTENING = {"ctl": 10, "mon": 11, "serial": 12, "agent.channel.0": 13, "agent.l
 
 
 def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
-    values = {
-        "pod_id": "web",
+    usual = {
         "uuid": "2c1f-uuid",
-        "run_dir": RUN,
         "config": config or HypervisorConfig(),
-        "hypervisor_path": "qemu",
         "accelerator": Accelerator.AUTO,
         "kernel": Path("/guest/vmlinux"),
         "initrd": Path("/guest/initrd"),
-        "image": None,
         "kernel_params": ("console=ttyS0", "panic=1"),
         "vcpus": 2,
         "memory": 300,
@@ -40,9 +37,8 @@ def plan(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
             Port(name="agent.channel.0", socket=RUN / "agent.sock"),
             Port(name="agent.log.0", socket=RUN / "agentlog.sock"),
         ),
-        "shares": (Share(tag="kataShared", path=RUN / "share"),),
     }
-    return MachinePlan(**{**values, **fields})
+    return machine_plan(RUN, **{**usual, **fields})
 
 
 def build(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.plans import machine_plan
 from vctui import settings
-from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
+from vctui.drivers.hypervisors.base import Port
 from vctui.drivers.hypervisors.qemu import accel, program, qmp
 from vctui.drivers.hypervisors.qemu.machine import Qemu
 from vctui.image import builder
 from vctui.linux import sockets
-from vctui.model.hypervisor import HypervisorConfig
 from vctui.model.kinds import Accelerator
 
 pytestmark = pytest.mark.vm
@@ -30,25 +29,18 @@ async def guest():
 def plan(tmp_path, guest):
     run = tmp_path / "run"
     (run / "share").mkdir(parents=True)
-    return MachinePlan(
-        pod_id="web",
-        uuid=str(uuid.uuid4()),
-        run_dir=run,
-        config=HypervisorConfig(),
-        hypervisor_path="qemu-system-x86_64",
+    return machine_plan(
+        run,
         accelerator=Accelerator.AUTO,
         kernel=Path(guest.kernel),
         initrd=Path(guest.initrd),
-        image=None,
         kernel_params=guest.kernel_params,
-        vcpus=1,
         memory=max(guest.min_memory, 192),
         min_memory=guest.min_memory,
         ports=(
             Port(name="agent.channel.0", socket=run / "agent.sock"),
             Port(name="agent.log.0", socket=run / "agentlog.sock"),
         ),
-        shares=(Share(tag="kataShared", path=run / "share"),),
     )
 
 

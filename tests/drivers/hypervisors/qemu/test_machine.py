@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import uuid
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.base import MachinePlan, Port, Share
 from vctui.drivers.hypervisors.qemu import cmdline, program, qmp
 from vctui.drivers.hypervisors.qemu import machine as machine_module
@@ -27,7 +27,7 @@ from vctui.errors import (
 from vctui.linux import probe, process, sockets
 from vctui.linux.probe import HugePages
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.kinds import Accelerator, EndpointType, MachineType, NetInterworkingModel
+from vctui.model.kinds import EndpointType, MachineType, NetInterworkingModel
 from vctui.model.network import Endpoint, Interface, PhysicalDevice
 
 QEMU = "qemu-system-x86_64"
@@ -47,24 +47,12 @@ def plan(tmp_path):
     (tmp_path / "vmlinux").touch()
 
     def make(config: HypervisorConfig | None = None, **fields) -> MachinePlan:
-        values = {
-            "pod_id": "web",
-            "uuid": str(uuid.uuid4()),
-            "run_dir": run,
+        usual = {
             "config": config or HypervisorConfig(),
-            "hypervisor_path": QEMU,
-            "accelerator": Accelerator.TCG,
-            "kernel": None,
-            "initrd": None,
-            "image": None,
             "kernel_params": ("console=ttyS0",),
-            "vcpus": 1,
             "memory": 64,
-            "min_memory": 0,
-            "ports": (Port(name="agent.channel.0", socket=run / "agent.sock"),),
-            "shares": (Share(tag="kataShared", path=run / "share"),),
         }
-        return MachinePlan(**{**values, **fields})
+        return machine_plan(run, **{**usual, **fields})
 
     return make
 

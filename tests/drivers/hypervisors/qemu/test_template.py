@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.base import MachinePlan, Port, SavedGuest, Share
 from vctui.drivers.hypervisors.qemu import cmdline, template
 from vctui.drivers.hypervisors.qemu.program import Program
 from vctui.model.hypervisor import HypervisorConfig, Param
-from vctui.model.kinds import Accelerator, MachineType
+from vctui.model.kinds import MachineType
 
 PROGRAM = Program(path="/usr/bin/qemu", stamp=1, version="7.2", sandbox=True, nine_p=True)
 
@@ -23,28 +23,16 @@ def plan(tmp_path: Path) -> MachinePlan:
 
 
 def make(tmp_path: Path, pod_id: str, **fields: object) -> MachinePlan:
-    run = tmp_path / pod_id
     for name in ("vmlinux", "initrd"):
         if not (tmp_path / name).exists():
             (tmp_path / name).write_bytes(name.encode())
-    values: dict[str, object] = {
+    usual = {
         "pod_id": pod_id,
-        "uuid": str(uuid.uuid4()),
-        "run_dir": run,
-        "config": HypervisorConfig(),
-        "hypervisor_path": "qemu",
-        "accelerator": Accelerator.TCG,
         "kernel": tmp_path / "vmlinux",
         "initrd": tmp_path / "initrd",
-        "image": None,
         "kernel_params": ("console=ttyS0",),
-        "vcpus": 1,
-        "memory": 256,
-        "min_memory": 0,
-        "ports": (Port(name="agent.channel.0", socket=run / "agent.sock"),),
-        "shares": (Share(tag="kataShared", path=run / "share"),),
     }
-    return MachinePlan(**{**values, **fields})  # type: ignore[arg-type]
+    return machine_plan(tmp_path / pod_id, **{**usual, **fields})
 
 
 def argv(plan: MachinePlan, **how: object) -> tuple[str, ...]:

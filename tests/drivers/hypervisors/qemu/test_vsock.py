@@ -11,35 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.plans import machine_plan
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.drivers.hypervisors.qemu import vsock
 from vctui.errors import HostProblem
 from vctui.linux import process
 from vctui.linux import vsock as host
-from vctui.model.hypervisor import HypervisorConfig
-from vctui.model.kinds import Accelerator, SocketType
+from vctui.model.kinds import SocketType
 from vctui.wire import vhost_user
 
 WAIT = 20.0
 
 
 def plan(run_dir: Path, socket_type: SocketType) -> MachinePlan:
-    return MachinePlan(
-        pod_id="web",
-        uuid="u",
-        run_dir=run_dir,
-        config=HypervisorConfig(),
-        hypervisor_path="qemu",
-        accelerator=Accelerator.TCG,
-        kernel=None,
-        initrd=None,
-        image=None,
-        kernel_params=(),
-        vcpus=1,
-        memory=64,
-        min_memory=0,
-        socket_type=socket_type,
-    )
+    return machine_plan(run_dir, socket_type=socket_type)
 
 
 @pytest.fixture
