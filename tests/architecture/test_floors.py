@@ -149,6 +149,19 @@ def test_the_guest_sees_only_what_is_shipped_into_it() -> None:
     assert sorted(one for one in foreign if one not in GUEST_LIBRARIES | GUEST_MODULES) == []
 
 
+def test_no_program_loads_google_protobuf() -> None:
+    graph = grimp.build_graph(
+        "vctui",
+        include_external_packages=True,
+        exclude_type_checking_imports=True,
+        cache_dir=None,
+    )
+    generated = {f"vctui.wire.pb.{file.stem}" for file in (ROOT / "vctui/wire/pb").glob("*_pb2.py")}
+    assert graph.find_modules_that_directly_import("google") == generated
+    users = {user for one in generated for user in graph.find_modules_that_directly_import(one)}
+    assert users <= generated
+
+
 def test_only_linux_starts_programs_on_the_host() -> None:
     starters = {"create_subprocess_exec", "create_subprocess_shell", "fork", "posix_spawn"}
     guilty = []

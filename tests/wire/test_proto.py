@@ -1,4 +1,4 @@
-"""The guest's codec, held against google.protobuf message by message."""
+"""The codec, held against google.protobuf message by message."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def scalar(field: FieldDescriptor, chance: random.Random) -> Any:
 @pytest.mark.parametrize("seed", range(5))
 def test_both_codecs_agree(name: str, seed: int) -> None:
     theirs = filled(CLASSES[name](), random.Random(f"{name}{seed}"))
-    ours = proto.message(name).decode(theirs.SerializeToString())
+    data = theirs.SerializeToString()
+    ours = proto.message(name).decode(data)
+    assert ours.encode() == data
     assert CLASSES[name].FromString(ours.encode()) == theirs
     for field in theirs.DESCRIPTOR.fields:
         if field.message_type is None:
@@ -150,6 +152,65 @@ def test_lists_and_maps_are_filled_in_place() -> None:
     theirs = oci_pb2.Spec.FromString(spec.encode())
     assert theirs.Mounts[0].destination == "/x"
     assert dict(theirs.Annotations) == {"a": "b"}
+
+
+@names
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_made_of_fields_is_the_same(name: str, seed: int) -> None:
+    theirs = filled(CLASSES[name](), random.Random(f"{name}{seed}"))
+    data = made(theirs).SerializeToString()
+    assert len(data) == theirs.ByteSize()
+    assert CLASSES[name].FromString(data) == theirs
+
+
+def made(theirs: Any) -> Any:
+    """Our message of the fields of a google.protobuf message, those that are not set as None."""
+    fields = {}
+    for field in theirs.DESCRIPTOR.fields:
+        if field.name == "details":
+            continue
+        value = getattr(theirs, field.name)
+        if field.has_presence and not theirs.HasField(field.name):
+            value = None
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            whole = field.message_type.fields_by_name["value"].message_type is not None
+            value = {key: made(each) if whole else each for key, each in value.items()}
+        elif field.message_type is not None:
+            value = tuple(map(made, value)) if field.is_repeated else made(value)
+        fields[field.name] = value
+    return proto.message(theirs.DESCRIPTOR.name)(**fields)
+
+
+@names
+def test_a_number_that_does_not_fit_is_refused(name: str) -> None:
+    for field in CLASSES[name].DESCRIPTOR.fields:
+        if field.cpp_type not in {field.CPPTYPE_INT32, field.CPPTYPE_UINT32} | {
+            field.CPPTYPE_INT64,
+            field.CPPTYPE_UINT64,
+        }:
+            continue
+        for number in (2**64, -(2**63) - 1):
+            value = [number] if field.is_repeated else number
+            with pytest.raises(ValueError, match=r"range"):
+                CLASSES[name](**{field.name: value})
+            with pytest.raises(ValueError, match="does not fit"):
+                proto.message(name)(**{field.name: value}).encode()
+
+
+def test_messages_and_values_are_found_by_name() -> None:
+    messages: Any = proto.messages
+    assert messages.Spec is proto.message("Spec")
+    assert (messages.v4, messages.v6) == (types_pb2.v4, types_pb2.v6)
+    with pytest.raises(AttributeError):
+        _ = messages.NoSuchMessage
+
+
+def test_a_field_is_cleared() -> None:
+    spec: Any = proto.message("Spec")(Hostname="x", root=proto.message("Root")())
+    spec.ClearField("root")
+    spec.ClearField("process")
+    assert not spec.HasField("root")
+    assert spec.encode() == oci_pb2.Spec(Hostname="x").SerializeToString()
 
 
 def test_a_message_cannot_ask_for_unbounded_memory() -> None:

@@ -627,3 +627,10 @@ TABLES: dict[str, tuple[tuple[int, str, str, str], ...]] = {
     "PrepareRequest": (
     ),
 }
+
+VALUES: dict[str, int] = {
+    "v4": 0,
+    "v6": 1,
+    "Always": 0,
+    "OnRootMismatch": 1,
+}

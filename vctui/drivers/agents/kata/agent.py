@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from google.protobuf.empty_pb2 import Empty
-
 from vctui.drivers.agents import words
 from vctui.drivers.agents.base import Agent, AgentInfo, ContainerSpec, ContainerStats
 from vctui.drivers.agents.kata import (
@@ -29,11 +27,16 @@ from vctui.model.kinds import SharedFs, Signal
 from vctui.model.network import PodNetwork
 from vctui.model.timeline import Step
 from vctui.telemetry import trace
-from vctui.wire import monitor, resolver, ttrpc
-from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, types_pb2
+from vctui.wire import monitor, proto, resolver, ttrpc
 
 if TYPE_CHECKING:
+    from google.protobuf.empty_pb2 import Empty
     from google.protobuf.message import Message
+
+    from vctui.wire.pb import agent_pb2, guest_pb2, health_pb2, types_pb2
+else:
+    agent_pb2 = guest_pb2 = health_pb2 = types_pb2 = proto.messages
+    Empty = proto.Message
 
 _ENTROPY: Final = 256
 """Bytes of fresh randomness for a guest."""

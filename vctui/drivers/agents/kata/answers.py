@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.drivers.agents.words import sentence
 from vctui.drivers.ttrpc_client import CallFailed
 from vctui.errors import AgentError, AgentUnsupported
 from vctui.model.timeline import Step, Where
 from vctui.wire import ttrpc
-from vctui.wire.pb import guest_pb2
+
+if TYPE_CHECKING:
+    from vctui.wire.pb import guest_pb2
 
 _STEPS: Final = 1000
 """Of a guest's timeline; more are not looked at."""

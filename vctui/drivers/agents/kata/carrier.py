@@ -97,13 +97,9 @@ class Carrier:
             AgentUnsupported: the agent has no such call.
             AgentError: any other answer that is an error.
         """
-        from google.protobuf.message import DecodeError
-
+        payload = request.SerializeToString()
         try:
-            body = await self._session.call(
-                service, method, request.SerializeToString(), timeout=timeout
-            )
-            return answer.FromString(body)
+            body = await self._session.call(service, method, payload, timeout=timeout)
         except ConnectionLost as error:
             raise self._unreachable(method, error.message) from error
         except TimeoutError as error:
@@ -116,7 +112,9 @@ class Carrier:
             if error.code == ttrpc.UNAVAILABLE and method != "TtyWinResize":
                 raise self._unreachable(method, error.message) from error
             raise answers.refused(method, self._where, error) from error
-        except DecodeError as error:
+        try:
+            return answer.FromString(body)
+        except ValueError as error:
             raise AgentError(
                 f"the agent {self._where} answers {method} with something that cannot be "
                 "decoded; use a guest whose agent speaks the protocol",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.drivers.agents.kata import requests
 from vctui.errors import AgentError, AgentUnsupported
 from vctui.model.container import Cmd, ContainerConfig
-from vctui.wire import ttrpc
-from vctui.wire.pb import agent_pb2 as agent
-from vctui.wire.pb import oci_pb2 as oci
-from vctui.wire.pb import types_pb2 as types
+from vctui.wire import proto, ttrpc
+
+if TYPE_CHECKING:
+    from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import oci_pb2 as oci
+    from vctui.wire.pb import types_pb2 as types
+else:
+    agent = oci = types = proto.messages
 
 _OCI: Final = 6
 _LINUX: Final = 8

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.model.network import Endpoint, PodNetwork
-from vctui.wire.pb import agent_pb2 as agent
-from vctui.wire.pb import types_pb2 as types
+from vctui.wire import proto
+
+if TYPE_CHECKING:
+    from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import types_pb2 as types
+else:
+    agent = types = proto.messages
 
 _PERMANENT: Final = 0x80
 _NOARP: Final = 0x80

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.drivers.agents.kata import requests
 from vctui.errors import AgentUnsupported
 from vctui.model.container import Cmd
 from vctui.wire import ttrpc
-from vctui.wire.pb import agent_pb2 as agent
-from vctui.wire.pb import oci_pb2 as oci
+
+if TYPE_CHECKING:
+    from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import oci_pb2 as oci
 
 OURS: Final = "vctui.Guest."
 """Begins the features of our own agent."""

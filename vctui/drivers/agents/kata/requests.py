@@ -7,7 +7,7 @@ The OCI spec is complete enough for any agent of that protocol, not only for our
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk
 from vctui.drivers.agents.kata.ports import SHARE_TAG
@@ -18,8 +18,13 @@ from vctui.model.device import DeviceInfo
 from vctui.model.kinds import DeviceType, SharedFs
 from vctui.model.linux import PERIOD, DeviceRule
 from vctui.model.seccomp import Seccomp
-from vctui.wire.pb import agent_pb2 as agent
-from vctui.wire.pb import oci_pb2 as oci
+from vctui.wire import proto
+
+if TYPE_CHECKING:
+    from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import oci_pb2 as oci
+else:
+    agent = oci = proto.messages
 
 GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
@@ -405,7 +410,7 @@ def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
 
 def _given(message: _Message) -> _Message | None:
     """None for a message that says nothing."""
-    return message if message.ByteSize() else None
+    return message if message.SerializeToString() else None
 
 
 def _shared(how: SharedFs, tag: str, mount_point: str) -> agent.Storage:
