@@ -44,6 +44,8 @@ def test_folders_become_absolute(config: Path, monkeypatch: pytest.MonkeyPatch) 
     config.write_text("")
     monkeypatch.chdir(config.parent)
     assert settings.load(config, {"run_dir": "here"}).run_dir == config.parent / "here"
+    config.write_text('[template]\nmemory_dir = "~/memory"\n')
+    assert settings.load(config).template.memory_dir == str(Path("~/memory").expanduser())
 
 
 def test_folders_that_nobody_names_are_the_systems_for_root_and_ones_own_otherwise(

@@ -202,5 +202,13 @@ def load(config: Path | None = None, overrides: Mapping[str, str] | None = None)
         if value := os.environ.get(f"VCTUI_{name.upper()}"):
             chosen[name] = value
     chosen.update({name: value for name, value in (overrides or {}).items() if value})
-    absolute = {name: str(Path(value).expanduser().absolute()) for name, value in chosen.items()}
-    return msgspec.structs.replace(settings, paths=Paths(**{**_default_paths(), **absolute}))
+    absolute = {name: _absolute(value) for name, value in chosen.items()}
+    kept = settings.template
+    if kept.memory_dir:
+        kept = msgspec.structs.replace(kept, memory_dir=_absolute(kept.memory_dir))
+    paths = Paths(**{**_default_paths(), **absolute})
+    return msgspec.structs.replace(settings, paths=paths, template=kept)
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder).expanduser().absolute())

@@ -153,6 +153,10 @@ def test_where_there_is_no_room_for_a_template_pods_boot(apart: Host, tmp_path: 
     config.write_text(f'[template]\nmemory_dir = "{tmp_path}"\nmax_memory = 100\n')
     small = replace(apart, environment={**apart.environment, "VCTUI_CONFIG": str(config)})
     assert "max_memory" in small.refuse("guest", "template", "build")["message"]
+    little = small.refuse("guest", "template", "build", "--memory", "10")["message"]
+    assert little.startswith("there is no template of 10 MiB, as this guest needs at least")
+    [check] = [one for one in small.ask("doctor") if one["name"] == "templates"]
+    assert (check["ok"], check["remedy"]) == (None, "raise template.max_memory")
     small.do("pod", "run", small.pod("tight", IDLE))
     assert "larger than template.max_memory" in small.status("tight")["machine"]["boot"]
     small.do("pod", "delete", "tight")

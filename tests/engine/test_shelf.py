@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -170,12 +171,33 @@ async def test_a_sweep_takes_what_nobody_used_and_what_a_dead_builder_left(
     assert sorted(entry.name for entry in shelf.folder.iterdir() if entry.is_dir()) == [KEY]
 
 
+async def test_a_sweep_takes_what_was_made_from_files_that_have_changed(shelf: Shelf, guest: Path):
+    """Nobody begins as it any more, and it holds much memory."""
+    await put(shelf, guest)
+    await shelf.sweep()
+    assert keys(shelf) == [KEY]
+    (guest / "initrd").write_bytes(b"another")
+    await shelf.sweep()
+    assert list(shelf.folder.iterdir()) == []
+
+
 async def test_a_rebuild_that_died_does_not_take_the_template_with_it(shelf: Shelf, guest: Path):
     await put(shelf, guest)
     shelf.start_draft(KEY, 1)
     await shelf.sweep()
     assert keys(shelf) == [KEY]
     assert not shelf.draft(KEY).exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_named_with_its_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def read_only(folder: Path) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+    monkeypatch.setattr("vctui.linux.files.private_dir", read_only)
+    with pytest.raises(PermissionProblem, match=r"Read-only.*name another.*template\.memory_dir"):
+        make(tmp_path)
 
 
 def test_a_folder_that_others_can_open_is_refused(tmp_path: Path):

@@ -22,11 +22,11 @@ nonsense
 
 def test_lines_of_the_kernel_are_read():
     assert tuple(mountinfo.parse(TEXT)) == (
-        Mounted((254, 0), "/", "/", read_only=False),
-        Mounted((7, 3), "/sub", "/mnt/a b", read_only=True),
-        Mounted((0, 5), "/", "/mnt/a b/proc", read_only=False),
+        Mounted((254, 0), "/", "/", read_only=False, type="ext4"),
+        Mounted((7, 3), "/sub", "/mnt/a b", read_only=True, type="ext4"),
+        Mounted((0, 5), "/", "/mnt/a b/proc", read_only=False, type="proc"),
         # a read-only mount of what can be written to elsewhere
-        Mounted((7, 4), "/", "/mnt/c", read_only=False),
+        Mounted((7, 4), "/", "/mnt/c", read_only=False, type="xfs"),
     )
 
 

@@ -13,9 +13,10 @@ from vctui.drivers.networks import catalog
 from vctui.drivers.networks.plugins import INSTALL
 from vctui.drivers.storage import virtiofs
 from vctui.engine.pool import LOG, Pool
+from vctui.engine.shelf import Shelf
 from vctui.errors import MissingProgram, VctuiError
 from vctui.image import current
-from vctui.linux import files, probe, taps, vsock
+from vctui.linux import files, mountinfo, probe, taps, vsock
 from vctui.model.doctor import Check
 from vctui.model.kinds import Accelerator, SharedFs
 from vctui.settings import Settings
@@ -25,6 +26,7 @@ _ROOM_TO_BUILD: Final = 1024**3
 _ROOM_TO_RUN: Final = 128 * 1024**2
 _POD_MEMORY: Final = 512
 """MiB that one small pod with its monitor should find."""
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
 async def examine(settings: Settings) -> tuple[Check, ...]:
@@ -53,6 +55,7 @@ async def _checks(settings: Settings) -> AsyncIterator[Check]:
     ):
         yield _folder(name, folder, needed)
     yield _memory()
+    yield _templates(settings)
     yield _pool(settings)
 
 
@@ -254,6 +257,35 @@ def _memory() -> Check:
         remedy = f"a pod wants about {_POD_MEMORY} MiB; stop something"
         return Check(name="memory", ok=None, detail=detail, remedy=remedy)
     return Check(name="memory", ok=True, detail=detail)
+
+
+def _templates(settings: Settings) -> Check:
+    """Where saved guests are kept, and whether one of the usual size fits there."""
+    name, shelf = "templates", Shelf(settings)
+    if not settings.template.enabled:
+        return Check(name=name, ok=True, detail="switched off: every pod boots")
+    where, wanted = shelf.above, settings.pod.memory
+    kept = sum(one.memory for one in shelf.templates())
+    free = files.room(where) // 1024**2
+    detail = f"{kept} of {shelf.limit} MiB in {where}, {free} MiB free"
+    remedy = "name a tmpfs with template.memory_dir in config.toml; until then every pod boots"
+    if not where.is_dir():
+        return Check(name=name, ok=None, detail=f"there is no folder {where}", remedy=remedy)
+    if not os.access(where, os.W_OK | os.X_OK):
+        detail = f"{where} cannot be written by user {os.geteuid()}"
+        return Check(name=name, ok=None, detail=detail, remedy=remedy)
+    if wanted > shelf.limit:
+        detail += f"; one of the usual size needs {wanted} MiB"
+        return Check(name=name, ok=None, detail=detail, remedy="raise template.max_memory")
+    if wanted > free + kept:
+        detail += f"; one of the usual size needs {wanted} MiB"
+        return Check(name=name, ok=None, detail=detail, remedy=f"make room there, or {remedy}")
+    mount = mountinfo.holding(where.resolve(), mountinfo.read())
+    if mount is not None and mount.type not in _IN_MEMORY:
+        detail += f"; that is {mount.type}, not memory"
+        remedy = "name a tmpfs with template.memory_dir, as a disk makes templates slow"
+        return Check(name=name, ok=None, detail=detail, remedy=remedy)
+    return Check(name=name, ok=True, detail=detail)
 
 
 def _pool(settings: Settings) -> Check:

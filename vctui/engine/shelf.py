@@ -52,11 +52,13 @@ class Shelf:
     """The templates of one cache folder."""
 
     def __init__(self, settings: Settings) -> None:
-        above = Path(settings.template.memory_dir or _SHARED_MEMORY)
+        self.above = Path(settings.template.memory_dir or _SHARED_MEMORY)
+        """What they are kept in, with those of other users and caches."""
         whose = hashlib.sha256(os.fsencode(settings.cache_dir)).hexdigest()[:8]
-        self._user = above / f"vctui-{os.geteuid()}"
+        self._user = self.above / f"vctui-{os.geteuid()}"
         self.folder = self._user / whose
-        self._limit = settings.template.max_memory
+        self.limit = settings.template.max_memory
+        """MiB of all of them together."""
         self._keep = timedelta(hours=settings.template.keep_hours)
 
     def place(self, key: str) -> Path:
@@ -77,9 +79,9 @@ class Shelf:
         Raises:
             HostProblem, PermissionProblem: templates cannot be kept there.
         """
-        if not self._user.parent.is_dir():
+        if not self.above.is_dir():
             raise HostProblem(
-                f"there is no folder {self._user.parent} for templates; name a tmpfs with "
+                f"there is no folder {self.above} for templates; name a tmpfs with "
                 "template.memory_dir in config.toml"
             )
         try:
@@ -92,7 +94,8 @@ class Shelf:
                         "name another place with template.memory_dir in config.toml"
                     )
         except OSError as error:
-            raise host_problem(error, f"make the folder {self.folder}") from error
+            remedy = "name another place with template.memory_dir in config.toml"
+            raise host_problem(error, f"make the folder {self.folder}", remedy=remedy) from error
 
     @contextlib.asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
@@ -129,10 +132,10 @@ class Shelf:
             DiskFull: there is not so much.
         """
         await self.clear(key)
-        if memory > self._limit:
+        if memory > self.limit:
             raise DiskFull(
                 f"a template of {memory} MiB is larger than template.max_memory, "
-                f"{self._limit} MiB; raise it in config.toml"
+                f"{self.limit} MiB; raise it in config.toml"
             )
         for stale in {*self._keys()} - {each.key for each in self.templates()} - {key}:
             await self.remove(stale)
@@ -146,7 +149,7 @@ class Shelf:
             raise DiskFull(
                 f"a template of {memory} MiB does not fit: {self.folder} has "
                 f"{files.room(self.folder) // MIB} MiB free, and template.max_memory is "
-                f"{self._limit} MiB with {sum(each.memory for each in others)} in use; make room, "
+                f"{self.limit} MiB with {sum(each.memory for each in others)} in use; make room, "
                 "or name a larger tmpfs with template.memory_dir in config.toml"
             )
 
@@ -212,11 +215,13 @@ class Shelf:
             return mine
 
     async def sweep(self) -> None:
-        """Remove what killed builders left, and what nobody has used for long."""
+        """Remove what killed builders left, what nobody has used for long, and what was made from
+        files that have changed."""
         names = frozenset(self._names())
         for key in sorted({name.partition(".")[0] for name in names}):
             try:
-                if not self._is_recent(key):
+                found = self._read(key)
+                if found is None or not (self._is_recent(found) and _is_current(found)):
                     await self.remove(key)
                 elif f"{key}{_DRAFT}" in names:
                     async with locks.try_exclusive(self._lock(key)) as mine:
@@ -225,13 +230,8 @@ class Shelf:
             except (VctuiError, OSError) as error:
                 log.warning("template %s could not be removed: %s", key, error)
 
-    def _is_recent(self, key: str) -> bool:
-        """Whether a pod began as it not long ago. No look at what is in it."""
-        try:
-            used = (self.place(key) / "manifest.json").stat().st_mtime
-        except OSError:
-            return False
-        return datetime.now(UTC) - datetime.fromtimestamp(used, UTC) < self._keep
+    def _is_recent(self, found: Manifest) -> bool:
+        return datetime.now(UTC) - found.template.used < self._keep
 
     def _names(self) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -246,7 +246,7 @@ class Shelf:
 
     def _fits(self, memory: int, others: list[Template]) -> bool:
         taken = sum(each.memory for each in others)
-        return taken + memory <= self._limit and memory * MIB < files.room(self.folder)
+        return taken + memory <= self.limit and memory * MIB < files.room(self.folder)
 
     def _read(self, key: str) -> Manifest | None:
         file = self.place(key) / "manifest.json"
@@ -268,7 +268,7 @@ class Shelf:
             return (
                 _stamp(place / "memory") == found.memory_stamp
                 and _digest(place / "state") == found.state_sha256
-                and all(_stamp(Path(path)) == stamp for path, stamp in found.inputs.items())
+                and _is_current(found)
             )
         except OSError:
             return False
@@ -280,6 +280,14 @@ def _is_private(there: os.stat_result) -> bool:
         and there.st_uid == os.geteuid()
         and not stat.S_IMODE(there.st_mode) & 0o077
     )
+
+
+def _is_current(found: Manifest) -> bool:
+    """Whether what it was made from is still the same. No look at what is in it."""
+    try:
+        return all(_stamp(Path(path)) == stamp for path, stamp in found.inputs.items())
+    except OSError:
+        return False
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

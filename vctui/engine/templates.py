@@ -24,7 +24,14 @@ from vctui.engine.context import Context, Progress, no_progress, now
 from vctui.engine.pool import Pool, Ready
 from vctui.engine.rollback import Rollback
 from vctui.engine.shelf import Shelf
-from vctui.errors import AgentUnreachable, HostProblem, NotFound, VctuiError, WrongState
+from vctui.errors import (
+    AgentUnreachable,
+    HostProblem,
+    InvalidConfig,
+    NotFound,
+    VctuiError,
+    WrongState,
+)
 from vctui.model import pairing
 from vctui.model.hypervisor import Machine
 from vctui.model.kinds import AgentProtocol, AgentType, NetworkModel
@@ -128,6 +135,7 @@ async def build(ctx: Context, size: Resources, progress: Progress = no_progress)
 
     Raises:
         WrongState: such pods boot cold here.
+        InvalidConfig: the guest needs more memory.
         DiskFull, HostProblem, HypervisorError, AgentError: it cannot be built.
     """
     wanted = await usual(ctx, size)
@@ -143,6 +151,7 @@ async def usual(ctx: Context, size: Resources = Resources()) -> Usual:  # noqa: 
     """
     Raises:
         WrongState: such pods boot cold here.
+        InvalidConfig: the guest needs more memory.
     """
     config = PodConfig(
         id="template",
@@ -153,12 +162,17 @@ async def usual(ctx: Context, size: Resources = Resources()) -> Usual:  # noqa: 
     )
     hypervisor = registry.hypervisor(config.hypervisor_type, ctx.settings)
     plan = machine.plan(ctx, config)
+    if plan.memory < plan.min_memory:
+        raise InvalidConfig(
+            f"there is no template of {plan.memory} MiB, as this guest needs at least "
+            f"{plan.min_memory} MiB; give it more with --memory, or as pod.memory in config.toml"
+        )
     hypervisor.check(plan)
     fit = await _fit(ctx, hypervisor, config, plan)
     key = fit.key
     if not key:
         why = fit.why_cold or f"the hypervisor is {config.hypervisor_type}"
-        raise WrongState(f"pods need no template here, as {why}; nothing was built")
+        raise WrongState(f"pods boot without a template here, as {why}; nothing was built")
     return Usual(hypervisor=hypervisor, plan=plan, key=key)
 
 

@@ -21,6 +21,8 @@ class Mounted:
     point: str
     read_only: bool
     """Of the file system itself: no other mount of it can be written to either."""
+    type: str = ""
+    """Of the file system: `tmpfs`, for instance."""
 
 
 def parse(text: str) -> Iterator[Mounted]:
@@ -32,12 +34,13 @@ def parse(text: str) -> Iterator[Mounted]:
         del before
         if not (dash and colon and major.isdecimal() and minor.isdecimal()):
             continue
-        options = after.split(" ")[2:3]
+        words = after.split(" ")
         yield Mounted(
             device=(int(major), int(minor)),
             root=unescape(fields[3]),
             point=unescape(fields[4]),
-            read_only="ro" in ",".join(options).split(","),
+            read_only="ro" in ",".join(words[2:3]).split(","),
+            type=words[0],
         )
 
 
