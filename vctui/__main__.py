@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ def open_console(settings: Settings, *, read_only: bool) -> int:
     """Run the console until it is left; its exit status. Imports Textual."""
     from vctui.tui.app import run
 
+    gc.enable()
     return run(settings, read_only=read_only)
 
 
 def main() -> int:
     """The console script: returns the exit status."""
+    gc.disable()  # until a command begins: of what it imports nothing is garbage
     from vctui.cli.main import run
 
     return run(sys.argv[1:], open_console=open_console)

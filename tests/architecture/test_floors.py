@@ -212,3 +212,13 @@ def test_importing_the_package_loads_none_of_its_parts() -> None:
     code = "import sys, vctui; print(*(m for m in sys.modules if m.startswith('vctui.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_session_with_qemu_does_without_openssl() -> None:
+    code = (
+        "import sys; from vctui.linux import lean\n"
+        "with lean.without('ssl'): import asyncio\n"
+        "import vctui.drivers.hypervisors.qemu.qmp; print('ssl' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]

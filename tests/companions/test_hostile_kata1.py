@@ -26,6 +26,8 @@ from vctui.wire import yamux
 
 WAIT = 20.0
 MIB = 1024 * 1024
+WRITES_ON = "socket.send() raised exception."
+"""asyncio's word to the evil side when that goes on where the other has left, at times."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
 END_HEADERS = 4
@@ -168,7 +170,8 @@ async def test_a_guest_that_breaks_grpc_costs_an_error_and_little_memory(
             await client.call("grpc.Health", "Check", timeout=0.5)
         await client.close()
     assert psutil.Process().memory_info().rss - before < 64 * MIB
-    assert (evil.warnings, caplog.messages, len(evil.sessions)) == ([], [], 1)
+    said = [each for each in caplog.messages if each != WRITES_ON]
+    assert (evil.warnings, said, len(evil.sessions)) == ([], [], 1)
     assert evil.sessions[0].sins == []
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 import click
 
-from vctui.cli import lean
 from vctui.cli.diagnostics import Diagnostics
 from vctui.cli.output import Output
+from vctui.linux import lean
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime

@@ -8,6 +8,7 @@ was ended so is repaired by the next one.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -16,11 +17,14 @@ from vctui.cli.diagnostics import Diagnostics, Interrupted
 
 
 def run(main: Coroutine[Any, Any, None], diagnostics: Diagnostics) -> None:
-    """Run `main` to its end.
+    """Run `main` to its end, with the garbage collector again that `vctui.__main__` has stopped.
 
     Raises:
         Interrupted: a signal cancelled it.
     """
+    if not gc.isenabled():
+        gc.freeze()  # what was imported stays
+        gc.enable()
     with asyncio.Runner() as runner:
         runner.run(_guarded(main, diagnostics))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from vctui.engine import paths, registry
 from vctui.errors import AgentUnreachable
@@ -38,8 +39,7 @@ def event(kind: EventKind, pod_id: str, message: str, container_id: str = "") ->
     return Event(kind=kind, pod_id=pod_id, message=message, container_id=container_id, time=now())
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     settings: Settings
     store: Store
     read_only: bool = False

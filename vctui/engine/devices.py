@@ -7,7 +7,6 @@ comes after a crash knows what to take away.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +37,7 @@ def check(config: ContainerConfig) -> None:
             host.check(host.resolve(info))
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """What a container finds in the guest of what was plugged in for it."""
 
     devices: tuple[GuestDevice, ...] = ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from vctui.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class PodPaths:
+class PodPaths(msgspec.Struct, frozen=True):
     run: Path
     """Sockets, logs and mounts of one pod; gone when it is deleted."""
     share: Path

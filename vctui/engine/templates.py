@@ -12,7 +12,6 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -48,8 +47,7 @@ _GOODBYE = 2.0
 """Seconds for a machine whose guest is saved to end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usual:
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
     """Machines of pods that ask for nothing but a size."""
 
     hypervisor: Hypervisor

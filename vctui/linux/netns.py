@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -16,10 +15,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from vctui.linux import mounts
 from vctui.linux.ioctls import interface_up
+
+if TYPE_CHECKING:
+    import ctypes
 
 _CLONE_NEWNET: Final = 0x40000000
 _NS_GET_NSTYPE: Final = 0xB703
@@ -181,9 +183,13 @@ def _in_thread(work: Callable[[], T]) -> T:
 
 def _check(result: int, path: Path) -> None:
     if result != 0:
+        import ctypes
+
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
 
 
 def _libc() -> ctypes.CDLL:
+    import ctypes  # which most machines need not
+
     return ctypes.CDLL(None, use_errno=True)

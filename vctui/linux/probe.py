@@ -8,9 +8,10 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 _PROGRAM_FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin")
 
@@ -57,8 +58,7 @@ def memory_mib() -> tuple[int, int]:
     return facts["MemTotal"] // 1024, facts.get("MemAvailable", facts["MemFree"]) // 1024
 
 
-@dataclass(frozen=True, slots=True)
-class HugePages:
+class HugePages(msgspec.Struct, frozen=True):
     """Huge pages of the default size."""
 
     folder: Path | None

@@ -16,9 +16,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +37,7 @@ File = int | IO[bytes] | None
 """What a standard stream is connected to; None is /dev/null."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(msgspec.Struct, frozen=True):
     """A process, so that it cannot be mistaken for another one."""
 
     pid: int
@@ -45,8 +45,7 @@ class Spawned:
     """Seconds since boot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """What a short command left behind."""
 
     returncode: int

@@ -7,7 +7,6 @@ so it is measured: the processor's instruction, called as a function, against th
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import mmap
 import os
 import time
@@ -25,6 +24,8 @@ async def frequency_khz() -> int:
     """0 where it cannot be measured: another processor, or a host that forbids made-up code."""
     if os.uname().machine != _MACHINE:
         return 0
+    import ctypes  # which only a guest that is going to be saved waits for
+
     try:
         page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     except OSError:

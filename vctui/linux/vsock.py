@@ -9,9 +9,10 @@ import os
 import random
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from vctui.linux import probe, sockets
 
@@ -26,8 +27,7 @@ _ANSWER: Final = 5.0
 """Seconds for a guest to answer whether somebody listens; its kernel does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(msgspec.Struct, frozen=True):
     """A context id that is ours as long as the descriptor is open."""
 
     cid: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 Read = Callable[[int, int], bytes]
 """(offset, length) → bytes of the image; fewer where it ends."""
@@ -36,8 +37,7 @@ _PFN: Final = 4096
 _PFN_MAGIC: Final = b"NVDIMM_PFN_INFO\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     partition: int
     """From 1; 0 where the file system fills the whole disk."""
     filesystem: str

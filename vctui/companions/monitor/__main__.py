@@ -7,14 +7,16 @@ that listens on `monitor.sock` already.
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from vctui.companions.monitor import slimming
+gc.disable()  # until all is imported: of that nothing is garbage
+
+from vctui.companions.monitor import slimming  # noqa: E402
 
 slimming.before_asyncio()
 
 import asyncio  # noqa: E402
-import gc  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -85,6 +87,7 @@ async def _run(options: dict[str, str]) -> None:
         loop.add_signal_handler(number, monitor.leave)
     gc.collect()
     gc.freeze()
+    gc.enable()
     await _called(listening, monitor.left)
     await monitor.run(listening)
 

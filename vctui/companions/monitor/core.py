@@ -9,9 +9,11 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
 
 from vctui.companions.monitor import links, share_watch
 from vctui.companions.monitor.agent_log import AgentLog
@@ -56,8 +58,7 @@ _LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     pod_id: str
     run_dir: Path
     max_log_bytes: int
@@ -66,7 +67,7 @@ class Config:
     """QEMU's name for the chardev of the agent's channel."""
     agent_protocol: AgentProtocol = AgentProtocol.TTRPC
     socket_type: SocketType = SocketType.UNIX
-    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    proxy: ProxyConfig = ProxyConfig()
     """An external one, if it names a program."""
 
 

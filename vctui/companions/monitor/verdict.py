@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from vctui.companions.monitor.lines import last_line
 
@@ -21,8 +22,7 @@ _BY_SHUTDOWN: Final = {
 """QAPI's ShutdownCause."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of a machine that ended."""
 
     shutdown: str = ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyHandle:
+
+class ProxyHandle(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     """0 where no process stands for the proxy."""
     pid_started: float

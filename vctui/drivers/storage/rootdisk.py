@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from vctui.errors import FileProblem, InvalidConfig
 from vctui.linux import mountinfo
@@ -26,8 +27,7 @@ _MAPPED: Final = ("dm", "loop")
 made for a purpose of their own, and no disk of the host."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RootDisk:
+class RootDisk(msgspec.Struct, frozen=True, kw_only=True):
     """Where a container's root file system is."""
 
     device: Path

@@ -17,10 +17,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from vctui.drivers.hypervisors.base import Share
@@ -44,8 +44,7 @@ _OPEN_FILES: Final = 1_000_000
 _LAST_WORDS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     path: Path
     version: str
     of_qemu: bool

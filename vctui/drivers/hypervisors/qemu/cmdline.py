@@ -8,9 +8,10 @@ otherwise look for it at each boot; what stands here was measured to pay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from vctui.drivers.hypervisors.base import MachinePlan, Size
 from vctui.drivers.hypervisors.qemu import nics
@@ -165,8 +166,7 @@ def _identity(plan: MachinePlan) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Virtio:
+class _Virtio(msgspec.Struct, frozen=True):
     """How virtio devices are attached."""
 
     legacy: bool

@@ -7,9 +7,10 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from vctui.drivers.hypervisors.base import (
     BlockDevice,
@@ -282,8 +283,7 @@ class Qemu(Hypervisor):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True):
     """What a plan needs to become a command line."""
 
     path: Path

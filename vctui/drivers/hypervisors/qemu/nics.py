@@ -11,9 +11,10 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from vctui.linux import netns, taps
 from vctui.model.network import Endpoint, PhysicalDevice
@@ -22,8 +23,7 @@ RECONNECT: Final = 1
 """Seconds between tries to reach who serves a card, when he has gone away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(msgspec.Struct, frozen=True):
     """Descriptors of one card's queues."""
 
     tap: tuple[int, ...]

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from qemu.qmp import QMPClient, QMPError, Runstate
-
 from vctui.errors import HypervisorError
-from vctui.linux import sockets
+from vctui.linux import lean, sockets
+
+with lean.with_names("ssl", SSLContext=object):  # a type in its annotations
+    from qemu.qmp import QMPClient, QMPError, Runstate
 
 _PATIENCE: Final = 10.0
 _GONE: Final = (QMPError, EOFError, OSError, AssertionError)

@@ -12,8 +12,9 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from vctui.drivers.hypervisors.base import MachinePlan
 from vctui.linux import process, sockets, vsock
@@ -26,8 +27,7 @@ LOG: Final = "vsock.log"
 _THRIFT: Final = {"MALLOC_ARENA_MAX": "1"}
 
 
-@dataclass(frozen=True, slots=True)
-class Vsock:
+class Vsock(msgspec.Struct, frozen=True):
     descriptor: int
     """For QEMU: of the kernel's device, or a connection with the program that serves."""
     cid: int = 0
