@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,9 +13,13 @@ if TYPE_CHECKING:
 
 def open_console(settings: Settings, *, read_only: bool) -> int:
     """Run the console until it is left; its exit status. Imports Textual."""
+    from vctui.linux.files import private_dir
+    from vctui.telemetry import logs
     from vctui.tui.app import run
 
     gc.enable()
+    with suppress(OSError):  # the engine says what is wrong with the folder
+        logs.to_file(private_dir(settings.state_dir))
     return run(settings, read_only=read_only)
 
 

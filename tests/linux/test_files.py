@@ -139,16 +139,16 @@ def test_removal_stops_before_what_is_mounted(tmp_path):
 @pytest.mark.parametrize("relative", ["/etc", "../x", "a/../../x", "a\0b", ".."])
 def test_a_path_that_leaves_its_root_is_refused(relative):
     with pytest.raises(ValueError, match="below its root"):
-        paths.join_below("/root", relative)
+        paths.split_below(relative)
 
 
 @given(st.text())
-def test_a_joined_path_is_always_below_its_root(relative):
+def test_what_is_not_refused_is_below_its_root(relative):
     try:
-        joined = paths.join_below("/some/root", relative)
+        parts = paths.split_below(relative)
     except ValueError:
         return
-    normal = os.path.normpath(joined)
+    normal = os.path.normpath("/".join(("/some/root", *parts)))
     assert normal == "/some/root" or normal.startswith("/some/root/")
 
 
@@ -195,7 +195,6 @@ def test_programs_are_found_by_name_and_by_path(tmp_path):
 
 def test_facts_about_this_machine():
     assert len(probe.boot_id()) == 36
-    assert probe.kernel_version() >= (3, 0)
     total, available = probe.memory_mib()
     assert total >= available > 0
     assert not probe.has_module("no_such_module")

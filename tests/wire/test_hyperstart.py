@@ -61,16 +61,6 @@ def test_streams_survive_any_cutting(messages: list[tuple[int, bytes]], sizes: l
     assert found == [Stream(*each) for each in messages]
 
 
-@given(st.binary(min_size=1, max_size=20000))
-def test_input_is_sent_in_pieces_that_every_peer_takes(data: bytes):
-    pieces = list(hyperstart.stream_pieces(5, data))
-    assert all(len(piece) <= hyperstart.MAX_STREAM_SENT for piece in pieces)
-    decoder = StreamDecoder()
-    found = [one for piece in pieces for one in decoder.feed(piece)]
-    assert all(one.sequence == 5 and one.data for one in found)
-    assert b"".join(one.data for one in found) == data
-
-
 @given(st.binary(max_size=20000))
 @example(b"x" * 12)
 @example(b"x" * 499)

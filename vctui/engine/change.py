@@ -96,11 +96,7 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
 
 def _keep_stopped(tx: Transaction, current: PodRecord) -> None:
     """A machine that was switched off already does not run again by being recorded so."""
-    tx.save_pod(
-        msgspec.structs.replace(
-            current, operation="", machine=None, monitor_pid=0, monitor_started=0.0
-        )
-    )
+    tx.save_pod(recovery.switched_off(current, reason=current.reason))
     for one in current.containers:
         if one.state is not State.STOPPED:
             tx.save_container(

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH118 (the guest does without pathlib)
+# ruff: noqa: PTH100 (the guest does without pathlib)
 """Paths below a folder that somebody else may write to: no symbolic link is ever followed.
 
 A pod's share is writable by its guest, so any folder in it may turn into a link
@@ -30,15 +30,6 @@ def split_below(relative: str | os.PathLike[str]) -> tuple[str, ...]:
     if text.startswith("/") or ".." in parts or "\0" in text:
         raise ValueError(f"{text!r} does not stay below its root")
     return parts
-
-
-def join_below(root: str | os.PathLike[str], relative: str | os.PathLike[str]) -> str:
-    """`relative` appended to `root`; looks at the words only, not at the disk.
-
-    Raises:
-        ValueError: the result would not lie below `root`.
-    """
-    return os.path.join(root, *split_below(relative))
 
 
 @contextmanager

@@ -43,12 +43,6 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def kernel_version() -> tuple[int, int]:
-    """(6, 1) of 6.1.0-18-amd64."""
-    major, minor = os.uname().release.split(".")[:2]
-    return int(major), int("".join(char for char in minor if char.isdigit()) or 0)
-
-
 def memory_mib() -> tuple[int, int]:
     """Total and available memory in MiB."""
     facts = {}

@@ -240,22 +240,32 @@ def find_by_argument(
     below = wanted.rstrip(b"/") + b"/"
     others = {_plain(os.fsencode(each)) for each in beside}
     found = []
+    for pid, shown in _all_shown("cmdline"):
+        words = shown.split(b"\0")
+        arguments = {_plain(each) for each in words}
+        arguments |= {_plain(each.partition(b"=")[2]) for each in words}
+        if others.issubset(arguments) and any(
+            each == wanted or each.startswith(below) for each in arguments
+        ):
+            with suppress(ProcessLookupError):
+                stat = _stat(pid)
+                if stat.detached:
+                    found.append(Spawned(pid, stat.started))
+    return found
+
+
+def _all_shown(name: str) -> Iterator[tuple[int, bytes]]:
+    """Each process of our user but us, with what it was given (`_shown`)."""
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
-        with suppress(OSError):  # it may end while we look
+        try:
             if entry.stat().st_uid != os.geteuid():
                 continue
-            words = _shown(Path(entry.path, "cmdline")).split(b"\0")
-            arguments = {_plain(each) for each in words}
-            arguments |= {_plain(each.partition(b"=")[2]) for each in words}
-            if others.issubset(arguments) and any(
-                each == wanted or each.startswith(below) for each in arguments
-            ):
-                stat = _stat(int(entry.name))
-                if stat.detached:
-                    found.append(Spawned(int(entry.name), stat.started))
-    return found
+            shown = _shown(Path(entry.path, name))
+        except OSError:  # it has ended while we looked
+            continue
+        yield int(entry.name), shown
 
 
 def _shown(file: Path) -> bytes:
@@ -287,14 +297,10 @@ def find_by_environment(variables: Mapping[str, str]) -> list[Spawned]:
     far as these were given the same ones."""
     wanted = {os.fsencode(f"{name}={value}") for name, value in variables.items()}
     found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        with suppress(OSError):  # it may end while we look
-            if entry.stat().st_uid != os.geteuid():
-                continue
-            if wanted <= set(_shown(Path(entry.path, "environ")).split(b"\0")):
-                found.append(Spawned(int(entry.name), start_time(int(entry.name))))
+    for pid, shown in _all_shown("environ"):
+        if wanted <= set(shown.split(b"\0")):
+            with suppress(ProcessLookupError):
+                found.append(Spawned(pid, start_time(pid)))
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import sys
 from pathlib import Path
@@ -22,20 +21,22 @@ def to_stderr(verbosity: int) -> None:
     _install(logging.StreamHandler(sys.stderr), verbosity)
 
 
-def to_file(state_dir: Path, verbosity: int = 1) -> Path:
-    """For the console, whose standard error is the screen. One old file is kept.
+def to_file(state_dir: Path) -> Path:
+    """For the console, whose standard error is the screen: warnings. One old file is kept.
 
     Several consoles append to the same file, each line with its process.
 
     Raises:
         OSError: the file cannot be written.
     """
+    from logging.handlers import RotatingFileHandler
+
     path = state_dir / FILE
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
-    handler = logging.handlers.RotatingFileHandler(
+    handler = RotatingFileHandler(
         path, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8", errors="replace"
     )
-    _install(handler, verbosity, prefix="%(process)d ")
+    _install(handler, 0, prefix="%(process)d ")
     return path
 
 

@@ -15,8 +15,6 @@ from typing import Final
 VERSION: Final = 2
 MAX_PAYLOAD: Final = 4 * 1024 * 1024
 """Bytes of one frame that we take."""
-MAX_STDIN: Final = 8192
-"""Bytes of standard input in one frame: what a cc-shim sends, and less than hyperstart's limit."""
 
 _HEADER: Final = struct.Struct(">HB3sBBI")
 _WORDS: Final = _HEADER.size // 4

@@ -153,13 +153,6 @@ def encode_stream(sequence: int, data: bytes = b"", *, limit: int = MAX_STREAM_S
     return _STREAM.pack(sequence, length) + data
 
 
-def stream_pieces(sequence: int, data: bytes, *, limit: int = MAX_STREAM_SENT) -> Iterator[bytes]:
-    """Frames that carry `data`, which is not empty: an empty frame would be an end."""
-    room = limit - _STREAM.size
-    for at in range(0, len(data), room):
-        yield encode_stream(sequence, data[at : at + room], limit=limit)
-
-
 def input_pieces(data: bytes) -> Iterator[bytes]:
     """Input in pieces for one frame each. The frames are multiples of ALIGNED bytes long, but for
     the last one where `data` is no multiple of four bytes long; see `is_ragged`.

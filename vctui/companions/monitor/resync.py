@@ -26,10 +26,6 @@ class Resync:
         self._decoder: ttrpc.Decoder | None = None
         self.skipped = 0
 
-    @property
-    def is_aligned(self) -> bool:
-        return self._decoder is not None
-
     def expect(self, stream_id: int) -> None:
         """A short answer to `stream_id` may come."""
         self._expected.add(struct.pack(">IBB", stream_id, ttrpc.RESPONSE, 0))
