@@ -27,6 +27,9 @@ logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
 
 _MAX_ANSWER: Final = 8 * 1024 * 1024
 _STATUS_CHARS: Final = 4096
+_CHECK: Final = 30.0
+"""Seconds for a health check, as Kata's own runtime has it."""
+_AGAIN: Final = 0.1
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", _MAX_ANSWER),
@@ -94,6 +97,21 @@ class Session:
         except grpc.aio.UsageError as error:
             raise ConnectionLost("the connection is closed") from error
         return answer
+
+    async def is_answered(self) -> bool:
+        """Ask after the agent's health: whether it answers, whatever it says."""
+        try:
+            await self.call("grpc.Health", "Check", timeout=_CHECK)
+        except (ConnectionLost, TimeoutError):
+            return False
+        except CallFailed:
+            pass
+        return True
+
+    async def answered(self) -> None:
+        """Return when it does."""
+        while not await self.is_answered():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_AGAIN)
 
     async def close(self) -> None:
         """Idempotent."""

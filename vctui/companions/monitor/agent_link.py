@@ -26,8 +26,6 @@ _STRAY_LIMIT: Final = 64
 _FEATURES: Final = 64
 """That an agent may name; more are not looked at."""
 _OURS: Final = "vctui.Guest."
-_RESETS: Final = 3
-"""Times that a garbled channel is opened again."""
 
 
 class AgentLink(Link):
@@ -87,7 +85,6 @@ class AgentLink(Link):
         With `adopting`, somebody has talked to the agent before us.
         """
         self._adopting = adopting and self._has_leftovers
-        resets = 0
         while True:
             await self._port.wait()
             self._broken.clear()
@@ -100,14 +97,7 @@ class AgentLink(Link):
             finally:
                 self._ready.clear()
             if self._strays > _STRAY_LIMIT:
-                resets += 1
-                again = resets <= _RESETS
-                self._warn(
-                    "the guest sent garbage on the agent's channel; "
-                    + ("it was opened anew" if again else "it stays closed, restart the pod")
-                )
-                if not again:
-                    self._give_up("the guest sends garbage on the agent's channel")
+                if not self._opens_anew("the guest sent garbage on the agent's channel"):
                     return
                 self._adopting = self._has_leftovers
 

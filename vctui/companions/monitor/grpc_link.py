@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from vctui.companions.monitor import slimming
 from vctui.companions.monitor.link import Link
 from vctui.companions.monitor.yamux_link import Listener, Mux
-from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
+from vctui.drivers.ttrpc_client import CallFailed
 from vctui.linux import sockets
 from vctui.wire import monitor, ttrpc
 
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from vctui.drivers.grpc_client import Session
     from vctui.drivers.ttrpc_client import Receive
 
-_CHECK: Final = 30.0
-"""Seconds for a health check, as Kata's own runtime has it."""
 _AGAIN: Final = 0.1
-_RESETS: Final = 3
-"""Times that a garbled channel is opened again."""
 
 
 class GrpcLink(Link):
@@ -80,7 +76,6 @@ class GrpcLink(Link):
 
         await self._listener.open()
         self._session = Session.over_unix(self._serve_at)
-        resets = 0
         try:
             while True:
                 if self._mux is None or self._mux.lost.done():
@@ -96,16 +91,9 @@ class GrpcLink(Link):
                         "it out"
                     )
                     return
-                if why:
-                    resets += 1
-                    again = resets <= _RESETS
-                    self._warn(
-                        f"the guest broke the protocol on the agent's channel ({why}); "
-                        + ("it was opened anew" if again else "it stays closed, restart the pod")
-                    )
-                    if not again:
-                        self._give_up("the guest sends garbage on the agent's channel")
-                        return
+                broken = f"the guest broke the protocol on the agent's channel ({why})"
+                if why and not self._opens_anew(broken):
+                    return
                 await asyncio.sleep(_AGAIN)  # QEMU serves the next client when the last is gone
         finally:
             await self._listener.close()
@@ -138,13 +126,6 @@ class GrpcLink(Link):
         """The agent is there when it has answered its health check, whatever it says."""
         await mux.greet()
         self._listener.serve(mux)
-        while True:
-            try:
-                await session.call("grpc.Health", "Check", timeout=_CHECK)
-                break
-            except (ConnectionLost, TimeoutError):
-                await asyncio.sleep(_AGAIN)
-            except CallFailed:
-                break
+        await session.answered()
         mux.is_proven = True
         self._ready.set()

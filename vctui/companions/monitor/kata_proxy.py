@@ -11,18 +11,19 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vctui.companions.monitor import console_socket, slimming
 from vctui.companions.monitor.grpc_link import GrpcLink
 from vctui.companions.monitor.proxy_program import ProxyProgram
-from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
 from vctui.model.proxy import ProxyConfig
+
+if TYPE_CHECKING:
+    from vctui.drivers.grpc_client import Session
 
 _STARTS: Final = 3
 """Of the program, before it is given up: an agent survives few connections to its channel."""
 _AGAIN: Final = 0.1
-_CHECK: Final = 30.0
 
 
 class KataProxyLink(GrpcLink):
@@ -71,7 +72,7 @@ class KataProxyLink(GrpcLink):
         slimming.before_grpc()
         from vctui.drivers.grpc_client import Session
 
-        self._session = Session.over_unix(self._serve_at)
+        self._session = session = Session.over_unix(self._serve_at)
         starts = 0
         try:
             while True:
@@ -79,7 +80,7 @@ class KataProxyLink(GrpcLink):
                 self._port.used()
                 starts += 1
                 self._is_unwanted = False
-                why = await self._stand_by()
+                why = await self._stand_by(session)
                 if self._is_unwanted:
                     starts = 0
                     continue
@@ -99,14 +100,14 @@ class KataProxyLink(GrpcLink):
         await super().close()
         await self._program.end()
 
-    async def _stand_by(self) -> str:
+    async def _stand_by(self, session: Session) -> str:
         """One program from its start to its end; gives how that came, in words."""
         try:
             if not self._program.find():
                 self._program.start()
         except OSError as error:
             return self._program.cannot_start(error)
-        check = asyncio.create_task(self._check())
+        check = asyncio.create_task(self._check(session))
         try:
             return await self._program.ended()
         finally:
@@ -115,15 +116,6 @@ class KataProxyLink(GrpcLink):
             check.cancel()
             await asyncio.gather(check, return_exceptions=True)
 
-    async def _check(self) -> None:
-        """Return when the agent has answered its health check, whatever it says."""
-        while self._session is not None:
-            try:
-                await self._session.call("grpc.Health", "Check", timeout=_CHECK)
-            except (ConnectionLost, OSError):  # it takes a moment until it listens
-                await asyncio.sleep(_AGAIN)
-                continue
-            except CallFailed:
-                pass
-            self._ready.set()
-            return
+    async def _check(self, session: Session) -> None:
+        await session.answered()  # it takes a moment until it listens
+        self._ready.set()

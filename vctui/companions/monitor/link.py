@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vctui.companions.monitor.port import Port
 from vctui.companions.monitor.shim import Shim
@@ -15,6 +15,10 @@ from vctui.wire import monitor, ttrpc
 
 if TYPE_CHECKING:
     from vctui.companions.monitor.logfile import LogFile
+
+
+_RESETS: Final = 3
+"""Times that a garbled channel is opened again."""
 
 
 class Attendants(Protocol):
@@ -48,6 +52,7 @@ class Link(ABC):
         self._warn = warn
         self._port = Port()
         self._ready = asyncio.Event()
+        self._resets = 0
         self._why = ""
         self._hopeless = asyncio.Event()
         self.attendants: Attendants | None = None
@@ -89,6 +94,17 @@ class Link(ABC):
     def _give_up(self, why: str) -> None:
         self._why = why
         self._hopeless.set()
+
+    def _opens_anew(self, wrong: str) -> bool:
+        """Whether the channel is, after the guest has sent what is `wrong`; the agent is given up
+        where that has happened too often."""
+        self._resets += 1
+        if self._resets <= _RESETS:
+            self._warn(f"{wrong}; it was opened anew")
+            return True
+        self._warn(f"{wrong}; it stays closed, restart the pod")
+        self._give_up("the guest sends garbage on the agent's channel")
+        return False
 
     def port_opened(self) -> None:
         self._port.set()

@@ -18,7 +18,7 @@ from vctui.companions.monitor.agent_link import AgentLink
 from vctui.companions.monitor.auto_link import AutoLink
 from vctui.companions.monitor.link import Link
 from vctui.drivers import ttrpc_client
-from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost
+from vctui.drivers.ttrpc_client import ConnectionLost
 from vctui.linux import relay, sockets, vsock
 from vctui.model.kinds import AgentProtocol
 from vctui.wire import monitor, ttrpc
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from vctui.drivers.grpc_client import Session
 
 _AGAIN: Final = 0.1
-_CHECK: Final = 30.0
-"""Seconds for a health check, as Kata's own runtime has it."""
 _ASK: Final = 10.0
 """Seconds for the first bytes of an answer; an emulated guest may be busy."""
 _SILENCES: Final = 3
@@ -147,19 +145,13 @@ class VsockGrpcLink(Link):
     async def _greet(self, session: Session) -> bool:
         """Whether the agent has answered its health check, whatever it says; it is waited for as
         long as its machine has the device."""
-        while True:
-            try:
-                await session.call("grpc.Health", "Check", timeout=_CHECK)
-            except (ConnectionLost, TimeoutError):
-                if why := self._dialer.why_not:
-                    self._warn(why)
-                    self._give_up(why)
-                    return False
-                await asyncio.sleep(_AGAIN)
-                continue
-            except CallFailed:
-                pass
-            return True
+        while not await session.is_answered():
+            if why := self._dialer.why_not:
+                self._warn(why)
+                self._give_up(why)
+                return False
+            await asyncio.sleep(_AGAIN)
+        return True
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def done(task: asyncio.Task[None]) -> None:
