@@ -13,7 +13,7 @@ from vctui.errors import NotFound, VctuiError
 from vctui.linux import locks
 from vctui.model.events import EventKind
 from vctui.model.pod import PodRecord
-from vctui.model.state import State
+from vctui.model.state import LIVE, State
 from vctui.store.base import Transaction
 
 
@@ -76,7 +76,7 @@ def _put_back(tx: Transaction, before: PodRecord, container: str) -> None:
         current = tx.pod(before.id)
     except NotFound:
         return
-    if before.state in recovery.LIVE and current.state is State.STOPPED:
+    if before.state in LIVE and current.state is State.STOPPED:
         _keep_stopped(tx, current)
         return
     if container:

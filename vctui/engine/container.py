@@ -33,7 +33,7 @@ from vctui.model.container import (
 from vctui.model.events import EventKind
 from vctui.model.inherit import within
 from vctui.model.pod import PodRecord
-from vctui.model.state import State, check_state, check_transition
+from vctui.model.state import LIVE, State, check_state, check_transition
 from vctui.store.base import Transaction
 from vctui.telemetry.trace import span
 
@@ -161,7 +161,7 @@ async def stop(ctx: Context, pod_id: str, container_id: str, *, grace: float | N
 
     async with change(ctx, pod_id, "stop-container", check, container=container_id) as record:
         one = status.find(record, container_id)
-        if one.state in {State.RUNNING, State.PAUSED}:
+        if one.state in LIVE:
             async with ctx.agent(record) as agent:
                 await end(ctx, record, container_id, agent, grace)
         await _unplug(ctx, pod_id, container_id)

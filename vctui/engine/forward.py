@@ -18,7 +18,7 @@ from vctui.errors import HostProblem, NotFound, VctuiError, WrongState
 from vctui.linux import probe, relay, sockets
 from vctui.model.pod import PodRecord
 from vctui.model.ports import BoundPort, PortPair
-from vctui.model.state import State
+from vctui.model.state import LIVE
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ _CONNECT_PATIENCE: Final = 5.0
 _MAX_CONNECTIONS: Final = 400
 """At once; each takes two of the thousand files that a process usually may have open."""
 _FREE_PORT_TRIES: Final = 8
-_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 Tell = Callable[[str], None]
 """Told in a sentence why a connection was not carried."""
@@ -170,7 +169,7 @@ def _live(ctx: Context, pod_id: str) -> PodRecord:
         record = ctx.store.pod(pod_id)
     except NotFound as error:
         raise NotFound(f"there is no pod {pod_id!r} any more to forward ports to") from error
-    if record.state not in _LIVE:
+    if record.state not in LIVE:
         why = f" ({record.reason})" if record.reason else ""
         raise WrongState(
             f"pod {pod_id!r} is {record.state}{why}, so no port leads to it; start it first"

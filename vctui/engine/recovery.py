@@ -23,6 +23,7 @@ from vctui.errors import AgentUnreachable, MachineDied, MonitorError, NotFound, 
 from vctui.linux import locks, mounts, process, trees
 from vctui.linux.files import tail
 from vctui.linux.problems import host_problem
+from vctui.model import state
 from vctui.model.container import ContainerRecord
 from vctui.model.events import EventKind
 from vctui.model.hypervisor import Machine
@@ -31,7 +32,7 @@ from vctui.model.state import State
 
 log = logging.getLogger(__name__)
 
-LIVE = frozenset({State.RUNNING, State.PAUSED})
+LIVE = state.LIVE
 _ENDS = 3.0
 """Seconds for a machine to end after its agent's connection, or with what it cannot do without."""
 _TELLS = 5.0

@@ -24,10 +24,9 @@ from vctui.model.events import EventKind
 from vctui.model.hypervisor import Machine
 from vctui.model.linux import PERIOD
 from vctui.model.pod import PodRecord
-from vctui.model.state import State
+from vctui.model.state import LIVE, State
 
 _MIB: Final = 1024 * 1024
-_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 
 def wanted(record: PodRecord, machine: Machine, starting: Collection[str] = ()) -> Size:
@@ -39,7 +38,7 @@ def wanted(record: PodRecord, machine: Machine, starting: Collection[str] = ()) 
     later = [
         one.config.resources
         for one in record.containers
-        if one.id not in first and (one.state in _LIVE or one.id in starting)
+        if one.id not in first and (one.state in LIVE or one.id in starting)
     ]
     shares = (Fraction(max(one.cpu_quota, 0), one.cpu_period or PERIOD) for one in later)
     vcpus = max(machine.boot_vcpus, machine.least_vcpus) + math.ceil(sum(shares))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from vctui.errors import NotFound
 from vctui.model import pairing
 from vctui.model.container import ContainerRecord, ContainerStatus
 from vctui.model.pod import PodRecord, PodStatus
-from vctui.model.state import State
-
-_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
+from vctui.model.state import LIVE
 
 
 def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
@@ -30,7 +26,7 @@ def container_status(pod_id: str, record: ContainerRecord) -> ContainerStatus:
         finished_time=record.finished,
         image=record.config.image,
         devices=tuple(one for one in record.devices if one.hotplugged),
-        mounts=record.mounts if record.state in _LIVE else record.config.mounts,
+        mounts=record.mounts if record.state in LIVE else record.config.mounts,
     )
 
 

@@ -11,7 +11,7 @@ from vctui.engine.change import shared
 from vctui.engine.context import Context
 from vctui.errors import NotFound, VctuiError
 from vctui.model.kinds import Signal
-from vctui.model.state import State, check_state
+from vctui.model.state import LIVE, check_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,8 +33,7 @@ async def attach(
     async with shared(ctx, pod_id) as record:
         if not any(one.id == container_id for one in record.containers):
             raise NotFound(f"pod {pod_id!r} has no container {container_id!r}; list its containers")
-        live = frozenset({State.RUNNING, State.PAUSED})
-        check_state("pod", pod_id, record.state, live, "attach to a container of")
+        check_state("pod", pod_id, record.state, LIVE, "attach to a container of")
         return await ctx.shim(record).attach(
             ctx.paths(pod_id).run,
             token or container_id,
@@ -78,6 +77,5 @@ async def console(ctx: Context, pod_id: str, *, replay: int = 0) -> Attachment:
     """Join the serial console, also while the pod boots."""
     record = ctx.store.pod(pod_id)
     if record.machine is None:
-        raise_from = frozenset({State.RUNNING, State.PAUSED})
-        check_state("pod", pod_id, record.state, raise_from, "open the console of")
+        check_state("pod", pod_id, record.state, LIVE, "open the console of")
     return await ctx.shim(record).console(ctx.paths(pod_id).run, replay=replay)

@@ -17,6 +17,9 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
+LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
+"""A pod has a machine, and a container a process."""
+
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.READY: frozenset({State.RUNNING, State.STOPPED}),
     State.RUNNING: frozenset({State.PAUSED, State.STOPPED}),

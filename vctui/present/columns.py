@@ -13,7 +13,7 @@ from vctui.model.guest import Guest
 from vctui.model.hostnetwork import HostNetwork
 from vctui.model.image import Image
 from vctui.model.pod import PodStatus
-from vctui.model.state import State
+from vctui.model.state import LIVE
 from vctui.model.traffic import Traffic
 from vctui.present import condition
 from vctui.present.humanize import age, clock, duration, plain, size
@@ -51,7 +51,7 @@ def _pod_state(pod: PodStatus, now: datetime) -> Cell:
 
 
 def _pod_containers(pod: PodStatus, now: datetime) -> Cell:
-    running = sum(c.state in (State.RUNNING, State.PAUSED) for c in pod.containers_status)
+    running = sum(c.state in LIVE for c in pod.containers_status)
     return Cell(f"{running}/{len(pod.containers_status)}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vctui.model.pod import PodStatus
-from vctui.model.state import State
+from vctui.model.state import LIVE
 from vctui.model.traffic import Traffic
 from vctui.present.humanize import plain, size
 
@@ -74,7 +74,7 @@ def line(interface: str, rates: Rates) -> str:
 
 def no_network(status: PodStatus) -> str:
     """Why nothing is shown of a pod's network."""
-    if status.state in {State.RUNNING, State.PAUSED}:
+    if status.state in LIVE:
         return f"pod {status.id} has no network"
     return f"pod {status.id} is {status.state} and has no network now"
 

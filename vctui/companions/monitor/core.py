@@ -37,7 +37,7 @@ from vctui.model.hypervisor import Machine
 from vctui.model.kinds import AgentProtocol, ShimType, SocketType
 from vctui.model.pod import PodConfig
 from vctui.model.proxy import ProxyConfig
-from vctui.model.state import State
+from vctui.model.state import LIVE
 from vctui.store.base import Store
 from vctui.wire import ttrpc, vsock
 from vctui.wire.monitor import PROXY, Exit, Size, StartShim
@@ -53,7 +53,6 @@ _ADOPTION: Final = 10.0
 _SAME_END: Final = 1.0
 """Seconds within which a machine and what serves its folders end together."""
 _GOODBYE: Final = 2.0
-_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 
 T = TypeVar("T")
 
@@ -176,7 +175,7 @@ class Monitor:
             raise MonitorError(
                 f"pod {self._config.pod_id!r} has no virtual machine to watch; start it"
             )
-        adopting = record.state in _LIVE
+        adopting = record.state in LIVE
         if record.machine.vsock:
             self._agent.reached_at(f"{record.machine.vsock}:{vsock.AGENT_PORT}")
         self._choose_shims(record.config)

@@ -15,14 +15,13 @@ import msgspec
 from vctui.errors import NotFound
 from vctui.model.container import ContainerRecord, ExecRecord
 from vctui.model.events import Event, EventKind
-from vctui.model.state import State
+from vctui.model.state import LIVE, State
 from vctui.wire.monitor import Exit, StartShim
 
 if TYPE_CHECKING:
     from vctui.model.pod import PodRecord
     from vctui.store.base import Store, Transaction
 
-_LIVE: Final = frozenset({State.RUNNING, State.PAUSED})
 _ENDING: Final = frozenset({"stop", "delete"})
 
 
@@ -54,7 +53,7 @@ class Ledger:
                 console=one.config.cmd.console,
             )
             for one in record.containers
-            if one.state in _LIVE
+            if one.state in LIVE
         ]
         added = [
             StartShim(
@@ -111,7 +110,7 @@ class Ledger:
             now = _now()
             for one in record.containers:
                 ended = msgspec.structs.replace(one, devices=())
-                if one.state in _LIVE:
+                if one.state in LIVE:
                     ended = msgspec.structs.replace(
                         ended, state=State.STOPPED, reason=reason, exit_code=None, finished=now
                     )
@@ -191,7 +190,7 @@ def _moved(record: _Stood, pid: int) -> _Stood:
 def _is_being_ended(record: PodRecord) -> bool:
     verb = record.operation.partition(" ")[0]
     # the second half of a restart is a start, and its machine should not end
-    return verb in _ENDING or (verb == "restart" and record.state in _LIVE)
+    return verb in _ENDING or (verb == "restart" and record.state in LIVE)
 
 
 def _words(how: Exit) -> str:

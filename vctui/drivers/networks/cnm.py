@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import ClassVar
 
-from vctui.drivers.networks.base import Network
-from vctui.model.network import Attachment, Endpoint, NetworkConfig
+from vctui.drivers.networks.noop import NoopNetwork
 
 
-class CnmNetwork(Network):
-    def plan(self, config: NetworkConfig, taken: Sequence[str] = ()) -> tuple[Attachment, ...]:
-        """Nothing is joined by us."""
-        return ()
+class CnmNetwork(NoopNetwork):
+    """Nothing is joined or promised by us: what is in the namespace is what there is. Interfaces of
+    others stay, or go with it."""
 
-    async def prepare(
-        self, pod_id: str, netns: Path, attachments: Sequence[Attachment]
-    ) -> tuple[Attachment, ...]:
-        """What is in the namespace is what there is."""
-        return ()
-
-    async def check(
-        self,
-        pod_id: str,
-        netns: Path,
-        attachments: Sequence[Attachment],
-        endpoints: Sequence[Endpoint],
-    ) -> None:
-        """Nothing was promised by us."""
-
-    async def remove(
-        self, pod_id: str, netns: Path | None, attachments: Sequence[Attachment]
-    ) -> None:
-        """Interfaces of others stay, or go with the namespace."""
+    has_namespace: ClassVar[bool] = True
