@@ -26,14 +26,32 @@ _LUCK: Final = 9.0
 _UNDER_LOAD: Final = 5
 """So many more keys, as the largest sample counts."""
 
-TOUR: Final = (
-    *(b"G", b"g", b"\x1b[6~", b"g", b"/", b"0", b"5", b"\r", b"\x1b", b"o", b"\x1b[B", b"\x1b"),
-    *(b"?", b"\x1b", b":", b"s", b"t", b"o", b"\x1b", b"4", b"5", b"6", b"7", b"1", b"3"),
-    *(b"z", b"z", b"\t", b"\t", b"\t", b"w", b"w", b"T", b"T", b"\t", b" ", b"A", b"\x1b"),
-    *(b"g", b"F", b"\x1b"),
+_DOWN: Final = b"\x1b[B"
+_HOME: Final = b"\x1b[H"
+_PAGE_DOWN: Final = b"\x1b[6~"
+_ESC: Final = b"\x1b"
+_CLICK: Final = b"\x1b[<0;10;9M\x1b[<0;10;9m"
+"""On a pod."""
+_WHEEL: Final = b"\x1b[<65;90;9M"
+"""Over the log."""
+_DRAG: Final = b"\x1b[<0;90;9M\x1b[<32;99;12M\x1b[<0;99;12m"
+"""Selects a piece of the log."""
+
+TOUR: Final[tuple[bytes | tuple[int, int], ...]] = (
+    *(b"G", b"g", _PAGE_DOWN, b"g", b"/", b"0", b"5", b"\r", _ESC),  # the list, filtered
+    *(b"o", _DOWN, b"\r", b"o", _HOME, b"\r"),  # sorted, and as listed
+    *(b"?", _ESC, b":", b"s", b"t", b"o", _ESC),  # help, palette
+    *(b"4", b"5", b"6", b"7", b"1", b"2", b"3", b"z", b"z"),  # tabs, one pane alone
+    *(b"\t", b"\t", b"\t", b"w", b"w", b"T", b"T", b"/", b"9", b"\r", b"n", b"N", b"/", _ESC),
+    *(b"f", b"f", b"\t"),  # the log: wrapped, with times, searched, still and followed again
+    *(b" ", b"A", b"v", _ESC, b"g"),  # marks
+    *(b"t", _DOWN, _DOWN, _ESC),  # other colours
+    *((24, 80), (60, 200), (terminal.ROWS, terminal.COLUMNS)),  # a window of another size
+    *(_CLICK, _WHEEL, _WHEEL, _DRAG, b"g", b"f", b"f"),  # the mouse
+    *(b"F", _ESC, b"e", b"l", b"s", _ESC, b"K", _DOWN, _ESC, b"R", _DOWN, _ESC, _ESC, b"g", b"3"),
 )
-"""Keys that show every tab and dialog, but those that could begin something, and lead back to where
-they began. Other colours are not among them: Textual reads all styles anew for those."""
+"""Keys that show every tab and dialog, but what could begin something, and lead back to where they
+began. Rows and columns make the window another size."""
 
 
 async def figures(bench: Bench) -> list[Figure]:
@@ -146,7 +164,10 @@ def _tour(bench: Bench, console: Terminal) -> list[float]:
     times = []
     for key in TOUR:
         times.append(time.perf_counter())
-        console.press(key)
+        if isinstance(key, tuple):
+            console.resize(*key)
+        else:
+            console.press(key)
         console.idle(bench.between)
     return [*times, time.perf_counter()]
 

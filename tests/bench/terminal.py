@@ -36,6 +36,11 @@ class Terminal:
     def press(self, key: bytes) -> None:
         os.write(self._master, key)
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Make its window another size."""
+        self._emulator.resize(rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def until(self, condition: Callable[[], object], what: str) -> float:
         """Read until `condition` holds; when it came true (time.perf_counter).
 
@@ -63,8 +68,8 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        first = self._emulator.screen.first
-        rows = (self._emulator.row(first + number) for number in range(ROWS))
+        screen = self._emulator.screen
+        rows = (self._emulator.row(screen.first + number) for number in range(screen.rows))
         return ["".join(run.text for run in row.runs) for row in rows]
 
     @property
@@ -75,9 +80,9 @@ class Terminal:
     def selected(self) -> str:
         """The pod under the cursor: the one in a row of another colour; "" where none is."""
         backgrounds: dict[str, int] = {}
-        first = self._emulator.screen.first
-        for number in range(ROWS):
-            row = self._emulator.row(first + number)
+        screen = self._emulator.screen
+        for number in range(screen.rows):
+            row = self._emulator.row(screen.first + number)
             if found := _POD.match("".join(run.text for run in row.runs)):
                 run = next(run for run in row.runs if found[1][:4] in run.text)
                 backgrounds[found[1]] = run.style.background

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.segment import Segment
-from textual.strip import Strip
 
-from vctui.tui.garbage import LATEST, TICK, WORTH, FullCollections, divide
+from vctui.tui.garbage import LATEST, TICK, WORTH, FullCollections
 
 
 @pytest.mark.parametrize(
@@ -30,23 +24,21 @@ def test_it_waits_for_a_pause_between_two_keys_but_not_for_ever(
     assert collections.due(1000.0 + since_key, gathered) is due
 
 
-@given(
-    words=st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4),
-    cuts=st.sets(st.integers(1, 30), min_size=1),
+@pytest.mark.parametrize(
+    ("since", "due"),
+    [
+        (TICK, True),
+        (TICK / 2, False),  # what it was made of is still being let go
+    ],
 )
-def test_strips_are_divided_as_textual_does(words: list[str], cuts: set[int]) -> None:
-    strip = Strip([Segment(word) for word in words])
-    for at in (sorted(cuts), [strip.cell_length]):
-        assert list(divide(strip, at)) == list(strip.divide(at))
+def test_a_dialog_that_was_left_is_collected_in_the_next_pause(since: float, due: bool) -> None:
+    collections = FullCollections()
+    collections.discarded(1000.0)
+    assert collections.due(1000.0 + since, gathered=0) is due
 
 
-def test_a_strip_that_was_shown_whole_is_let_go_without_a_collection() -> None:
-    gc.collect()
-    gc.disable()
-    try:
-        strips = [Strip([Segment("some words")], 10) for _ in range(100)]
-        assert [divide(strip, [10]) for strip in strips] == [[strip] for strip in strips]
-        del strips
-        assert gc.collect() < 100
-    finally:
-        gc.enable()
+def test_a_dialog_is_collected_once() -> None:
+    collections = FullCollections()
+    collections.discarded(1000.0)
+    collections.tick(1000.0 + TICK)
+    assert not collections.due(1000.0 + 2 * TICK, gathered=0)

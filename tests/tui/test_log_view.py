@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.pilot import Pilot
 from textual.selection import Selection
 from textual.strip import Strip
 
 from vctui.model.logs import LogLine
-from vctui.tui import garbage
+from vctui.tui import strips
 from vctui.tui.widgets.log_ring import MAX_LINES
 from vctui.tui.widgets.log_view import LogView
 
@@ -273,7 +273,7 @@ async def test_lines_that_have_gone_by_do_not_wait_for_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A full collection would hold up the keys, the longer the more is left to it."""
-    monkeypatch.setattr(Strip, "divide", garbage.divide)
+    monkeypatch.setattr(Strip, "__init__", strips._begin)
     async with staged() as stage:
         await stage.append(*(f"before {n}" for n in range(100)))
         gc.collect()
@@ -286,3 +286,13 @@ async def test_lines_that_have_gone_by_do_not_wait_for_the_garbage_collector(
         finally:
             gc.enable()
         assert left < 20 * HEIGHT  # a cycle for each line that was shown is a dozen objects
+
+
+async def test_pictures_of_a_log_need_no_new_styles() -> None:
+    """Rich keeps 16,384 of them, and a full collection looks at each."""
+    async with staged() as stage:
+        await stage.append("one", "two")
+        painted = stage.view.render_lines(Region(0, 0, WIDTH, HEIGHT))
+        assert {segment.style.meta.get("offset") for line in painted for segment in line} == {None}
+        asked = stage.view.render_line(1)
+        assert next(iter(asked)).style.meta["offset"][1] == 1

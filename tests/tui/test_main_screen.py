@@ -281,6 +281,7 @@ async def test_the_mouse_chooses_tabs_and_keys(open_console: OpenConsole) -> Non
         await console.until(lambda: console.main.detail.active == "details")
         await console.pilot.click("#pods", offset=(4, 3))
         await console.until(lambda: console.main.context.pod.id == "batch")  # type: ignore[union-attr]
+        await console.sees("resume")  # the keys follow the cursor a little later
         at = console.text.split("\n")[-1].index("resume")
         await console.pilot.click(FooterBar, offset=(at, 0))
         await console.until(lambda: console.runtime.called("resume_pod") == [("batch",)])

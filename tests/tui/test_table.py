@@ -9,7 +9,7 @@ from textual.app import App, ComposeResult
 
 from vctui.present.columns import Cell, Column
 from vctui.present.humanize import age
-from vctui.tui.widgets.table import ROLES, Table
+from vctui.tui.widgets.table import Table
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -35,7 +35,6 @@ class TableApp(App[None]):
         "Table { height: 8; width: 40; }"
         ".table--header, .table--cursor, .table--mark, .table--empty { color: $text; }"
         ".table--cursor { background: $primary; }"
-        + "".join(f".role--{role} {{ color: $text; }}" for role in ROLES)
     )
 
     def __init__(self, items: list[Thing]) -> None:

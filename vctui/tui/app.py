@@ -20,17 +20,20 @@ from vctui.settings import Settings
 from vctui.tui import keymap, themes, workers
 from vctui.tui.actions import BY_ID, Action, Context, allowed, why_not
 from vctui.tui.commands import Commands
-from vctui.tui.garbage import TICK, FullCollections, let_strips_go
+from vctui.tui.frames import hasten
+from vctui.tui.garbage import TICK, FullCollections
 from vctui.tui.gateway import Gateway, OpenRuntime, open_engine
 from vctui.tui.messages import (
     Changed,
     Connected,
     ConnectionFailed,
+    Discarded,
     ForwardProblem,
     ProcessesSampled,
     Progressed,
 )
 from vctui.tui.screens.main import MainScreen
+from vctui.tui.strips import make_lean
 from vctui.tui.terminal.capture import KeyCapture
 from vctui.tui.terminal.driver import TerminalDriver
 
@@ -45,6 +48,8 @@ LIMIT: Final = 60.0
 _TURN: Final = 0.001
 """Seconds after which the engine's thread lets go of the interpreter when the screen's wants it:
 a key takes several turns."""
+_NODES: Final = 8
+"""Widgets that get other colours between two looks at the keys."""
 
 
 def _actions() -> type[Provider]:
@@ -60,7 +65,7 @@ def _pods() -> type[Provider]:
 
 
 class ConsoleApp(KeyCapture[int], inherit_bindings=False):
-    CSS_PATH = "styles/app.tcss"
+    CSS_PATH = ["styles/app.tcss", "styles/dialogs.tcss"]  # noqa: RUF012 - Textual's
     COMMANDS: ClassVar[set[Any]] = {_actions, _pods}
     TITLE = "vctui"
     ENABLE_COMMAND_PALETTE = False
@@ -127,6 +132,30 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.FALLBACKS
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Show all in other colours: as Textual (8.2) does, but in steps, between which keys have
+        their effects."""
+        if self.main.is_running:
+            workers.start(self, self._restyle(animate), group="colours")
+        else:
+            super().refresh_css(animate)
+
+    async def _restyle(self, animate: bool) -> None:
+        parsed = None
+        while parsed is None or parsed.source != self.stylesheet.source:  # other widgets came
+            parsed = self.stylesheet.copy()
+            parsed.set_variables(self.get_css_variables())
+            await asyncio.to_thread(parsed.parse)
+        self.stylesheet = parsed
+        with self.batch_update():  # one picture, at the end
+            for screen in self.screen_stack:
+                nodes = list(screen.walk_children(with_self=True))
+                for first in range(0, len(nodes), _NODES):
+                    self.stylesheet.update_nodes(nodes[first : first + _NODES], animate=animate)
+                    await asyncio.sleep(0)
+                screen.refresh(layout=True)
+        self.post_message(Discarded())
+
     # --- life
 
     def get_default_screen(self) -> Screen[Any]:
@@ -170,6 +199,10 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
 
     def on_progressed(self, message: Progressed) -> None:
         self.commands.enter_phase(message.number, message.phase)
+
+    def on_discarded(self, message: Discarded) -> None:
+        if self._garbage is not None:
+            self._garbage.discarded(monotonic())
 
     async def on_event(self, event: events.Event) -> None:
         if self._garbage is not None and isinstance(event, events.InputEvent):
@@ -218,9 +251,9 @@ class ConsoleApp(KeyCapture[int], inherit_bindings=False):
         self.push_screen(Help(self.keymap, self.settings.console.detach_keys))
 
     def _app_palette(self) -> None:
-        from textual.command import CommandPalette
+        from vctui.tui.palette import Palette
 
-        self.push_screen(CommandPalette())
+        self.push_screen(Palette())
 
     def _app_theme(self) -> None:
         from vctui.tui.screens.choose import Choose
@@ -267,7 +300,8 @@ def run(
         InvalidConfig: `[keys]` cannot be used.
     """
     sys.setswitchinterval(_TURN)
-    let_strips_go()
+    hasten()
+    make_lean()
     app = ConsoleApp(
         settings,
         read_only=read_only or settings.console.read_only,

@@ -10,12 +10,11 @@ What is shown is kept out of cycles: of a log that floods in there would be the 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
 from typing import Final
 
-from textual.strip import Strip
+from rich.segment import Segment
 
-TICK: Final = 0.25
+TICK: Final = 0.1
 """Seconds between two looks, and without a key that make a pause."""
 WORTH: Final = 10
 """Collections of the middle generation since the last full one that make one worth it."""
@@ -23,14 +22,13 @@ LATEST: Final = 60
 """The same that make it due even while somebody types: memory stays bounded."""
 _NEVER: Final = 1_000_000
 
-_divide = Strip.divide
-
 
 class FullCollections:
     """Times are seconds on a monotonic clock."""
 
     def __init__(self) -> None:
-        self._key = 0.0
+        self._last = 0.0
+        self._discarded = False
 
     def take_over(self) -> None:
         """From now on Python begins none. What there is now, the program's own modules, styles and
@@ -41,25 +39,22 @@ class FullCollections:
 
     def key(self, now: float) -> None:
         """The operator does something."""
-        self._key = now
+        self._last = now
+
+    def discarded(self, now: float) -> None:
+        """A dialog or the like is gone: thousands of objects in cycles, and they are collected
+        before the next thousands come."""
+        self._last = now
+        self._discarded = True
 
     def due(self, now: float, gathered: int) -> bool:
         """Whether it is time, so many collections of the middle generation after the last."""
-        return gathered >= LATEST or (gathered >= WORTH and now - self._key >= TICK)
+        worth = self._discarded or gathered >= WORTH
+        return gathered >= LATEST or (worth and now - self._last >= TICK)
 
     def tick(self, now: float) -> None:
         """Time has passed: collect if it is due."""
         if self.due(now, gc.get_count()[2]):
+            self._discarded = False
+            Segment._split_cells.cache_clear()  # noqa: SLF001 - of old text 48,000 objects
             gc.collect()
-
-
-def divide(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
-    """As Strip.divide, which keeps its answers in the strip: of one that is shown whole, as nearly
-    all are, the answer is itself, and the strip a cycle with all its caches (Textual 8.2)."""
-    within = [cut for cut in cuts if cut <= strip.cell_length]
-    return [strip] if within == [strip.cell_length] else _divide(strip, within)
-
-
-def let_strips_go() -> None:
-    """From now on strips are freed when they were shown, in the whole process."""
-    Strip.divide = divide  # type: ignore[method-assign, assignment]

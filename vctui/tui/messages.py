@@ -74,6 +74,10 @@ class Progressed(Message):
         self.phase = phase
 
 
+class Discarded(Message):
+    """Something of thousands of objects is not needed any more: a dialog, the last theme."""
+
+
 class ForwardProblem(Message):
     """A connection to a pod was not carried, or no port leads to it any more."""
 

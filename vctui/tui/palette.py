@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from vctui.present import condition
 from vctui.tui.actions import ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import display
+from vctui.tui.screens.sheet import Sheet
 
 if TYPE_CHECKING:
     from vctui.tui.keymap import Keymap
@@ -23,6 +24,10 @@ class Console(Protocol):
     keymap: Keymap
 
     def act(self, action: Action, context: Context) -> None: ...
+
+
+class Palette(CommandPalette, Sheet[None]):
+    """Textual's, as the other dialogs are."""
 
 
 class _ConsoleProvider(Provider):

@@ -1,4 +1,4 @@
-"""What all dialogs share: a framed box in the middle, and Escape to leave."""
+"""What all dialogs share: a framed box in the middle of the dimmed screen, and Escape to leave."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from vctui.tui.screens.sheet import Sheet
+
 T = TypeVar("T")
 
 
-class Dialog(ModalScreen[T | None]):
+class Dialog(ModalScreen[T | None], Sheet[T | None]):
     """Dismissed with None when it is left without an answer."""
 
-    CSS_PATH = "../styles/dialogs.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (90, "roomy")]  # noqa: RUF012 - Textual's
     VERTICAL_BREAKPOINTS = [(0, "short"), (20, "medium"), (30, "tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "Close", show=False)]

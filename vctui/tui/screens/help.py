@@ -39,17 +39,21 @@ class Help(Dialog[None]):
         super().__init__()
         self._keymap = keymap
         self._detach_keys = detach
+        self._room = 0
 
     def body(self) -> ComposeResult:
+        self._room = min(_ROOM, self.app.size.width * 9 // 10 - _EDGES)
         with VerticalScroll():
-            yield Static(self._text(min(_ROOM, self.app.size.width * 9 // 10 - _EDGES)))
+            yield Static(self._text(self._room))
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._write)
 
     def _write(self) -> None:
         shown = self.query_one(Static)
-        shown.update(self._text(shown.size.width))
+        if shown.size.width != self._room:
+            self._room = shown.size.width
+            shown.update(self._text(self._room))
 
     def _text(self, room: int) -> Content:
         lines: list[Content] = []
@@ -76,7 +80,7 @@ class Help(Dialog[None]):
 
 
 _GROUPS: Final = ("Pod", "Container", "View", "Console", "In a log")
-_ROOM: Final = 88
+_ROOM: Final = 89
 """Columns that there are at most, and those that the edges of a dialog take."""
 _EDGES: Final = 7
 _NAMED: Final = 60

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -24,6 +23,7 @@ from vctui.present.processes import GuestProcess
 from vctui.tui.actions import ACTIONS, LOG_ACTIONS, Action, Context, Pane, allowed
 from vctui.tui.keymap import Keymap, display
 from vctui.tui.messages import ProcessesSampled, Snapshot
+from vctui.tui.screens.sheet import Sheet
 from vctui.tui.terminal.view import TerminalView
 from vctui.tui.widgets.bars import FooterBar, HeaderBar, KeyHint, StatusBar
 from vctui.tui.widgets.detail_pane import DetailPane
@@ -50,7 +50,7 @@ _NO_GUEST: Final = "\n\nThe guest image is not built: press {build} to build it 
 _NO_MATCH: Final = "Nothing matches the filter.\nEsc shows everything."
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Sheet[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "compact"), (WIDE, "wide")]  # noqa: RUF012 - Textual's
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,right", "walk(1)", "Next pane", show=False),
@@ -85,6 +85,8 @@ class MainScreen(Screen[None]):
         self.processes: Table[GuestProcess] = _list(
             "Processes", PROCESSES, lambda process: str(process.pid)
         )
+        self._lists = Container(id="lists")
+        self._zoomed = False
         self.detail = DetailPane(gateway, read_only=read_only, detach_keys=detach_keys)
         self._tables: dict[Pane, Table[Any]] = {
             Pane.PODS: self.pods,
@@ -98,7 +100,7 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield self.header
         with Container(id="body"):
-            with Container(id="lists"):
+            with self._lists:
                 yield self.pods
                 yield self.containers
                 yield self.processes
@@ -226,7 +228,7 @@ class MainScreen(Screen[None]):
 
     def _watch_processes(self) -> None:
         """Sampling costs the guest work: only while somebody can see the result."""
-        seen = self.is_current and self.processes.is_on_screen
+        seen = self.is_active and self.processes.is_on_screen
         self._gateway.watch_processes(self._sampled if seen else None)
 
     def _count(self, table: Table[Any], title: str) -> None:
@@ -245,7 +247,8 @@ class MainScreen(Screen[None]):
     def on_screen_suspend(self) -> None:
         self._gateway.watch_processes(None)
 
-    def on_screen_resume(self) -> None:
+    @on(events.ScreenResume)
+    def _resumed(self) -> None:
         self._watch_processes()
 
     # --- selection and focus
@@ -354,7 +357,7 @@ class MainScreen(Screen[None]):
             self._show_pods()
         elif self.pods.marked:
             self.pods.clear_marks()
-        elif self.has_class("zooming"):
+        elif self._zoomed:
             self.zoom()
         else:
             return False
@@ -397,14 +400,14 @@ class MainScreen(Screen[None]):
 
     def zoom(self) -> None:
         """The focused pane gets the whole body, or gives it back."""
-        zoomed = not self.has_class("zooming")
-        self.set_class(zoomed, "zooming")
-        focused = self.focused
-        inside = self._in_detail
-        self.set_class(zoomed and inside, "zoom-detail")
-        for pane in (self.pods, self.containers, self.processes, self.detail):
-            pane.set_class(zoomed and (pane is focused or (pane is self.detail and inside)),
-                           "zoomed")  # fmt: skip
+        zoomed = self._zoomed = not self._zoomed
+        detail = self._in_detail
+        chosen = self._tables[self._current_pane()]
+        self.detail.display = detail or not zoomed
+        self._lists.display = not (detail and zoomed)
+        for table in self._tables.values():
+            table.display = table is chosen or not zoomed
+        self._lists.set_class(zoomed, "zoomed")
         self.call_after_refresh(self._watch_processes)
 
     def _copy(self) -> None:

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 
 from vctui.errors import VctuiError
 from vctui.tui import workers
+from vctui.tui.screens.sheet import Sheet
 from vctui.tui.terminal import keys
 from vctui.tui.terminal.session import SessionState, TerminalSession
 from vctui.tui.terminal.view import TerminalView
@@ -24,14 +25,13 @@ OpenTerminal = Callable[[int, int], Awaitable["Attachment"]]
 """Starts or joins the process, whose terminal has these rows and columns."""
 
 
-class TerminalScreen(ModalScreen[str | VctuiError]):
+class TerminalScreen(ModalScreen[str | VctuiError], Sheet[str | VctuiError]):
     """Dismissed with what became of the process, in words, or why there is none.
 
     It is there at once; what is typed while the process is being started waits for it, so that
     a quick typist's words never end up as keys of the console.
     """
 
-    CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "Do not wait", show=False, priority=True)
     ]

@@ -133,6 +133,7 @@ class LogView(ScrollView, can_focus=True):
         self._base = Style()
         self._seen = Size()
         self._seen_from = 0
+        self._painting = False
 
     # What it holds
 
@@ -339,7 +340,11 @@ class LogView(ScrollView, can_focus=True):
         self._base = self.rich_style
         self._seen = self.scrollable_content_region.size
         self._seen_from = self._top_row
-        return super().render_lines(crop)
+        self._painting = True
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._painting = False
 
     def render_line(self, y: int) -> Strip:
         width, height = self._seen
@@ -361,7 +366,10 @@ class LogView(ScrollView, can_focus=True):
         start = starts[part] if self._wrap_width else self.scroll_offset.x
         end = starts[part + 1] if part + 1 < len(starts) else start + width
         strip = strip.crop_extend(start, end, self._base)
-        return strip.extend_cell_length(width, self._base).apply_offsets(start, number)
+        strip = strip.extend_cell_length(width, self._base)
+        # Which line it is only a selection wants to know, which asks for one line. For Textual it
+        # is part of a style: in pictures that made new styles for each line, and Rich keeps 16,384.
+        return strip if self._painting else strip.apply_offsets(start, number)
 
     def _line_of_words(self, words: str, component: str, width: int) -> Strip:
         style = self._base + self._part_style(component)

@@ -17,6 +17,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.geometry import Region, Size
 from textual.markup import escape
 from textual.message import Message
@@ -28,18 +29,6 @@ from vctui.present.columns import Cell, Column, layout
 
 T = TypeVar("T")
 
-ROLES: Final = (
-    "muted",
-    "success",
-    "warning",
-    "error",
-    "state-running",
-    "state-paused",
-    "state-ready",
-    "state-stopped",
-    "state-failed",
-    "state-busy",
-)
 GAP: Final = 2
 _Painted = tuple[tuple[Cell, ...], bool, bool]
 
@@ -52,7 +41,6 @@ class Table(ScrollView, Generic[T], can_focus=True):
         "table--cursor",
         "table--mark",
         "table--empty",
-        *(f"role--{role}" for role in ROLES),
     }
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -116,6 +104,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
         self._layout: list[tuple[Column[T], int]] = []
         self._laid_out = -1
         self._base = Style()
+        self._roles: dict[str, Style] = {}
         self._titles = ("", "")
 
     # --- what it holds
@@ -335,6 +324,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._roles.clear()
         self.refresh()
 
     def watch_has_focus(self, has_focus: bool) -> None:
@@ -427,7 +417,11 @@ class Table(ScrollView, Generic[T], can_focus=True):
         return Strip(segments, used).adjust_cell_length(width, base)
 
     def _role_style(self, role: str) -> Style:
-        return self.get_component_rich_style(f"role--{role}", partial=True)
+        """A colour of the theme."""
+        if (style := self._roles.get(role)) is None:
+            colour = Color.parse(self.app.theme_variables[role])
+            style = self._roles[role] = Style(color=colour.rich_color)
+        return style
 
 
 def _fit(text: str, width: int, align: str) -> str:
