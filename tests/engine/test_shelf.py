@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import time
@@ -134,6 +135,37 @@ async def test_one_in_use_makes_no_room(shelf: Shelf, guest: Path):
         with pytest.raises(DiskFull, match=r"4 MiB with 3 in use.*template\.memory_dir"):
             await put(shelf, guest, OTHER, memory=2)
         assert not await shelf.remove(KEY)
+    assert keys(shelf) == [KEY]
+
+
+async def test_those_that_are_being_built_count(shelf: Shelf, guest: Path):
+    """Builders come one after the other, and their templates are there much later."""
+    async with shelf.allotting():
+        shelf.start_draft(OTHER, 3)
+        later = asyncio.create_task(allotted(shelf, guest))
+        await asyncio.sleep(0)
+        assert not later.done()
+    with pytest.raises(DiskFull, match=r"4 MiB with 3 in use"):
+        await later
+    await shelf.clear(OTHER)
+    await allotted(shelf, guest)
+    assert keys(shelf) == [KEY]
+
+
+async def allotted(shelf: Shelf, guest: Path) -> None:
+    async with shelf.allotting():
+        await put(shelf, guest, KEY, memory=2)
+
+
+async def test_one_that_fits_no_more_leaves_its_room_to_the_next_of_its_kind(
+    shelf: Shelf, guest: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await put(shelf, guest)
+    old = shelf.place(KEY)
+    free = lambda _: MIB if old.exists() else 2 * MIB  # noqa: E731
+    monkeypatch.setattr("vctui.linux.files.room", free)
+    (guest / "vmlinux").write_bytes(b"another kernel")
+    await put(shelf, guest)
     assert keys(shelf) == [KEY]
 
 

@@ -1,6 +1,7 @@
 """Where templates stand: a folder in memory (tmpfs) for each, gone when the host reboots.
 
     <folder>/<key>.lock     held alone by who builds or removes, shared by who restores
+    <folder>/room.lock      held by who makes room for a draft and takes it
     <folder>/<key>/         manifest.json, state, memory, console.log
     <folder>/<key>.draft/   one that is being built; also the folder of its machine
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 MIB: Final = 1024 * 1024
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - with a private folder of ours in it
-_LOCK, _DRAFT = ".lock", ".draft"
+_LOCK, _DRAFT, _ROOM = ".lock", ".draft", "room"
 _FILES: Final = frozenset({"manifest.json", "state", "memory", "console.log"})
 _STATE_LIMIT: Final = 64 * MIB
 
@@ -124,14 +125,21 @@ class Shelf:
         with contextlib.suppress(OSError):
             os.utime(self.place(key) / "manifest.json")
 
+    @contextlib.asynccontextmanager
+    async def allotting(self) -> AsyncIterator[None]:
+        """For `make_room` and `start_draft`: one after the other, all keep to the limit."""
+        async with locks.exclusive(self._lock(_ROOM)):
+            yield
+
     async def make_room(self, key: str, memory: int) -> None:
         """Have `memory` MiB for a draft; what no longer fits makes room, and what was used longest
-        ago.
+        ago. The caller holds `key` alone, and what was there of it does not fit.
 
         Raises:
             DiskFull: there is not so much.
         """
         await self.clear(key)
+        trees.remove_tree(self.place(key))
         if memory > self.limit:
             raise DiskFull(
                 f"a template of {memory} MiB is larger than template.max_memory, "
@@ -149,7 +157,7 @@ class Shelf:
             raise DiskFull(
                 f"a template of {memory} MiB does not fit: {self.folder} has "
                 f"{files.room(self.folder) // MIB} MiB free, and template.max_memory is "
-                f"{self.limit} MiB with {sum(each.memory for each in others)} in use; make room, "
+                f"{self.limit} MiB with {self._taken(others)} in use; make room, "
                 "or name a larger tmpfs with template.memory_dir in config.toml"
             )
 
@@ -245,8 +253,16 @@ class Shelf:
         return self.folder / f"{key}{_LOCK}"
 
     def _fits(self, memory: int, others: list[Template]) -> bool:
-        taken = sum(each.memory for each in others)
-        return taken + memory <= self.limit and memory * MIB < files.room(self.folder)
+        fits = self._taken(others) + memory <= self.limit
+        return fits and memory * MIB < files.room(self.folder)
+
+    def _taken(self, templates: list[Template]) -> int:
+        """MiB of these and of those that are being built."""
+        built = 0
+        for draft in self.folder.glob(f"*{_DRAFT}/memory"):
+            with contextlib.suppress(FileNotFoundError):
+                built += draft.stat().st_size // MIB
+        return sum(each.memory for each in templates) + built
 
     def _read(self, key: str) -> Manifest | None:
         file = self.place(key) / "manifest.json"

@@ -292,10 +292,11 @@ async def _build(
     ctx: Context, hypervisor: Hypervisor, plan: MachinePlan, key: str, shelf: Shelf
 ) -> None:
     """Boot a guest that is nobody's, up to its agent's first answer, and save it."""
-    await shelf.make_room(key, plan.memory)
     async with Rollback() as undo:
         undo.push(shelf.clear, key)
-        draft = shelf.start_draft(key, plan.memory)
+        async with shelf.allotting():
+            await shelf.make_room(key, plan.memory)
+            draft = shelf.start_draft(key, plan.memory)
         nobodys = replace(nobodys_plan(plan, draft), memory_file=draft / "memory")
         booted = await hypervisor.start(nobodys)
         undo.push(_end, hypervisor, nobodys, booted)
