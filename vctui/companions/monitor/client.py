@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from vctui.companions.monitor.attachment import Attachment
+from vctui.companions.monitor.held import Held
 from vctui.drivers.ttrpc_client import CallFailed, ConnectionLost, Receive
 from vctui.wire import monitor, proto, ttrpc
 
@@ -48,7 +49,7 @@ class Service(Protocol):
     def clients(self) -> set[Client]: ...
 
 
-class Client(asyncio.Protocol):
+class Client(Held):
     """Serves vctui.Monitor; every other service is the agent's, with the stream ids mapped.
 
     A client that goes away leaves its calls behind: their answers are dropped as they come.
@@ -57,22 +58,21 @@ class Client(asyncio.Protocol):
     """
 
     def __init__(self, service: Service, agent: Way) -> None:
+        super().__init__()
         self._service = service
         self._agent = agent
         self._decoder = ttrpc.Decoder()
-        self._transport: asyncio.Transport | None = None
         self._last_id = 0
         self._forwarded: dict[int, int] = {}
         self._attachments: dict[int, Attachment] = {}
         self._calls: set[asyncio.Task[None]] = set()
-        self._holders: set[object] = set()
         self._draining: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._service.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -122,18 +122,6 @@ class Client(asyncio.Protocol):
         status = proto.message("Status")(code=code, message=message)
         body = proto.message("Response")(status=status).encode()
         self.send(stream_id, ttrpc.RESPONSE, body)
-
-    def hold(self, holder: object, on: bool) -> None:
-        """Do not read from the client while anybody holds it."""
-        if on:
-            self._holders.add(holder)
-        else:
-            self._holders.discard(holder)
-        if self._transport is not None and not self._transport.is_closing():
-            if self._holders:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
 
     def detached(self, stream_id: int, attachment: Attachment) -> None:
         self._attachments.pop(stream_id, None)

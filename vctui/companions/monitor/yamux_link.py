@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Final, cast
 
+from vctui.companions.monitor.held import Held
 from vctui.linux import sockets
 from vctui.wire import ttrpc, yamux
 
@@ -184,15 +185,14 @@ class Mux(asyncio.Protocol):
             client.hang_up()
 
 
-class Client(asyncio.Protocol):
+class Client(Held):
     """One connection to the socket, as long as its stream."""
 
     def __init__(self, mux: Mux) -> None:
+        super().__init__()
         self._mux = mux
         self._stream = 0
-        self._transport: asyncio.Transport | None = None
         self._waiting = b""
-        self._holders: set[object] = set()
         self._unread = 0
         self._full = False
 
@@ -212,19 +212,6 @@ class Client(asyncio.Protocol):
         if not self._waiting:
             self.hold(self, False)
 
-    def hold(self, holder: object, on: bool) -> None:
-        """Do not read from the client while anybody holds it."""
-        if on:
-            self._holders.add(holder)
-        else:
-            self._holders.discard(holder)
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._holders:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
-
     def hang_up(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -232,11 +219,11 @@ class Client(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         try:
             self._stream = self._mux.join(self)
         except yamux.YamuxError:
-            self._transport.abort()
+            cast("asyncio.Transport", transport).abort()
 
     def data_received(self, data: bytes) -> None:
         if self._waiting:
