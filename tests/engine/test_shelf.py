@@ -24,8 +24,8 @@ KEY, OTHER, THIRD = "0123456789abcdef", "fedcba9876543210", "00000000ffffffff"
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Path:
-    """A folder with a kernel and an initrd."""
-    for name in ("vmlinux", "initrd"):
+    """A folder with a kernel, an initrd and a hypervisor."""
+    for name in ("vmlinux", "initrd", "qemu"):
         (tmp_path / name).write_bytes(name.encode())
     return tmp_path
 
@@ -65,7 +65,7 @@ async def put(shelf: Shelf, guest: Path, key: str = KEY, memory: int = 1) -> Tem
         kernel=str(guest / "vmlinux"),
         initrd=str(guest / "initrd"),
     )
-    shelf.publish(template)
+    shelf.publish(template, guest / "qemu")
     return template
 
 
@@ -93,12 +93,13 @@ async def test_what_was_published_is_found_whole(shelf: Shelf, guest: Path):
     [
         lambda shelf, guest: (guest / "vmlinux").write_bytes(b"another kernel"),
         lambda shelf, guest: (guest / "initrd").unlink(),
+        lambda shelf, guest: (guest / "qemu").write_bytes(b"another hypervisor"),
         lambda shelf, guest: shelf.guest(KEY).state.write_bytes(b"Devices"),
         lambda shelf, guest: os.utime(shelf.guest(KEY).memory),
         lambda shelf, guest: shelf.guest(KEY).memory.unlink(),
         lambda shelf, guest: (shelf.place(KEY) / "manifest.json").write_bytes(b"{"),
     ],
-    ids=["kernel", "initrd", "state", "memory", "no memory", "manifest"],
+    ids=["kernel", "initrd", "hypervisor", "state", "memory", "no memory", "manifest"],
 )
 async def test_one_that_no_longer_fits_is_not_used(shelf: Shelf, guest: Path, spoil):
     await put(shelf, guest)

@@ -181,16 +181,24 @@ class Shelf:
             raise host_problem(error, f"allocate {memory} MiB in {draft}") from error
         return draft
 
-    def publish(self, template: Template) -> None:
-        """Give a finished draft its place. Raises HostProblem."""
+    def publish(self, template: Template, program: Path | None = None) -> None:
+        """Give a finished draft its place.
+
+        Args:
+            program: the hypervisor's.
+
+        Raises:
+            HostProblem
+        """
         key = template.key
         draft, place = self.draft(key), self.place(key)
+        inputs = [template.kernel, template.initrd, *([str(program)] if program else [])]
         try:
             manifest = Manifest(
                 template=template,
                 state_sha256=_digest(draft / "state"),
                 memory_stamp=_stamp(draft / "memory"),
-                inputs={path: _stamp(Path(path)) for path in (template.kernel, template.initrd)},
+                inputs={path: _stamp(Path(path)) for path in inputs},
             )
             files.write_atomic(draft / "manifest.json", msgspec.json.encode(manifest))
             for entry in draft.iterdir():

@@ -31,6 +31,7 @@ from vctui.errors import (
     VctuiError,
     WrongState,
 )
+from vctui.linux import probe
 from vctui.model import pairing
 from vctui.model.hypervisor import Machine
 from vctui.model.kinds import AgentProtocol, AgentType, NetworkModel
@@ -322,7 +323,8 @@ async def _build(
                 memory=plan.memory,
                 kernel=str(plan.kernel),
                 initrd=str(plan.initrd),
-            )
+            ),
+            probe.find_program(plan.hypervisor_path),
         )
         undo.keep()
 
