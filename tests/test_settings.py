@@ -81,6 +81,9 @@ def test_a_named_file_that_is_missing_is_a_problem(config: Path) -> None:
             "qemu.machine_type must be one of q35, pc, microvm, not 'arm'",
         ),
         ("[keys]\nstop = 3", "keys.stop must be a string, not 3"),
+        ("[template]\npool = 65", "template.pool must be an integer from 0 to 64, not 65"),
+        ("[template]\npool = true", "template.pool must be an integer from 0 to 64, not true"),
+        ("[template]\nkeep_hours = -1", "template.keep_hours must be a number from 0 on, not -1"),
     ],
 )
 def test_a_mistake_is_named_with_the_path_of_its_key(config: Path, text: str, said: str) -> None:

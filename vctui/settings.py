@@ -91,9 +91,9 @@ class Template(_Section, frozen=True, kw_only=True):
     enabled: bool = True
     memory_dir: str = ""
     """A tmpfs; empty: /dev/shm."""
-    max_memory: int = 1024
+    max_memory: Annotated[int, msgspec.Meta(ge=0)] = 1024
     """MiB of all templates together."""
-    keep_hours: float = 48.0
+    keep_hours: Annotated[float, msgspec.Meta(ge=0)] = 48.0
     """How long one is kept that no pod begins as."""
     pool: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     """Guests of the usual size that have begun as their template before a pod wants one."""

@@ -62,6 +62,17 @@ def test_one_is_sent_where_guests_are_missing(ctx: Context, sent: list[Any]):
     assert (ctx.settings.run_dir / "pool" / LOG).exists()
 
 
+def test_a_pool_that_cannot_be_filled_is_told_of_and_holds_nobody_up(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+):
+    folder = Pool(ctx.settings).folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.touch()
+    filling.begin(ctx)
+    told = f"the pool stays as it is: cannot make ready guests in {folder}: Not a directory"
+    assert caplog.messages == [told]
+
+
 @pytest.mark.parametrize(
     "template", [TemplateSettings(), TemplateSettings(pool=1, enabled=False)], ids=["off", "none"]
 )

@@ -62,7 +62,8 @@ def begin(ctx: Context) -> None:
             os.close(settings)
             os.close(report)
     except OSError as error:
-        log.warning("the pool of ready guests is not filled: %s", error)
+        problem = host_problem(error, f"make ready guests in {pool.folder}")
+        log.warning("the pool stays as it is: %s", problem)
 
 
 async def fill(ctx: Context) -> None:

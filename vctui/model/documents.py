@@ -98,15 +98,28 @@ def _is_scalar(data: object, wanted: inspect.Type) -> bool:
         case inspect.BoolType():
             return isinstance(data, bool)
         case inspect.IntType():
-            return isinstance(data, int) and not isinstance(data, bool)
+            return isinstance(data, int) and not isinstance(data, bool) and _fits(data, wanted)
         case inspect.FloatType():
-            return isinstance(data, int | float) and not isinstance(data, bool)
+            if not isinstance(data, int | float) or isinstance(data, bool):
+                return False
+            return _fits(data, wanted)
         case inspect.StrType():
             return isinstance(data, str)
         case inspect.NoneType():
             return data is None
         case _:
             return True
+
+
+def _fits(number: float, wanted: inspect.IntType | inspect.FloatType) -> bool:
+    least, most = wanted.ge, wanted.le
+    return (least is None or number >= least) and (most is None or number <= most)
+
+
+def _bounds(wanted: inspect.IntType | inspect.FloatType) -> str:
+    if wanted.ge is None:
+        return "" if wanted.le is None else f" of at most {wanted.le:g}"
+    return f" from {wanted.ge:g} " + ("on" if wanted.le is None else f"to {wanted.le:g}")
 
 
 def _mismatch(data: object, wanted: inspect.Type, path: str) -> str:
@@ -129,9 +142,9 @@ def _describe(wanted: inspect.Type, *, several: bool = False) -> str:
         case inspect.BoolType():
             one, many = "true or false", "true or false"
         case inspect.IntType():
-            one, many = "an integer", "integers"
+            one, many = f"an integer{_bounds(wanted)}", f"integers{_bounds(wanted)}"
         case inspect.FloatType():
-            one, many = "a number", "numbers"
+            one, many = f"a number{_bounds(wanted)}", f"numbers{_bounds(wanted)}"
         case _:
             one, many = "a string", "strings"
     return many if several else one
