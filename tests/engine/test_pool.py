@@ -185,6 +185,18 @@ async def test_a_pool_that_is_switched_off_drains_and_leaves_nothing(
         assert not pool.folder.exists()
 
 
+async def test_a_users_pool_that_is_switched_off_leaves_nothing_either(
+    pool: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(probe, "is_root", lambda: False)
+    add(pool)
+    exports = paths.pool_exports_root(settings)
+    assert any(exports.iterdir())
+    async with Runtime(msgspec.structs.replace(settings, template=TemplateSettings())):
+        assert not pool.folder.exists()
+        assert not exports.exists()
+
+
 async def test_guests_made_with_other_settings_or_without_a_template_go(
     pool: Pool, settings: Settings
 ):

@@ -190,6 +190,8 @@ class Pool:
             yield mine
             if mine and not self.size and not any(self._names()):
                 trees.remove_tree(self.folder)
+                with contextlib.suppress(OSError):  # not there, or something could not be removed
+                    self._exported.rmdir()
 
     @property
     def _lock(self) -> Path:
