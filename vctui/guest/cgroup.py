@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from vctui.guest import plainfile
 from vctui.guest.loop import PRIORITY, Future
 
 TYPE_CHECKING = False
@@ -103,11 +104,7 @@ class Cgroup:
         return _read(f"{self.path}/{name}")
 
     def _write(self, name: str, value: str) -> None:
-        fd = os.open(f"{self.path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
+        plainfile.write(f"{self.path}/{name}", value.encode())
 
     def _folders(self) -> Iterator[str]:
         waiting = [self.path]
@@ -134,11 +131,7 @@ def prepare(root: str) -> None:
     there = _read(f"{root}/cgroup.controllers").split()
     wanted = " ".join(f"+{name}" for name in _CONTROLLERS if name in there)
     for folder in (root, root + PARENT):
-        fd = os.open(f"{folder}/cgroup.subtree_control", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, wanted.encode())
-        finally:
-            os.close(fd)
+        plainfile.write(f"{folder}/cgroup.subtree_control", wanted.encode())
 
 
 def limits(resources: oci.LinuxResources) -> list[tuple[str, str]]:
@@ -185,7 +178,6 @@ def _or_max(value: int) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
+        return plainfile.read(path).decode("ascii", "replace")
     except OSError:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from vctui.guest import plainfile
 from vctui.guest.loop import Future
 from vctui.linux.ioctls import high_copy
 
@@ -92,8 +93,7 @@ class Children:
     def executed(self, pid: int) -> bool:
         """Whether a process that was forked has executed a program of its own."""
         try:
-            with open(f"{self._proc}/{pid}/stat", "rb") as file:
-                text = file.read()
+            text = plainfile.read(f"{self._proc}/{pid}/stat")
             return not int(text[text.rindex(b")") + 2 :].split()[_FLAGS]) & _PF_FORKNOEXEC
         except (OSError, ValueError, IndexError):
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from vctui.errors import AgentError
-from vctui.guest import spec
+from vctui.guest import plainfile, spec
 from vctui.guest.cgroup import Cgroup
 from vctui.guest.document import dumps
 from vctui.guest.loop import Future, TimedOut
@@ -260,8 +260,7 @@ class Container:
     def _write(self, name: str, text: str) -> str:
         os.makedirs(self._bundle, mode=0o700, exist_ok=True)
         path = f"{self._bundle}/{name}"
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        plainfile.replace(path, text.encode())
         return path
 
     def _must_run(self, wish: str) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 
 from vctui.errors import AgentError
+from vctui.guest import plainfile
 from vctui.guest.awaited import MOST, Awaited
 from vctui.guest.loop import READ, Future
 from vctui.guest.process import Pipes
@@ -103,8 +104,7 @@ class Crun:
         waiting = self._waiting
         if waiting is None or process.terminal or waiting.launch.ended.done:
             return False
-        with open(f"{bundle}/config.json", "rb") as file:
-            document = file.read()
+        document = plainfile.read(f"{bundle}/config.json", MOST + 1)
         if len(document) > MOST or b'"hooks":' in document:  # they are told its name
             return False
         self._waiting = None
@@ -125,8 +125,8 @@ class Crun:
 
     def _run_command(self, bundle: str) -> list[str]:
         if self._no_pivot is None:
-            with open(f"{self._config.proc}/self/mountinfo", encoding="utf-8") as file:
-                self._no_pivot = root_cannot_pivot(file.read())
+            mountinfo = plainfile.read(f"{self._config.proc}/self/mountinfo")
+            self._no_pivot = root_cannot_pivot(mountinfo.decode(errors="replace"))
         return ["run", "--detach", "--bundle", bundle, *(("--no-pivot",) if self._no_pivot else ())]
 
     async def exec(
@@ -208,8 +208,7 @@ class Crun:
             self._timeline.add(f"crun {launch.word}", begin)
             if exit_.code:
                 raise _failure(launch, process, program)
-            with open(launch.pid_file, encoding="ascii") as file:
-                pid = int(file.read())
+            pid = int(plainfile.read(launch.pid_file))
             ended = self._children.adopt(pid)
             if launch.console is not None:
                 process.take_terminal(launch.console.receive())
@@ -358,8 +357,7 @@ def _no_streams() -> list[int]:
 
 def _take(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_MAX_ERROR).strip()
+        return plainfile.read(path, _MAX_ERROR).decode(errors="replace").strip()
     except FileNotFoundError:
         return ""
 

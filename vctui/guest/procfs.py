@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from vctui.guest.plainfile import read
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,16 +56,17 @@ class Entry:
 def entries(pids: Iterable[int], proc: str = "/proc") -> list[Entry]:
     """Those of the processes that are still there, by their pid in the container."""
     boot_time = 0.0
-    for line in _read(f"{proc}/stat").splitlines():
+    for line in read(f"{proc}/stat").splitlines():
         if line.startswith(b"btime "):
             boot_time = float(line.split()[1])
     found = []
     for pid in pids:
         folder = f"{proc}/{pid}"
         try:
-            stat = _read(f"{folder}/stat")
-            status = _read(f"{folder}/status").decode(errors="replace")
-            found.append(Entry(stat, status, _read(f"{folder}/cmdline"), boot_time))
+            stat = read(f"{folder}/stat")
+            status = read(f"{folder}/status").decode(errors="replace")
+            cmdline = read(f"{folder}/cmdline", _MAX_ARGS)
+            found.append(Entry(stat, status, cmdline, boot_time))
         except (OSError, ValueError, IndexError, KeyError):
             continue  # it has ended
     in_guest = {entry.guest_pid: entry.pid for entry in found}
@@ -75,22 +78,9 @@ def entries(pids: Iterable[int], proc: str = "/proc") -> list[Entry]:
 def handles(pid: int, signal: int, proc: str = "/proc") -> bool:
     """Whether a process has a handler of its own for a signal."""
     try:
-        for line in _read(f"{proc}/{pid}/status").splitlines():
+        for line in read(f"{proc}/{pid}/status").splitlines():
             if line.startswith(b"SigCgt:"):
                 return bool(int(line.split()[1], 16) >> (signal - 1) & 1)
     except (OSError, ValueError, IndexError):
         return False
     return False
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = b""
-        while len(data) < 64 * 1024 and (chunk := os.read(fd, 16 * 1024)):
-            data += chunk
-            if path.endswith("cmdline") and len(data) >= _MAX_ARGS:
-                return data[:_MAX_ARGS]
-        return data
-    finally:
-        os.close(fd)

@@ -6,6 +6,7 @@ import os
 import time
 
 from vctui.errors import AgentError
+from vctui.guest import plainfile
 from vctui.guest.container import CREATED, Container
 from vctui.guest.loop import Cancelled, Future
 from vctui.guest.uevents import appears
@@ -65,11 +66,12 @@ class Sandbox:
         """
         if request.hostname:
             hostname = request.hostname.encode()[:_MAX_HOSTNAME]
-            _write(f"{self._config.proc}/sys/kernel/hostname", hostname)
+            plainfile.write(f"{self._config.proc}/sys/kernel/hostname", hostname)
         self._furnish()
         if request.dns:
             lines = (line.replace("\n", " ") for line in request.dns)
-            _write(f"{self._folder}/resolv.conf", "".join(f"{line}\n" for line in lines).encode())
+            text = "".join(f"{line}\n" for line in lines)
+            plainfile.replace(f"{self._folder}/resolv.conf", text.encode())
         before = self._mount_points
         self._mount_points = await self._mounts.add(request.storages)
         await self._mounts.remove(before)
@@ -283,20 +285,10 @@ def _set_online(folder: str, prefix: str) -> int:
         count += 1
         switch = f"{folder}/{name}/online"
         try:
-            with open(switch, encoding="ascii") as file:
-                on = file.read().strip() == "1"
-            if not on:
-                _write(switch, b"1")
+            if plainfile.read(switch).strip() != b"1":
+                plainfile.write(switch, b"1")
         except FileNotFoundError:
             continue
         except OSError:
             count -= 1
     return count
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)

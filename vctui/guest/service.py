@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from vctui.errors import AgentError
+from vctui.guest import plainfile
 from vctui.guest import sandbox as guest
 from vctui.guest.calls import Method
 from vctui.guest.loop import TimedOut
@@ -340,7 +341,6 @@ class Service:
 
     def _read(self, path: str) -> str:
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return file.read().strip()
+            return plainfile.read(path).decode(errors="replace").strip()
         except OSError:
             return ""
