@@ -1,5 +1,7 @@
 """The agent's log: one line for each message, to the host's log port.
 
+A line begins with the seconds since the guest's kernel began, as the kernel's own log has them:
+who reads the port knows what time it is.
 Lines wait in a bounded queue while the host does not read; the oldest go first.
 Without a port they go to the console.
 """
@@ -7,9 +9,9 @@ Without a port they go to the console.
 from __future__ import annotations
 
 import os
-import time
 
 from vctui.guest.loop import EDGE, WRITE
+from vctui.guest.timeline import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,9 +61,8 @@ class Log:
     def _write(self, level: int, text: str) -> None:
         if level < self.level:
             return
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        head = f"{stamp}.{int(now % 1 * 1000):03}Z {_NAMES[level]} "
+        stamp = str(now() // 1_000_000)
+        head = f"{stamp[:-3]}.{stamp[-3:]} {_NAMES[level]} "
         for part in text.splitlines() or [""]:
             self._append((head + part).encode(errors="replace")[:_MAX_LINE] + b"\n")
         self._flush()
