@@ -20,15 +20,16 @@ SCRIPT = (
     "cat /dev/shm/hook; exec sleep 100000"
 )
 EROFS, SIGUSR1 = 30, 10
+GROUP = "/sys/fs/cgroup$(cut -d : -f 3 /proc/1/cgroup)"
 LIMITED = {
     "/proc/sys/net/ipv4/ip_forward": "1",
     "/proc/sys/kernel/msgmax": "9000",
     "/proc/sys/vm/max_map_count": "70000",
     "/proc/1/oom_score_adj": "321",
-    "/sys/fs/cgroup/vctui/bundled/memory.max": str(300 * 2**20),
-    "/sys/fs/cgroup/vctui/bundled/cpu.max": "2000 2000",
-    "/sys/fs/cgroup/vctui/bundled/cpu.weight": "20",
-    "/sys/fs/cgroup/vctui/bundled/pids.max": "50",
+    f"{GROUP}/memory.max": str(300 * 2**20),
+    f"{GROUP}/cpu.max": "2000 2000",
+    f"{GROUP}/cpu.weight": "20",
+    f"{GROUP}/pids.max": "50",
 }
 
 PARTS = (

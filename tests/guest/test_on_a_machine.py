@@ -328,20 +328,39 @@ def test_running_out_of_memory_is_told(client: Client, start: Starter) -> None:
     assert waiting.result().container_id == container
 
 
-def test_a_crun_that_waits_makes_one_container(
+def test_a_saved_guest_has_a_crun_and_a_control_group_for_its_first_container(
     machine: Machine, client: Client, start: Starter
 ) -> None:
+    usual = spec("c").linux.Resources.Devices
     for _ in range(2):  # the second time there is nothing to do
-        client.call("Prepare", guest_pb2.PrepareRequest(), service=GUEST)
-    with_a_terminal = start("sleep", "1000", Terminal=True)
-    first = start("sh", "-c", "read x; echo got $x; exit 3")
-    second = start(*SLEEPER)
-    for container in (with_a_terminal, first, second):
-        assert client.run(container, "hi", "echo", "hi") == b"hi\n"
+        client.call("Prepare", guest_pb2.PrepareRequest(devices=usual), service=GUEST)
+
+    def node(request: Any) -> None:
+        request.OCI.linux.Devices.add(Path="/dev/none", Type="c", Major=240, Minor=7)
+
+    def allowed(request: Any) -> None:
+        node(request)
+        rules = request.OCI.linux.Resources.Devices
+        rules.add(Allow=True, Type="c", Major=240, Minor=7, Access="r")
+
+    with_a_terminal = start("sleep", "1000", Terminal=True, change=allowed)
+    first = start("sh", "-c", "read x; echo got $x; exit 3", change=node)
+    second = start(*SLEEPER, change=node)
+    look = ("sh", "-c", "cut -d / -f 3 /proc/1/cgroup; cat /dev/none 2>&1 | sed 's/.*: //'")
+    there, refused = "No such device or address", "Operation not permitted"
+    for container, group, says in (
+        (with_a_terminal, with_a_terminal, there),
+        (first, "_first", refused),
+        (second, second, refused),
+    ):
+        assert client.run(container, "look", *look).decode().splitlines() == [group, says]
+    stats = client.call("StatsContainer", agent.StatsContainerRequest(container_id=first))
+    assert stats.cgroup_stats.pids_stats.current == 1
     client.call("WriteStdin", agent.WriteStreamRequest(container_id=first, data=b"hello\n"))
     assert client.read_all(first) == b"got hello\n"
     assert client.wait(first) == 3
     client.call("RemoveContainer", agent.RemoveContainerRequest(container_id=first))
+    assert client.run(second, "groups", "ls", "/sys/fs/cgroup/vctui/_first") == b""
     assert re.findall(r"container (\S+) is of the crun that waited", machine.log()) == [first]
 
 

@@ -14,6 +14,7 @@ from vctui.guest import cgroup, files, stats
 from vctui.guest.config import Config
 from vctui.guest.crun import root_cannot_pivot
 from vctui.guest.failure import failure
+from vctui.guest.firstgroup import FirstGroup
 from vctui.guest.sandbox import check_id
 from vctui.wire.pb import agent_pb2, oci_pb2
 
@@ -202,6 +203,25 @@ def test_devices_and_negative_sizes_are_refused(copy: Copier) -> None:
         copy("x", file_mode=0o020644)
     with pytest.raises(AgentError, match="negative"):
         copy("x", file_mode=0o100644, offset=-1)
+
+
+def test_a_group_that_is_ready_is_for_one_container_with_its_device_rules(tmp_path: Path) -> None:
+    rules = [{"allow": False, "access": "rwm"}]
+    first = FirstGroup(cgroup.Cgroup(str(tmp_path), "_first"), rules)
+
+    def document(resources: dict[str, Any]) -> dict[str, Any]:
+        return {"linux": {"cgroupsPath": "/vctui/c1", "resources": resources}}
+
+    for other in ({}, {"devices": []}, {"devices": [*rules, *rules]}):
+        unchanged = document(dict(other))
+        assert first.take(unchanged) is None
+        assert unchanged == document(dict(other))
+    fitting = document({"devices": list(rules), "pids": {"limit": 1}})
+    group = first.take(fitting)
+    assert group is not None
+    assert group.path == f"{tmp_path}/vctui/_first"
+    assert fitting["linux"] == {"cgroupsPath": "/vctui/_first", "resources": {"pids": {"limit": 1}}}
+    assert first.take(document({"devices": list(rules)})) is None
 
 
 def test_controllers_are_handed_down_to_the_containers_parent(tmp_path: Path) -> None:

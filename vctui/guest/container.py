@@ -18,9 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
+    from typing import Any
 
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
+    from vctui.guest.firstgroup import FirstGroup
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop, Task
     from vctui.wire.pb import agent_pb2 as agent
@@ -85,8 +87,16 @@ class Container:
         if not os.path.isdir(self.rootfs):
             raise AgentError(f"the root file system {self.rootfs} of {self.id} is no folder here")
 
-    async def start(self, pid_namespace: str, out_of_memory: Callable[[], None]) -> None:
+    async def start(
+        self,
+        pid_namespace: str,
+        out_of_memory: Callable[[], None],
+        first_group: FirstGroup | None = None,
+    ) -> None:
         """Have crun make it and start its first process.
+
+        Args:
+            first_group: a control group that is ready, for a container that it fits.
 
         Raises:
             AgentError: it was started already, or cannot be; then it has ended with 128.
@@ -100,7 +110,10 @@ class Container:
                 from vctui.guest import sysctl
 
                 sysctl.apply(parameters, self._config.proc)
-            self._write("config.json", dumps(self._document(pid_namespace)))
+            document = self._document(pid_namespace)
+            if first_group is not None:
+                self.cgroup = first_group.take(document) or self.cgroup
+            self._write("config.json", dumps(document))
             await self._crun.run(self.init, self.id, self._bundle, program)
         except (AgentError, OSError) as error:
             self.state = STOPPED
@@ -248,7 +261,7 @@ class Container:
         for name in ("config.json", ""):
             _remove(f"{self._bundle}/{name}")
 
-    def _document(self, pid_namespace: str) -> dict[str, object]:
+    def _document(self, pid_namespace: str) -> dict[str, Any]:
         request = self.request
         if not request.HasField("OCI"):
             raise AgentError("the request has no OCI specification", code=ttrpc.INVALID_ARGUMENT)

@@ -72,7 +72,7 @@ class Crun:
         """
         try:
             if not await self._use_waiting(process, container_id, bundle, program):
-                command = self._run_command(bundle)
+                command = self.run_command(bundle)
                 await self._launch(process, command, [container_id], program)
         except AgentError:
             await self.delete(container_id)
@@ -90,7 +90,7 @@ class Crun:
         os.makedirs(bundle, mode=0o700)
         document = Awaited(f"{bundle}/config.json")
         pipes = Pipes()
-        launch = self._begin(self._run_command(bundle), [_FIRST], pipes.theirs, None)
+        launch = self._begin(self.run_command(bundle), [_FIRST], pipes.theirs, None)
         self._waiting = _Waiting(launch, pipes, document)
         return lambda: document.opened(self._config.proc, launch.pid, launch.ended)
 
@@ -123,7 +123,8 @@ class Crun:
             _remove(waiting.document.path)
         return True
 
-    def _run_command(self, bundle: str) -> list[str]:
+    def run_command(self, bundle: str) -> list[str]:
+        """What starts the container of a bundle, but for its id."""
         if self._no_pivot is None:
             mountinfo = plainfile.read(f"{self._config.proc}/self/mountinfo")
             self._no_pivot = root_cannot_pivot(mountinfo.decode(errors="replace"))
@@ -144,14 +145,24 @@ class Crun:
     async def delete(self, container_id: str) -> None:
         """Remove what crun knows of a container; one that it does not know is no error."""
         name = self._names.pop(container_id, container_id)
-        errors = self._scratch_path("log")
         begin = now()
-        _, ended = self._spawn(["delete", "--force", name], errors, _no_streams())
-        exit_: Exit = await ended
+        if said := await self.call("delete", "--force", name):
+            self._log.warning(f"crun delete {container_id}: {said}")
         self._timeline.add("crun delete", begin)
-        if exit_.code:
-            self._log.warning(f"crun delete {container_id}: {_take(errors)}")
-        _remove(errors)
+
+    async def call(self, *words: str) -> str:
+        """Have crun do something that leaves no process to us; gives what it said if it failed.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        errors = self._scratch_path("log")
+        _, ended = self._spawn(list(words), errors, _no_streams())
+        exit_: Exit = await ended
+        try:
+            return (_take(errors) or f"it ended with {exit_.code}") if exit_.code else ""
+        finally:
+            _remove(errors)
 
     async def _launch(
         self, process: Process, command: list[str], arguments: list[str], program: str

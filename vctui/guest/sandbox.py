@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from vctui.guest.children import Children
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
+    from vctui.guest.firstgroup import FirstGroup
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop, Task
     from vctui.guest.mounts import Mounts
     from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import guest_pb2
 else:
     from _collections import deque
 
@@ -53,6 +55,7 @@ class Sandbox:
         self._folder = f"{config.kata}/sandbox"
         self._furnished = False
         self._prepared = False
+        self._first_group: FirstGroup | None = None
         self._mount_points: list[str] = []
         self._oom_events: deque[str] = deque(maxlen=_MAX_OOM_EVENTS)
         self._oom_waiters: list[Future] = []
@@ -77,14 +80,17 @@ class Sandbox:
         await self._mounts.remove(before)
         self._log.info(f"sandbox {request.sandbox_id or '(no id)'} is there")
 
-    async def prepare(self) -> None:
+    async def prepare(self, request: guest_pb2.PrepareRequest) -> None:
         """Have done what the containers of any pod would wait for; once."""
-        from vctui.guest.warmup import warm_up
+        from vctui.guest.spec import device_rules
+        from vctui.guest.warmup import Warmup
 
         self._furnish()
         if not self._prepared:
             self._prepared = True
-            await warm_up(self._loop, self._crun, self._mounts, self._config, self._log)
+            warmup = Warmup(self._loop, self._children, self._config, self._log)
+            devices = device_rules(request.devices)
+            self._first_group = await warmup.do(self._crun, self._mounts, devices)
 
     def _furnish(self) -> None:
         """Once: what every pod has, whatever it is called."""
@@ -152,7 +158,9 @@ class Sandbox:
     async def start_container(self, container_id: str) -> None:
         container = self.container(container_id)
         request = container.request
-        await container.start(self._pid_namespace(request), lambda: self._oom(container_id))
+        await container.start(
+            self._pid_namespace(request), lambda: self._oom(container_id), self._first_group
+        )
 
     def remove_container(self, container_id: str) -> Task:
         """Begin to remove a container, or join who has begun; the task goes on by itself.

@@ -109,8 +109,8 @@ class Service:
     async def create_sandbox(self, request: agent.CreateSandboxRequest, _client: int) -> None:
         await self._sandbox.create(request)
 
-    async def prepare(self, _request: Any, _client: int) -> None:
-        await self._sandbox.prepare()
+    async def prepare(self, request: guest_pb2.PrepareRequest, _client: int) -> None:
+        await self._sandbox.prepare(request)
 
     async def destroy_sandbox(self, _request: Any, _client: int) -> None:
         await self._sandbox.destroy()

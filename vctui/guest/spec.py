@@ -13,6 +13,7 @@ from vctui.wire import ttrpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from vctui.guest.users import Identity
@@ -159,7 +160,7 @@ def resources(message: oci.LinuxResources) -> dict[str, Any]:
     """`linux.resources`; a zero in the message means that nothing is asked for."""
     document: dict[str, Any] = {}
     if message.Devices:
-        document["devices"] = [_device_rule(rule) for rule in message.Devices]
+        document["devices"] = device_rules(message.Devices)
     memory = _set(
         limit=message.Memory.Limit,
         reservation=message.Memory.Reservation,
@@ -183,6 +184,11 @@ def resources(message: oci.LinuxResources) -> dict[str, Any]:
             {"pageSize": each.Pagesize, "limit": each.Limit} for each in message.HugepageLimits
         ]
     return document
+
+
+def device_rules(rules: Iterable[oci.LinuxDeviceCgroup]) -> list[dict[str, Any]]:
+    """`linux.resources.devices`."""
+    return [_device_rule(rule) for rule in rules]
 
 
 def _device_rule(rule: oci.LinuxDeviceCgroup) -> dict[str, Any]:

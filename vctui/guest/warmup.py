@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 
-from vctui.guest import cgroup
+from vctui.errors import AgentError
+from vctui.guest import cgroup, firstgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from vctui.guest.children import Children
     from vctui.guest.config import Config
     from vctui.guest.crun import Crun
+    from vctui.guest.firstgroup import FirstGroup
     from vctui.guest.log import Log
     from vctui.guest.loop import Loop
     from vctui.guest.mounts import Mounts
@@ -27,24 +31,47 @@ _LAST_MOUNT = "/dev/shm"  # noqa: S108
 """What `/init` leaves to be done ends with this (vctui/image/initrd.py)."""
 
 
-async def warm_up(loop: Loop, crun: Crun, mounts: Mounts, config: Config, log: Log) -> None:
-    """Have everything ready that the first container of any pod needs. Once."""
-    await _until(loop, lambda: os.path.ismount(_LAST_MOUNT))
-    _import_all()
-    try:
-        cgroup.prepare(config.cgroup)
-    except OSError as error:
-        log.warning(f"the containers' parent group is not there yet: {error}")  # noqa: G004
-    for waits in (crun.prepare(), mounts.prepare()):
-        await _until(loop, waits)
-    log.info("ready to be saved as a template")
+class Warmup:
+    def __init__(self, loop: Loop, children: Children, config: Config, log: Log) -> None:
+        self._loop = loop
+        self._children = children
+        self._config = config
+        self._log = log
 
+    async def do(
+        self, crun: Crun, mounts: Mounts, devices: list[dict[str, Any]]
+    ) -> FirstGroup | None:
+        """Have everything ready that the first container of any pod needs. Once.
 
-async def _until(loop: Loop, holds: Callable[[], bool]) -> None:
-    waited = 0.0
-    while not holds() and waited < _PATIENCE:
-        await loop.sleep(_LOOK_AGAIN)
-        waited += _LOOK_AGAIN
+        Args:
+            devices: the device rules that it has, unless it asks for others.
+
+        Returns:
+            A control group for it; None where none can be made.
+        """
+        await self._until(lambda: os.path.ismount(_LAST_MOUNT))
+        _import_all()
+        group = await self._group(crun, devices)
+        for waits in (crun.prepare(), mounts.prepare()):
+            await self._until(waits)
+        self._log.info("ready to be saved as a template")
+        return group
+
+    async def _group(self, crun: Crun, devices: list[dict[str, Any]]) -> FirstGroup | None:
+        try:
+            cgroup.prepare(self._config.cgroup)
+            group = await firstgroup.make(crun, self._children, self._config, devices)
+        except (AgentError, OSError) as error:
+            self._log.warning(f"no control group is ready for the first container: {error}")
+            return None
+        await self._until(lambda: group.is_idle)
+        return group
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        waited = 0.0
+        while not holds() and waited < _PATIENCE:
+            await self._loop.sleep(_LOOK_AGAIN)
+            waited += _LOOK_AGAIN
 
 
 def _import_all() -> None:

@@ -22,27 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from vctui.wire.pb import oci_pb2 as vctui_dot_wire_dot_pb_dot_oci__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\">\n\x16SignalContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\r\"\x14\n\x12GetTimelineRequest\">\n\x0cTimelineStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62\x65gin_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\"O\n\x13GetTimelineResponse\x12\x0e\n\x06now_ns\x18\x01 \x01(\x03\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.vctui.guest.TimelineStep\"\x10\n\x0ePrepareRequestb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vctui/wire/pb/guest.proto\x12\x0bvctui.guest\x1a\x17vctui/wire/pb/oci.proto\"J\n\x14ListProcessesRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\"-\n\x15ListProcessesResponse\x12\x14\n\x0cprocess_list\x18\x01 \x01(\x0c\">\n\x16SignalContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\r\"\x14\n\x12GetTimelineRequest\">\n\x0cTimelineStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62\x65gin_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\"O\n\x13GetTimelineResponse\x12\x0e\n\x06now_ns\x18\x01 \x01(\x03\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.vctui.guest.TimelineStep\"A\n\x0ePrepareRequest\x12/\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1e.vctui.kata2.LinuxDeviceCgroupb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vctui.wire.pb.guest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTPROCESSESREQUEST']._serialized_start=42
-  _globals['_LISTPROCESSESREQUEST']._serialized_end=116
-  _globals['_LISTPROCESSESRESPONSE']._serialized_start=118
-  _globals['_LISTPROCESSESRESPONSE']._serialized_end=163
-  _globals['_SIGNALCONTAINERREQUEST']._serialized_start=165
-  _globals['_SIGNALCONTAINERREQUEST']._serialized_end=227
-  _globals['_GETTIMELINEREQUEST']._serialized_start=229
-  _globals['_GETTIMELINEREQUEST']._serialized_end=249
-  _globals['_TIMELINESTEP']._serialized_start=251
-  _globals['_TIMELINESTEP']._serialized_end=313
-  _globals['_GETTIMELINERESPONSE']._serialized_start=315
-  _globals['_GETTIMELINERESPONSE']._serialized_end=394
-  _globals['_PREPAREREQUEST']._serialized_start=396
-  _globals['_PREPAREREQUEST']._serialized_end=412
+  _globals['_LISTPROCESSESREQUEST']._serialized_start=67
+  _globals['_LISTPROCESSESREQUEST']._serialized_end=141
+  _globals['_LISTPROCESSESRESPONSE']._serialized_start=143
+  _globals['_LISTPROCESSESRESPONSE']._serialized_end=188
+  _globals['_SIGNALCONTAINERREQUEST']._serialized_start=190
+  _globals['_SIGNALCONTAINERREQUEST']._serialized_end=252
+  _globals['_GETTIMELINEREQUEST']._serialized_start=254
+  _globals['_GETTIMELINEREQUEST']._serialized_end=274
+  _globals['_TIMELINESTEP']._serialized_start=276
+  _globals['_TIMELINESTEP']._serialized_end=338
+  _globals['_GETTIMELINERESPONSE']._serialized_start=340
+  _globals['_GETTIMELINERESPONSE']._serialized_end=419
+  _globals['_PREPAREREQUEST']._serialized_start=421
+  _globals['_PREPAREREQUEST']._serialized_end=486
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from vctui.wire.pb import oci_pb2 as _oci_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -53,5 +54,7 @@ class GetTimelineResponse(_message.Message):
     def __init__(self, now_ns: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[TimelineStep, _Mapping]]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("devices",)
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    devices: _containers.RepeatedCompositeFieldContainer[_oci_pb2.LinuxDeviceCgroup]
+    def __init__(self, devices: _Optional[_Iterable[_Union[_oci_pb2.LinuxDeviceCgroup, _Mapping]]] = ...) -> None: ...

@@ -625,6 +625,7 @@ TABLES: dict[str, tuple[tuple[int, str, str, str], ...]] = {
         (2, "steps", "TimelineStep", "repeated"),
     ),
     "PrepareRequest": (
+        (1, "devices", "LinuxDeviceCgroup", "repeated"),
     ),
 }
 

@@ -102,7 +102,7 @@ class KataAgent(Agent):
     async def prepare(self) -> None:
         await self.info()
         with suppress(AgentUnsupported):
-            await self._do("Prepare", guest_pb2.PrepareRequest(), service=GUEST)
+            await self._do("Prepare", requests.prepare(), service=GUEST)
 
     async def start_sandbox(
         self,

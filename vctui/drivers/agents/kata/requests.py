@@ -7,7 +7,7 @@ The OCI spec is complete enough for any agent of that protocol, not only for our
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from vctui.drivers.agents.base import ContainerSpec, GuestDevice, GuestDisk
 from vctui.drivers.agents.kata.ports import SHARE_TAG
@@ -22,9 +22,10 @@ from vctui.wire import proto
 
 if TYPE_CHECKING:
     from vctui.wire.pb import agent_pb2 as agent
+    from vctui.wire.pb import guest_pb2
     from vctui.wire.pb import oci_pb2 as oci
 else:
-    agent = oci = proto.messages
+    agent = guest_pb2 = oci = proto.messages
 
 GUEST_SHARE: Final = "/run/kata-containers/shared/containers/"
 """Where the guest mounts the pod's share."""
@@ -76,7 +77,9 @@ _READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/s
 
 _ANY: Final = -1
 _NO_DEVICES: Final = DeviceRule(allow=False)
-_DEVICE_RULES: Final = (
+_Rule: TypeAlias = tuple[bool, str, int, int, str]
+"""Allow, type, major, minor, access."""
+_DEVICE_RULES: Final[tuple[_Rule, ...]] = (
     (True, "c", _ANY, _ANY, "m"),
     (True, "b", _ANY, _ANY, "m"),
     (True, "c", 1, 3, "rwm"),  # null
@@ -89,7 +92,7 @@ _DEVICE_RULES: Final = (
     (True, "c", 5, 2, "rwm"),  # ptmx
     (True, "c", 136, _ANY, "rwm"),  # pts
 )
-"""Allow, type, major, minor, access: what every container may do."""
+"""What every container may do."""
 _FILE_MODE: Final = 0o666
 _Message = TypeVar("_Message", oci.LinuxMemory, oci.LinuxCPU, oci.LinuxPids)
 _NOFILE: Final = "RLIMIT_NOFILE"
@@ -189,18 +192,16 @@ def oci_spec(spec: ContainerSpec) -> oci.Spec:
     )
 
 
+def prepare() -> guest_pb2.PrepareRequest:
+    """For a guest of ours that is going to be saved."""
+    return guest_pb2.PrepareRequest(devices=_device_rules())
+
+
 def resources(spec: ContainerSpec) -> oci.LinuxResources:
     """Limits and device rules. They must not be absent, or an agent falls over."""
     wanted = spec.config.resources
-    rules = [
-        (rule.allow, rule.type, rule.major, rule.minor, rule.access)
-        for rule in wanted.devices or (_NO_DEVICES,)
-    ]
     return oci.LinuxResources(
-        Devices=[
-            oci.LinuxDeviceCgroup(Allow=allow, Type=kind, Major=major, Minor=minor, Access=access)
-            for allow, kind, major, minor, access in (*rules, *_DEVICE_RULES, *_own_rules(spec))
-        ],
+        Devices=_device_rules(wanted.devices, _own_rules(spec)),
         Memory=_given(
             oci.LinuxMemory(Limit=wanted.memory_limit, Reservation=wanted.memory_reservation)
         ),
@@ -399,7 +400,25 @@ def _device(info: DeviceInfo) -> oci.LinuxDevice:
     )
 
 
-def _own_rules(spec: ContainerSpec) -> list[tuple[bool, str, int, int, str]]:
+def _device_rules(
+    asked: Sequence[DeviceRule] = (), own: Sequence[_Rule] = ()
+) -> list[oci.LinuxDeviceCgroup]:
+    """
+    Args:
+        asked: what the container asks for, first; by default that nothing is allowed.
+        own: of the devices that it is given.
+    """
+    first = [
+        (rule.allow, rule.type, rule.major, rule.minor, rule.access)
+        for rule in asked or (_NO_DEVICES,)
+    ]
+    return [
+        oci.LinuxDeviceCgroup(Allow=allow, Type=kind, Major=major, Minor=minor, Access=access)
+        for allow, kind, major, minor, access in (*first, *_DEVICE_RULES, *own)
+    ]
+
+
+def _own_rules(spec: ContainerSpec) -> list[_Rule]:
     kinds = {DeviceType.CHARACTER: "c", DeviceType.UNBUFFERED: "c", DeviceType.BLOCK: "b"}
     return [
         (True, kinds[device.info.dev_type], device.info.major, device.info.minor, "rwm")
