@@ -56,7 +56,7 @@ class Sheet(Screen[T]):
 
     @on(events.Mount)
     def _begin_glancing(self) -> None:
-        if self.is_modal:
+        if self.is_modal and self.styles.background.a < 1:
             self.set_interval(GLANCE, self.refresh)
 
     @on(events.ScreenResume)
