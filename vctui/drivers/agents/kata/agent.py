@@ -113,18 +113,23 @@ class KataAgent(Agent):
         shared_fs: SharedFs = SharedFs.NINE_P,
         volumes: Sequence[str] = (),
     ) -> None:
-        # first of all: a guest that began as a template must not do as its siblings did
-        await asyncio.gather(
-            self._reseed(),
-            self.set_clock(),
-        )
-        if network is not None:
-            await self._tell_interfaces(network)
-            if network.routes:
-                await self._tell_routes(network)
-            await self._tell_neighbors(network)
         dns = resolver.lines(network.dns) if network is not None else []
         request = requests.create_sandbox(pod_id, hostname, dns, shared_fs, volumes)
+        # first of all: a guest that began as a template must not do as its siblings did
+        renewed = asyncio.gather(self._reseed(), self.set_clock())
+        if network is None:
+            await asyncio.gather(renewed, self._create_sandbox(pod_id, shared_fs, request))
+            return
+        await renewed
+        await self._tell_interfaces(network)
+        if network.routes:
+            await self._tell_routes(network)
+        await self._tell_neighbors(network)
+        await self._create_sandbox(pod_id, shared_fs, request)
+
+    async def _create_sandbox(
+        self, pod_id: str, shared_fs: SharedFs, request: agent_pb2.CreateSandboxRequest
+    ) -> None:
         try:
             await self._do("CreateSandbox", request)
         except AgentUnreachable:
