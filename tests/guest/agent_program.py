@@ -39,6 +39,10 @@ class AgentProgram:
             channel.close()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def runs(self) -> bool:
         return self._process.poll() is None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,6 +98,35 @@ def test_a_container_can_be_started_once(client: Client, start: Callable[..., st
     assert "started already" in refused(
         ttrpc.INTERNAL, lambda: client.call("StartContainer", request)
     )
+
+
+def test_a_root_folder_is_held_until_its_container_runs_or_is_removed(tmp_path: Path) -> None:
+    root = tmp_path / "rootfs"
+    root.mkdir()
+    ours, theirs = socket.socketpair()
+    program = AgentProgram([theirs], tmp_path)
+
+    def held() -> int:
+        count = 0
+        for fd in Path(f"/proc/{program.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                count += fd.readlink() == root
+        return count
+
+    with ours:
+        client = Client(ours)
+        for name, args in (("started", "/bin/true"), ("failed", "/nothing"), ("removed", "/x")):
+            wanted = agent.CreateContainerRequest(container_id=name, OCI=spec(args, root=str(root)))
+            client.call("CreateContainer", wanted)
+        assert held() == 3
+        client.call("StartContainer", agent.StartContainerRequest(container_id="started"))
+        assert held() == 2
+        with pytest.raises(CallError):
+            client.call("StartContainer", agent.StartContainerRequest(container_id="failed"))
+        assert held() == 1
+        client.call("RemoveContainer", agent.RemoveContainerRequest(container_id="removed"))
+        assert held() == 0
+    program.end()
 
 
 def test_streams_and_the_end_can_be_waited_for_before_the_start(client: Client) -> None:

@@ -74,6 +74,9 @@ class Container:
         self.creation: Task | None = None
         self.removal: Task | None = None
         self._bundle = f"{config.run}/bundles/{self.id}"
+        self._held = -1
+        """Its root folder, held until crun has it: on 9p, the kernel asks the host for each part of
+        a path again, each time, but for parts that are in use."""
         self.init = Process(loop, self.id, terminal=request.OCI.process.Terminal)
         self.processes[self.id] = self.init
 
@@ -84,8 +87,12 @@ class Container:
             AgentError: it cannot be.
         """
         self._document(pid_namespace)
-        if not os.path.isdir(self.rootfs):
-            raise AgentError(f"the root file system {self.rootfs} of {self.id} is no folder here")
+        try:
+            self._held = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            raise AgentError(
+                f"the root file system {self.rootfs} of {self.id} is no folder here"
+            ) from None
 
     async def start(
         self,
@@ -122,6 +129,7 @@ class Container:
             raise
         finally:
             self._settled.succeed()
+            self._let_go()
         self.state = RUNNING
         try:
             self._end_memory_watch = self.cgroup.watch_memory(self._loop, out_of_memory)
@@ -255,6 +263,7 @@ class Container:
                 if process.pid:
                     await process.ended
             await self._crun.delete(self.id)
+        self._let_go()
         gone = AgentError(f"container {self.id} was removed", code=ttrpc.NOT_FOUND)
         for process in self.processes.values():
             process.abandon(gone)
@@ -275,6 +284,11 @@ class Container:
         path = f"{self._bundle}/{name}"
         plainfile.replace(path, text.encode())
         return path
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def _must_run(self, wish: str) -> None:
         if self.state != RUNNING:
