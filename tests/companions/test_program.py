@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 
 import psutil
@@ -73,66 +72,6 @@ async def test_one_that_was_launched_early_looks_for_its_machine_when_it_is_call
     await pod.qemu.open_port()
     await proxy.wait_agent(pod.run_dir, timeout=WAIT)
     await proxy.stop(pod.run_dir, pid=handle.pid, pid_started=handle.pid_started, timeout=WAIT)
-
-
-async def test_one_that_was_loaded_before_its_pod_is_the_one_that_is_launched(
-    proxy: BuiltinProxy, pod: Pod
-):
-    proxy.load(pod_id=POD, run_dir=pod.run_dir)
-    [ahead] = process.waiting
-    assert process.find_by_argument(pod.run_dir) == []
-    proxy.launch(pod_id=POD, run_dir=pod.run_dir)
-    assert process.find_by_argument(pod.run_dir) == [ahead]
-    proxy.unload(pod.run_dir)  # there is nothing any more
-    pod.record(state=State.READY, operation="start")
-    handle = await started(proxy, pod)
-    assert (handle.pid, handle.pid_started) == (ahead.pid, ahead.started)
-    await proxy.stop(pod.run_dir, pid=handle.pid, pid_started=handle.pid_started, timeout=WAIT)
-    assert (pod.run_dir / "monitor.log").read_bytes() == b""
-
-
-def test_one_that_was_loaded_and_is_not_launched_is_ended(proxy: BuiltinProxy, pod: Pod):
-    proxy.load(pod_id=POD, run_dir=pod.run_dir)
-    [ahead] = process.waiting
-    for _ in range(2):
-        proxy.unload(pod.run_dir)
-    assert not process.is_alive(ahead.pid, ahead.started)
-    assert (process.waiting, list(pod.run_dir.glob("monitor*"))) == (set(), [])
-
-
-async def test_one_that_was_loaded_for_other_settings_or_has_died_is_replaced(
-    proxy: BuiltinProxy, pod: Pod
-):
-    pod.record(state=State.READY, operation="start")
-    other = BuiltinProxy(Settings(paths=Paths(state_dir="/nowhere")))
-    for loader in (other, proxy):
-        loader.load(pod_id=POD, run_dir=pod.run_dir)
-        [ahead] = process.waiting
-        if loader is proxy:
-            process.kill(ahead)
-        handle = await started(proxy, pod)
-        assert (handle.pid, process.waiting) != (ahead.pid, {ahead})
-        assert not process.is_alive(ahead.pid, ahead.started)
-        await proxy.stop(pod.run_dir, pid=handle.pid, pid_started=handle.pid_started, timeout=WAIT)
-
-
-async def test_one_that_was_loaded_ends_with_whoever_loaded_it(pod: Pod):
-    script = f"""
-import os, signal, sys
-from pathlib import Path
-from vctui.drivers.proxies.builtin import BuiltinProxy
-from vctui.linux import process
-from vctui.settings import Settings
-BuiltinProxy(Settings()).load(pod_id={POD!r}, run_dir=Path({str(pod.run_dir)!r}))
-[ahead] = process.waiting
-print(ahead.pid, ahead.started, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = await process.run((sys.executable, "-c", script))
-    assert done.returncode == -signal.SIGKILL
-    pid, started = done.stdout.split()
-    async with asyncio.timeout(WAIT):
-        await process.wait_end(int(pid), float(started))
 
 
 async def test_one_that_nobody_calls_goes_when_it_is_told(proxy: BuiltinProxy, pod: Pod):

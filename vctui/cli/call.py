@@ -15,7 +15,6 @@ from vctui.linux import lean
 
 if TYPE_CHECKING:
     from vctui.engine.runtime import Runtime
-    from vctui.model.pod import PodConfig
     from vctui.settings import Settings
 
 P = ParamSpec("P")
@@ -61,17 +60,8 @@ class Call:
     def read_only(self) -> bool:
         return bool(self.options.get("read_only")) or self.settings.console.read_only
 
-    def run(
-        self,
-        body: Callable[[Runtime], Coroutine[Any, Any, None]],
-        *,
-        pod: PodConfig | None = None,
-    ) -> None:
-        """Run `body` with the engine; a signal cancels it and lets the engine undo.
-
-        Args:
-            pod: is going to be started.
-        """
+    def run(self, body: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
+        """Run `body` with the engine; a signal cancels it and lets the engine undo."""
         settings, read_only = self.settings, self.read_only
         if self.diagnostics.verbosity:
             from vctui.telemetry import logs
@@ -79,30 +69,19 @@ class Call:
             logs.to_stderr(self.diagnostics.verbosity)
         with lean.without("ssl"):  # asyncio does without
             from vctui.cli import interrupts
-        from vctui.engine import ahead
+        from vctui.engine.runtime import Runtime
 
-        with ahead.of(pod if not read_only else None, settings):
-            from vctui.engine.runtime import Runtime
+        async def whole() -> None:
+            async with Runtime(settings, read_only=read_only) as runtime:
+                await body(runtime)
 
-            async def whole() -> None:
-                async with Runtime(settings, read_only=read_only) as runtime:
-                    await body(runtime)
-
-            interrupts.run(whole(), self.diagnostics)
+        interrupts.run(whole(), self.diagnostics)
 
     def console(self) -> int:
         """Open the console; its exit status."""
         if self._open_console is None:
             raise click.UsageError("the console cannot be opened from here; name a command")
         return self._open_console(self.settings, read_only=self.read_only)
-
-
-def current() -> Call:
-    """That of the command that is being run."""
-    call = click.get_current_context().find_object(Call)
-    if call is None:
-        raise RuntimeError("the root command did not make a Call")
-    return call
 
 
 def with_engine(
@@ -112,7 +91,9 @@ def with_engine(
 
     @functools.wraps(function)
     def callback(*args: P.args, **kwargs: P.kwargs) -> None:
-        call = current()
+        call = click.get_current_context().find_object(Call)
+        if call is None:
+            raise RuntimeError("the root command did not make a Call")
 
         async def body(runtime: Runtime) -> None:
             await function(call, runtime, *args, **kwargs)

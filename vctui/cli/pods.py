@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vctui.cli.call import Call, Group, current, with_engine
+from vctui.cli.call import Call, Group, with_engine
 from vctui.cli.completion import pod_ids
 from vctui.cli.tracing import traced
 
@@ -59,20 +59,18 @@ async def create(
 @bundle_folder
 @bundle_id
 @traced
-def run(file: Path | None, bundle: Path | None, given_id: str) -> None:
+@with_engine
+async def run(
+    call: Call, runtime: Runtime, file: Path | None, bundle: Path | None, given_id: str
+) -> None:
     """Create and start the pod of a pod file; print its ID.
 
     FILE may be a Kubernetes manifest of a Pod, and - for stdin.
     """
-    call = current()
     config = load(call, file, bundle, given_id)
-
-    async def body(runtime: Runtime) -> None:
-        with call.diagnostics.progress() as progress:
-            status = await runtime.run_pod(config, progress=progress)
-        _started(call, runtime, status, status.id)
-
-    call.run(body, pod=config)
+    with call.diagnostics.progress() as progress:
+        status = await runtime.run_pod(config, progress=progress)
+    _started(call, runtime, status, status.id)
 
 
 @pod.command()

@@ -28,8 +28,6 @@ _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _REMEMBERED_EXITS: Final = 256
 _KILL_PATIENCE: Final = 10.0
 """Seconds for a process to go after SIGKILL; one in uninterruptible sleep may take long."""
-_KILLED: Final = 5_000
-"""Milliseconds for a process that has done nothing yet to go after SIGKILL."""
 _OUTPUT_PATIENCE: Final = 0.5
 """Seconds for the outputs of a process that was killed to close."""
 _LOOKS: Final = 1000
@@ -45,10 +43,6 @@ class Spawned(msgspec.Struct, frozen=True):
     pid: int
     started: float
     """Seconds since boot."""
-
-
-waiting: Final[set[Spawned]] = set()
-"""Of ours: they name in their arguments what they will be given, and have not been given it yet."""
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -223,16 +217,6 @@ async def terminate(pid: int, started: float, *, timeout: float) -> None:
             await _readable(pidfd)
 
 
-def kill(spawned: Spawned) -> None:
-    """SIGKILL, without a loop; return when it is gone."""
-    with _opened(spawned.pid, spawned.started) as pidfd:
-        if pidfd is not None:
-            _send(pidfd, signal.SIGKILL)
-            gone = select.poll()
-            gone.register(pidfd, select.POLLIN)
-            gone.poll(_KILLED)
-
-
 def send(spawned: Spawned, number: signal.Signals) -> None:
     """Signal exactly this process; one that is gone is no error."""
     with _opened(spawned.pid, spawned.started) as pidfd:
@@ -250,8 +234,7 @@ def find_by_argument(
     itself, for instance.
 
     Only leaders of a session without a terminal, as `spawn_detached` makes them:
-    an operator's `tail -f` of a log is none. Nor are those of ours that have nothing to do yet
-    (`waiting`).
+    an operator's `tail -f` of a log is none.
     """
     wanted = _plain(os.fsencode(argument))
     below = wanted.rstrip(b"/") + b"/"
@@ -266,7 +249,7 @@ def find_by_argument(
         ):
             with suppress(ProcessLookupError):
                 stat = _stat(pid)
-                if stat.detached and Spawned(pid, stat.started) not in waiting:
+                if stat.detached:
                     found.append(Spawned(pid, stat.started))
     return found
 

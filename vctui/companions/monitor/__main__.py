@@ -1,9 +1,8 @@
 """`python -m vctui.companions.monitor`: started by the built-in proxy, one for each pod.
 
 Every option has a value and must be given; --proxy-program is "" for the built-in proxy;
---given-fd is the inherited number of a socket by which it is given, when its pod's folder stands,
-the socket that listens on `monitor.sock` and its standard error. Until then it is nobody's, and
-ends with whoever has started it.
+--listen-fd is the inherited number of the socket
+that listens on `monitor.sock` already.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from vctui.companions.monitor import slimming  # noqa: E402
 slimming.before_asyncio()
 
 import asyncio  # noqa: E402
-import os  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -33,7 +31,7 @@ _OPTIONS = (
     "--agent-socket",
     "--proxy-program",
     "--proxy-debug",
-    "--given-fd",
+    "--listen-fd",
 )
 
 
@@ -66,16 +64,6 @@ async def _run(options: dict[str, str]) -> None:
 
     hyperstarts = {AgentProtocol.HYPERSTART, AgentProtocol.CC_AGENT}
     protocol = parse(AgentProtocol, options["--agent-protocol"])
-    left = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, left.set)
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    listening = await _given(socket.socket(fileno=int(options["--given-fd"])), left)
-    if listening is None:
-        return
     monitor = Monitor(
         Config(
             pod_id=options["--pod-id"],
@@ -92,40 +80,29 @@ async def _run(options: dict[str, str]) -> None:
         lambda: SqliteStore(Path(options["--state-dir"])),
         qmp.connect,
     )
+    listening = socket.socket(fileno=int(options["--listen-fd"]))
+    listening.setblocking(False)
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, monitor.leave)
-    # who connects knows that there is a machine to watch
-    await _readable(listening, monitor.left)
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    await _called(listening, monitor.left)
     await monitor.run(listening)
 
 
-async def _given(channel: socket.socket, left: asyncio.Event) -> socket.socket | None:
-    """The socket to serve on; None where there will be none, or with `left`."""
-    with channel:
-        await _readable(channel, left)
-        if left.is_set():
-            return None
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 2, socket.MSG_CMSG_CLOEXEC)
-    if not descriptors:
-        return None
-    listening, errors = descriptors
-    os.dup2(errors, sys.stderr.fileno())
-    os.close(errors)
-    served = socket.socket(fileno=listening)
-    served.setblocking(False)
-    return served
-
-
-async def _readable(what: socket.socket, left: asyncio.Event) -> None:
-    """Return when it is, or with `left`."""
+async def _called(listening: socket.socket, left: asyncio.Event) -> None:
+    """Return when somebody connects, who knows that there is a machine to watch; or with
+    `left`."""
     loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(what, readable.set)
-    waiting = [loop.create_task(event.wait()) for event in (readable, left)]
+    called = asyncio.Event()
+    loop.add_reader(listening, called.set)
+    waiting = [loop.create_task(event.wait()) for event in (called, left)]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        loop.remove_reader(what)
+        loop.remove_reader(listening)
         for task in waiting:
             task.cancel()
 

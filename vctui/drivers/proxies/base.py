@@ -16,13 +16,6 @@ class ProxyHandle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proxy(ABC):
-    def load(self, *, pod_id: str, run_dir: Path) -> None:  # noqa: B027 - most have nothing to do
-        """Let what `launch` will need load itself, while we do, before anything of the pod is there
-        and whether or not it can be started. It touches nothing, and ends with us."""
-
-    def unload(self, run_dir: Path) -> None:  # noqa: B027
-        """End what was loaded and not launched. Idempotent."""
-
     def launch(self, *, pod_id: str, run_dir: Path) -> None:  # noqa: B027 - most have nothing to do
         """Begin with what `start` would wait for and needs no machine. Raises MonitorError.
 

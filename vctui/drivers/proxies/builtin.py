@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -45,20 +43,12 @@ class BuiltinProxy(Proxy):
         self._program = program
         self._launched: process.Spawned | None = None
 
-    def load(self, *, pod_id: str, run_dir: Path) -> None:
-        with contextlib.suppress(OSError):  # `launch` says so
-            _ahead[run_dir] = _Loading(self._argv(pod_id, run_dir))
-
-    def unload(self, run_dir: Path) -> None:
-        if (loading := _ahead.pop(run_dir, None)) is not None:
-            loading.end()
-
     def launch(self, *, pod_id: str, run_dir: Path) -> None:
         """A monitor loads itself, and looks for its pod when somebody calls it."""
-        self._launched = self._begin(pod_id, run_dir)
+        self._launched = self._spawn(pod_id, run_dir)
 
     async def start(self, *, pod_id: str, run_dir: Path) -> ProxyHandle:
-        spawned, self._launched = self._launched or self._begin(pod_id, run_dir), None
+        spawned, self._launched = self._launched or self._spawn(pod_id, run_dir), None
         try:
             async with monitor_client.connected(run_dir) as session:
                 await monitor_client.call(
@@ -128,10 +118,10 @@ class BuiltinProxy(Proxy):
     def alive(self, pid: int, pid_started: float) -> bool:
         return process.is_alive(pid, pid_started)
 
-    def _begin(self, pod_id: str, run_dir: Path) -> process.Spawned:
-        """Give a monitor its pod, with a socket that listens already, so that nobody has to wait
-        for it to appear, and a monitor that dies at once is noticed at once."""
-        argv = self._argv(pod_id, run_dir)
+    def _spawn(self, pod_id: str, run_dir: Path) -> process.Spawned:
+        """Start the monitor on a socket that listens already, so that nobody has to wait for it
+        to appear, and a monitor that dies at once is noticed at once."""
+        logs = self._settings.logs
         listening = sockets.listen(run_dir / monitor_client.SOCKET, backlog=128)
         monitor_client.renewed(run_dir)
         log = os.open(
@@ -139,27 +129,7 @@ class BuiltinProxy(Proxy):
             os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
             0o600,
         )
-        try:
-            loaded = _ahead.pop(run_dir, None)
-            if loaded is not None and loaded.argv == argv and loaded.begin(listening, log):
-                return loaded.spawned
-            if loaded is not None:
-                loaded.end()
-            fresh = _Loading(argv, errors=log)
-            fresh.begin(listening, log)
-            return fresh.spawned
-        except OSError as error:
-            raise MonitorError(
-                f"the monitor of pod {pod_id!r} cannot be started with {sys.executable}: "
-                f"{error.strerror}; see to vctui's installation"
-            ) from error
-        finally:
-            listening.close()
-            os.close(log)
-
-    def _argv(self, pod_id: str, run_dir: Path) -> tuple[str, ...]:
-        logs = self._settings.logs
-        return (
+        argv = (
             *(sys.executable, "-P", "-m", "vctui.companions.monitor"),
             *("--pod-id", pod_id),
             *("--run-dir", str(run_dir)),
@@ -170,48 +140,20 @@ class BuiltinProxy(Proxy):
             *("--agent-socket", self._socket_type),
             *("--proxy-program", self._program.path),
             *("--proxy-debug", str(self._program.debug).lower()),
+            *("--listen-fd", str(listening.fileno())),
         )
-
-
-class _Loading:
-    """A monitor that loads itself and is nobody's until it is given its pod.
-
-    It ends by itself where whoever has started it does; nobody finds it by its arguments here.
-
-    Raises OSError: it cannot be started.
-    """
-
-    def __init__(self, argv: tuple[str, ...], *, errors: int | None = None) -> None:
-        self.argv = argv
-        self._channel, theirs = socket.socketpair()
         try:
-            self.spawned = process.spawn_detached(
-                (*argv, "--given-fd", str(theirs.fileno())),
-                stderr=errors,
+            return process.spawn_detached(
+                argv,
+                stderr=log,
                 env={**os.environ, **_THRIFT},
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(listening.fileno(),),
             )
-        except BaseException:
-            self._channel.close()
-            raise
+        except OSError as error:
+            raise MonitorError(
+                f"the monitor of pod {pod_id!r} cannot be started with {sys.executable}: "
+                f"{error.strerror}; see to vctui's installation"
+            ) from error
         finally:
-            theirs.close()
-        process.waiting.add(self.spawned)
-
-    def begin(self, listening: socket.socket, log: int) -> bool:
-        """Whether it is there to take what it is given."""
-        process.waiting.discard(self.spawned)
-        with self._channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._channel, [b"."], [listening.fileno(), log])
-            return True
-        return False
-
-    def end(self) -> None:
-        """Idempotent."""
-        process.waiting.discard(self.spawned)
-        self._channel.close()
-        process.kill(self.spawned)
-
-
-_ahead: Final[dict[Path, _Loading]] = {}
-"""Monitors that load themselves before there is anything of their pods, by the pods' folders."""
+            listening.close()
+            os.close(log)
