@@ -157,7 +157,7 @@ async def test_another_theme_reaches_what_is_seen_and_what_lies_below(
     async with open_console(fleet()) as console:
         before = console.main.pods.get_component_rich_style("table--header")
         role = console.main.pods._role_style("state-running")
-        dialog = await opened(console, "t")
+        dialog = await opened(console, "question_mark")
         frame = dialog.query_one(".dialog").styles.background
         others = [name for name in console.app._titles if name != console.app.theme]
         console.app.theme = next(

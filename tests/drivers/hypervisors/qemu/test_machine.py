@@ -52,7 +52,7 @@ def plan(tmp_path):
             "kernel_params": ("console=ttyS0",),
             "memory": 64,
         }
-        return machine_plan(run, **{**usual, **fields})
+        return machine_plan(fields.pop("run_dir", run), **{**usual, **fields})
 
     return make
 
