@@ -151,6 +151,17 @@ async def test_a_dialog_follows_a_change_of_size(open_console: OpenConsole) -> N
         await console.until(lambda: console.main.has_class("compact"))
 
 
+async def test_help_that_is_closed_before_it_is_painted_writes_nothing(
+    open_console: OpenConsole,
+) -> None:
+    async with open_console(fleet()) as console:
+        dialog = await opened(console, "question_mark")
+        assert isinstance(dialog, Help)
+        await console.press("escape")
+        await console.until(lambda: not dialog.is_attached)
+        dialog._write()
+
+
 async def test_another_theme_reaches_what_is_seen_and_what_lies_below(
     open_console: OpenConsole,
 ) -> None:

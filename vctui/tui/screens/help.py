@@ -50,8 +50,8 @@ class Help(Dialog[None]):
         self.call_after_refresh(self._write)
 
     def _write(self) -> None:
-        shown = self.query_one(Static)
-        if shown.size.width != self._room:
+        shown = next(iter(self.query(Static)), None)  # None where it was closed meanwhile
+        if shown is not None and shown.size.width != self._room:
             self._room = shown.size.width
             shown.update(self._text(self._room))
 
